@@ -1,0 +1,45 @@
+# make fit | test | lint | bench | clean
+PYTHON ?= $(firstword $(foreach v,python3.12 python3.11 python3.13 python3,$(shell command -v $(v))))
+BIN := .venv/bin
+RUN := runs/digits
+OUT := artifacts/digits
+
+.PHONY: fit test test-fast lint bench clean
+.DEFAULT_GOAL := fit
+
+# Installed again whenever setup.py changes.
+.venv/installed: setup.py
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -e .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/pip install --quiet -e ".[dev]"
+	touch $@
+
+fit: .venv/installed
+	$(BIN)/python -m training.fit --recipe digits --out $(RUN) $(if $(wildcard $(RUN)/config.json),--resume)
+	$(BIN)/python -m export.saved_model $(RUN) --out $(OUT)/saved_model
+	$(BIN)/python -m export.tflite $(RUN) --out $(OUT)/model.tflite
+	$(BIN)/python -m export.verify $(OUT)/saved_model $(RUN)
+	$(BIN)/python -m export.verify $(OUT)/model.tflite $(RUN)
+	$(BIN)/python -m training.report $(RUN)
+	@echo "report: $(RUN)/report.html"
+
+test: lint
+	$(BIN)/python -m pytest
+
+test-fast: lint
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/installed
+	$(BIN)/python benchmarks/training_step.py
+
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache

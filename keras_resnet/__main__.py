@@ -1,0 +1,63 @@
+"""``python -m keras_resnet list | describe NAME``."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from keras_resnet import command
+
+
+@dataclass(frozen=True)
+class List:
+    """Print the names of the networks."""
+
+    pattern: tyro.conf.Positional[str] = "*"
+    """Shell-style pattern, say 'resnet*_cifar'."""
+
+
+@dataclass(frozen=True)
+class Describe:
+    """Print a network's walk of feature-map sizes, parameters, multiply-accumulates."""
+
+    name: tyro.conf.Positional[str]
+    """One of the names that `list` prints."""
+    image_size: int | None = None
+    """Side of the input in pixels; default: the paper's."""
+    channels: int | None = None
+    """Channels of the input; default: the paper's."""
+    classes: int | None = None
+    """Number of classes; default: the paper's."""
+
+
+Command = (
+    Annotated[List, tyro.conf.subcommand("list")]
+    | Annotated[Describe, tyro.conf.subcommand("describe")]
+)
+
+
+def main() -> None:
+    """Runs the command line."""
+    options = command.parse(Command, prog="python -m keras_resnet")  # type: ignore[arg-type]
+    command.start_backend()
+    from keras_resnet import describe, models
+
+    if isinstance(options, List):
+        print("\n".join(models.list_models(options.pattern)))
+        return
+    spec = models.find_spec(options.name)
+    height, width, channels = spec.input_shape
+    shape = (
+        options.image_size or height,
+        options.image_size or width,
+        options.channels or channels,
+    )
+    model = models.create_model(
+        options.name, input_shape=shape, classes=options.classes
+    )
+    print(describe.describe(model))
+
+
+if __name__ == "__main__":
+    command.run(main)
+

@@ -1,0 +1,104 @@
+"""What every command shares: options from a dataclass, one-line errors, exit codes.
+
+Exit codes: 0 done; 2 the user's mistake (one line on stderr); 1 anything else.
+"""
+
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from typing import TypeVar
+
+import tyro
+
+from keras_resnet.errors import UsageError
+
+T = TypeVar("T")
+
+
+class Stopped(Exception):
+    """Ends a command with one line on stderr and an exit status.
+
+    Args:
+        message: The line.
+        status: 1 for a failure, 128 + the number of the signal that stopped it.
+    """
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def parse(
+    options: Callable[..., T],
+    argv: Sequence[str] | None = None,
+    *,
+    default: T | None = None,
+    prog: str | None = None,
+) -> T:
+    """Reads the command line into ``options``, a dataclass with documented fields.
+
+    Raises:
+        UsageError: An option is unknown or its value unreadable.
+    """
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            if default is None:
+                return tyro.cli(options, args=argv, prog=prog)
+            return tyro.cli(options, args=argv, prog=prog, default=default)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise UsageError(f"{_first_sentence(said.getvalue())}; see --help") from None
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs a command's ``main`` and exits the process with its status."""
+    try:
+        main()
+    except UsageError as error:
+        _die(str(error), 2)
+    except Stopped as stop:
+        _die(str(stop), stop.status)
+    except KeyboardInterrupt:
+        _die("interrupted", 130)
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def start_backend() -> None:
+    """Imports Keras and its backend, holding back what they print as they start.
+
+    Commands call it once the options are read, so that ``--help`` need not wait.
+    """
+    # TensorFlow's C++ side writes to the descriptor before any log level is heeded.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _descriptor_silenced(2):
+        import keras  # noqa: F401
+
+
+@contextmanager
+def _descriptor_silenced(descriptor: int) -> Iterator[None]:
+    kept = os.dup(descriptor)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), descriptor)
+    try:
+        yield
+    finally:
+        os.dup2(kept, descriptor)
+        os.close(kept)
+
+
+def _die(message: str, status: int) -> None:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(status)
+
+
+def _first_sentence(box: str) -> str:
+    """The text of tyro's framed message up to its first rule."""
+    lines = [line.strip("│ ") for line in box.splitlines()[1:]]
+    rule = next((i for i, line in enumerate(lines) if line.startswith(("─", "╰"))), None)
+    return " ".join(lines[:rule]) or " ".join(box.split())

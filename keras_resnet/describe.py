@@ -1,0 +1,139 @@
+"""What a network is: its walk of feature-map sizes, parameters, multiply-accumulates."""
+
+from dataclasses import dataclass
+from itertools import groupby
+from math import prod
+
+import keras
+
+Layer = keras.layers.Layer
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row of the walk, layers that share a name's first part.
+
+    Attributes:
+        name: ``stem``, ``stage1``, …, ``logits``.
+        output: Shape of its output without the batch axis.
+        units: Number of units (blocks) in it, 1 where it has none.
+        unit: The convolutions, pooling and dense layers of its first unit.
+        params: Trainable parameters.
+        macs: Multiply-accumulates for one image; None where the size is open.
+    """
+
+    name: str
+    output: tuple[int | None, ...]
+    units: int
+    unit: str
+    params: int
+    macs: int | None
+
+
+def count_params(model: keras.Model) -> int:
+    """Returns the number of trainable parameters."""
+    return sum(prod(v.shape) for v in model.trainable_variables)
+
+
+def count_macs(model: keras.Model) -> int:
+    """Returns the multiply-accumulates of one image's way through ``model``.
+
+    Convolutions and dense layers are counted (a multiply-accumulate is what the papers
+    print as a FLOP), biases, normalisation, activations and pooling are not.
+
+    Raises:
+        ValueError: The model's input size is open (None).
+    """
+    counts = [layer_macs(layer) for layer in model.layers]
+    if None in counts:
+        raise ValueError(
+            f"multiply-accumulates need a fixed input size, got {model.input_shape}"
+        )
+    return sum(count for count in counts if count)
+
+
+def layer_macs(layer: Layer) -> int | None:
+    """Returns one layer's multiply-accumulates per image, None for an open size."""
+    if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
+        positions = layer.output.shape[1:-1]
+        if None in positions:
+            return None
+        return int(prod(positions) * prod(layer.kernel.shape))
+    return 0
+
+
+def walk(model: keras.Model) -> list[Stage]:
+    """Returns the walk of feature-map sizes, as in table 1 of the ResNet paper."""
+    layers = [x for x in model.layers if not isinstance(x, keras.layers.InputLayer)]
+    stages = []
+    for name, group in groupby(layers, key=lambda layer: layer.name.split("_")[0]):
+        members = list(group)
+        macs = [layer_macs(layer) for layer in members]
+        units = list(dict.fromkeys(_unit(layer) for layer in members))
+        stages.append(
+            Stage(
+                name=name,
+                output=tuple(members[-1].output.shape[1:]),
+                units=len(units),
+                unit=", ".join(
+                    filter(None, (_label(x) for x in members if _unit(x) == units[0]))
+                ),
+                params=sum(
+                    prod(v.shape) for x in members for v in x.trainable_variables
+                ),
+                macs=None if None in macs else sum(m for m in macs if m),
+            )
+        )
+    return stages
+
+
+def describe(model: keras.Model) -> str:
+    """Returns the walk as a table, with totals, for people to read."""
+    rows = [("stage", "output", "units", "", "parameters", "MACs")]
+    rows += [
+        (
+            stage.name,
+            _size(stage.output),
+            f"{stage.units} ×" if stage.units > 1 else "",
+            stage.unit,
+            f"{stage.params:,}",
+            "?" if stage.macs is None else f"{stage.macs:,}",
+        )
+        for stage in walk(model)
+    ]
+    total = [stage.macs for stage in walk(model)]
+    macs = "?" if None in total else f"{count_macs(model):,}"
+    rows.append(("total", "", "", "", f"{count_params(model):,}", macs))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        left = [cell.ljust(w) for cell, w in zip(row[:4], widths[:4], strict=True)]
+        right = [cell.rjust(w) for cell, w in zip(row[4:], widths[4:], strict=True)]
+        lines.append("  ".join(left + right).rstrip())
+    title = f"{model.name}: {_size(model.input_shape[1:])} → {model.output_shape[-1]}"
+    return "\n".join([title, "", *lines])
+
+
+def _unit(layer: Layer) -> str:
+    """The first two parts of a unit's layer name (``stage1_block2``), else the first."""
+    parts = layer.name.split("_")
+    return "_".join(parts[:2]) if parts[1:] and parts[1].startswith("block") else ""
+
+
+def _label(layer: Layer) -> str:
+    if isinstance(layer, keras.layers.Conv2D):
+        kernel = "×".join(map(str, layer.kernel_size))
+        stride = f"/{layer.strides[0]}" if layer.strides[0] > 1 else ""
+        place = " shortcut" if "shortcut" in layer.name else ""
+        return f"{kernel} {layer.filters}{stride}{place}"
+    if isinstance(layer, keras.layers.MaxPooling2D):
+        return f"max-pool {layer.pool_size[0]}×{layer.pool_size[1]}/{layer.strides[0]}"
+    if isinstance(layer, keras.layers.GlobalAveragePooling2D):
+        return "average"
+    if isinstance(layer, keras.layers.Dense):
+        return f"dense {layer.units}"
+    return ""
+
+
+def _size(shape: tuple[int | None, ...]) -> str:
+    return "×".join("?" if side is None else str(side) for side in shape)

@@ -1,0 +1,153 @@
+"""The catalogue of networks, and the one function that builds them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from difflib import get_close_matches
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+from keras import KerasTensor
+
+from keras_resnet.errors import UsageError
+from keras_resnet.resnet import RESNETS
+
+
+class Spec(Protocol):
+    """An architecture as data: a frozen dataclass, one row of a family's table."""
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """The paper's input, ``(H, W, C)``."""
+
+    @property
+    def classes(self) -> int:
+        """The paper's number of classes."""
+
+    @property
+    def stride(self) -> int:
+        """The side of the smallest input, in pixels."""
+
+    def features(self, x: KerasTensor) -> KerasTensor:
+        """Maps images ``(N, H, W, C)`` to features."""
+
+    def classifier(self, x: KerasTensor, classes: int) -> KerasTensor:
+        """Maps features to float32 logits ``(N, classes)``, pooled features for 0."""
+
+
+MODELS: dict[str, Spec] = {**RESNETS}
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Returns the sorted names of the networks that match a shell-style pattern."""
+    return sorted(name for name in MODELS if fnmatch(name, pattern))
+
+
+def find_spec(name: str, **overrides: Any) -> Spec:
+    """Returns the spec called ``name``, with some of its fields replaced.
+
+    Raises:
+        UsageError: No network has that name, or its spec no such field or value.
+    """
+    if name not in MODELS:
+        raise UsageError(
+            f"unknown model {name!r}; {_suggest(name, MODELS)}"
+            "keras_resnet.list_models() shows all"
+        )
+    spec: Any = MODELS[name]
+    known = {field.name: field.default for field in fields(spec)}
+    for field, value in overrides.items():
+        if field not in known:
+            raise UsageError(
+                f"{name} has no field {field!r}; {_suggest(field, known)}"
+                f"its fields are {', '.join(known)}"
+            )
+        expected = type(getattr(spec, field))
+        if isinstance(value, list):
+            overrides[field] = value = tuple(value)
+        if type(value) is not expected:
+            raise UsageError(
+                f"{field} of {name} must be of type {expected.__name__}, got {value!r}"
+            )
+    return replace(spec, **overrides)
+
+
+def create_model(
+    name: str,
+    *,
+    input_shape: tuple[int | None, int | None, int] | None = None,
+    classes: int | None = None,
+    dtype: str | None = None,
+    **overrides: Any,
+) -> keras.Model:
+    """Builds a network: normalised images in, logits out.
+
+    Args:
+        name: One of ``list_models()``.
+        input_shape: ``(H, W, C)``; H and W may be None (any size). Default: the
+            paper's.
+        classes: Number of classes; 0 gives pooled features ``(N, C)`` instead of
+            logits. Default: the paper's.
+        dtype: Keras dtype policy, say ``"mixed_bfloat16"``. Default: the global one.
+        **overrides: Fields of the network's spec to replace, say ``shortcut="C"``.
+
+    Returns:
+        A functional model ``(N, H, W, C)`` → float32 logits ``(N, classes)``.
+
+    Raises:
+        UsageError: Unknown name or field, or an input smaller than the network's
+            stride.
+    """
+    spec = find_spec(name, **overrides)
+    shape = tuple(input_shape or spec.input_shape)
+    classes = spec.classes if classes is None else classes
+    if classes < 0:
+        raise UsageError(f"classes must be at least 0, got {classes}")
+    _check_shape(name, shape, spec.stride)
+    with _dtype_policy(dtype):
+        image = keras.Input(shape, name="image")
+        logits = spec.classifier(spec.features(image), classes)
+        return keras.Model(image, logits, name=name)
+
+
+def load_model(path: str | Path) -> keras.Model:
+    """Loads a ``.keras`` file of any network of this library, without its optimizer.
+
+    Raises:
+        UsageError: There is no such file.
+    """
+    if not Path(path).is_file():
+        raise UsageError(f"model file must exist, got {path}")
+    return keras.models.load_model(path, compile=False, safe_mode=True)
+
+
+def _check_shape(name: str, shape: tuple[int | None, ...], smallest: int) -> None:
+    if len(shape) != 3 or shape[-1] is None or shape[-1] < 1:
+        raise UsageError(
+            f"input_shape must be (height, width, channels) with at least 1 channel, "
+            f"got {shape}"
+        )
+    sides = [side for side in shape[:2] if side is not None]
+    if sides and min(sides) < smallest:
+        raise UsageError(
+            f"input of {name} must be at least {smallest}×{smallest} pixels (its "
+            f"stride), got {'×'.join(str(side) for side in shape[:2])}; "
+            "choose a larger image size or a *_cifar network"
+        )
+
+
+def _suggest(name: str, known: Any) -> str:
+    near = get_close_matches(name, list(known), n=3)
+    return f"did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
+
+
+@contextmanager
+def _dtype_policy(dtype: str | None) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype or before)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

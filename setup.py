@@ -1,0 +1,46 @@
+"""Package metadata; tool configuration is in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+REQUIRES = [
+    "tensorflow>=2.21,<2.22",
+    "keras>=3.15,<3.16",
+    "tensorflow-datasets>=4.9.10,<5",
+    "numpy>=2.0,<3",
+    "pillow>=11",
+    "psutil>=5.9",
+    "tqdm>=4.66",
+    "scikit-learn>=1.5",
+    "tensorboard>=2.19",
+    "tyro>=1.0,<2",
+    "jinja2>=3.1",
+    "matplotlib>=3.9",
+    "ai-edge-litert>=2.1",
+]
+EXTRAS = {
+    "dev": ["pytest>=8", "ruff>=0.9", "mypy>=1.13"],
+}
+
+setup(
+    name="keras-resnet",
+    version="0.1.0",
+    description="The residual-network lineage, exactly as published, on Keras 3",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11,<3.14",
+    packages=["keras_resnet", "training", "training.sources", "export"],
+    package_data={"keras_resnet": ["py.typed"], "training": ["report.html.j2"]},
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)

@@ -1,0 +1,1 @@
+"""Training, evaluation and reports: ``python -m training.fit --help``."""

@@ -1,0 +1,150 @@
+"""Labelled images as arrays, encoded bytes or files, whatever source they have."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import tensorflow as tf
+
+from keras_resnet.errors import UsageError
+from training.images import Size, Tensor
+
+# Data sets of characters, whose mirror images mean something else or nothing.
+CHARACTERS = ("digits", "mnist", "svhn", "omniglot", "cmaterdb", "binary_alpha")
+
+TEST_SHARE = 0.2  # held out for testing where the data comes in one piece
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and labels of one split.
+
+    Attributes:
+        kind: What ``images`` holds: ``"pixels"``, uint8 ``(N, H, W, C)``; ``"bytes"``,
+            encoded images, string ``(N,)``; ``"files"``, their paths, string ``(N,)``.
+        images: The images, in a tensor.
+        labels: Class numbers, int64 ``(N,)``.
+    """
+
+    kind: Literal["pixels", "bytes", "files"]
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return int(self.labels.shape[0])
+
+    def take(self, indices: np.ndarray) -> "Split":
+        """Returns the examples of those indices, in that order."""
+        return replace(
+            self,
+            images=tf.gather(self.images, indices),
+            labels=tf.gather(self.labels, indices),
+        )
+
+    def encoded(self, index: int) -> bytes:
+        """Returns one image as a file's bytes, pixels as a PNG."""
+        image = self.images[index]
+        if self.kind == "pixels":
+            image = tf.io.encode_png(image)
+        if self.kind == "files":
+            image = tf.io.read_file(image)
+        return bytes(image.numpy())
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set in memory, or on disk one file an image.
+
+    Attributes:
+        name: As the user wrote it.
+        splits: ``"train"`` and ``"test"``, and ``"val"`` where there is one.
+        labels: The names of the classes.
+        channels: 1 or 3 (or any number, for pixels).
+        size: Height and width that all images share, None where they differ.
+        mirrors: An image's mirror image belongs to the same class.
+        notes: What was found or decided on the way, for the user to read.
+    """
+
+    name: str
+    splits: dict[str, Split]
+    labels: tuple[str, ...]
+    channels: int
+    size: Size | None
+    mirrors: bool
+    notes: tuple[str, ...] = ()
+
+    def split(self, name: str) -> Split:
+        """Returns a split.
+
+        Raises:
+            UsageError: There is none of that name.
+        """
+        if name not in self.splits:
+            raise UsageError(
+                f"split must be one of {', '.join(self.splits)} in {self.name}, got "
+                f"{name!r}"
+            )
+        return self.splits[name]
+
+
+def pixels(images: np.ndarray, labels: np.ndarray) -> Split:
+    """Returns a split of decoded images, uint8 ``(N, H, W, C)``."""
+    with tf.device("CPU"):
+        return Split("pixels", tf.constant(images), tf.constant(labels, tf.int64))
+
+
+def strings(
+    kind: Literal["bytes", "files"], images: Sequence[bytes | str], labels: object
+) -> Split:
+    """Returns a split of encoded images or of the paths of image files."""
+    with tf.device("CPU"):
+        return Split(kind, tf.constant(list(images)), tf.constant(labels, tf.int64))
+
+
+def mirrors(name: str) -> bool:
+    """Whether the images of a data set of that name may be mirrored."""
+    name = name.lower().replace("-", "_")
+    return "fashion" in name or not any(word in name for word in CHARACTERS)
+
+
+def with_test(dataset: Dataset) -> Dataset:
+    """Ensures a split to test on: its own, else that for validation, else a share."""
+    if "test" in dataset.splits:
+        return dataset
+    if "val" in dataset.splits:
+        splits = {"train": dataset.splits["train"], "test": dataset.splits["val"]}
+        note = "no test split: the validation split is tested on"
+        return replace(dataset, splits=splits, notes=(*dataset.notes, note))
+    return hold_out(dataset, "test", TEST_SHARE)
+
+
+def hold_out(dataset: Dataset, name: str, share: float) -> Dataset:
+    """Moves a fixed share of each class from the training split into a new one.
+
+    Raises:
+        UsageError: A class has too few images.
+    """
+    if share == 0 or name in dataset.splits:
+        return dataset
+    from sklearn.model_selection import train_test_split
+
+    train = dataset.splits["train"]
+    labels = train.labels.numpy()
+    counts = np.bincount(labels, minlength=len(dataset.labels))
+    if counts.min() < 2 or share * len(train) < len(counts):
+        raise UsageError(
+            f"holding out a {name} split needs at least "
+            f"{max(2, round(1 / share))} images a class, got {counts.min()} of class "
+            f"{dataset.labels[int(counts.argmin())]!r}; add images or a split"
+        )
+    kept, held = train_test_split(
+        np.arange(len(train)), test_size=share, stratify=labels, random_state=0
+    )
+    splits = {
+        **dataset.splits,
+        "train": train.take(np.sort(kept)),
+        name: train.take(np.sort(held)),
+    }
+    note = f"{name} split: {len(held)} of {len(train)} training images held out"
+    return replace(dataset, splits=splits, notes=(*dataset.notes, note))

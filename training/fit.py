@@ -1,0 +1,96 @@
+"""``python -m training.fit``: trains a network and leaves everything in a run's folder."""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from keras_resnet import command
+from keras_resnet.errors import UsageError
+from training.recipes import RECIPES, Recipe, load_recipe
+from training.runs import Run
+
+
+@dataclass(frozen=True)
+class Options:
+    """Train an image classifier.
+
+    Every field of the recipe is an option; what is not given comes from --recipe.
+    """
+
+    hyperparameters: tyro.conf.OmitArgPrefixes[Recipe] = field(default_factory=Recipe)
+    base: Annotated[str, tyro.conf.arg(name="recipe")] = "default"
+    """Where the other options' defaults come from: default, digits, resnet_cifar,
+    resnet_imagenet, or a JSON file as in a run's config.json under "recipe"."""
+    out: Path | None = None
+    """Folder of the run; None: runs/MODEL-DATASET."""
+    resume: bool = False
+    """Continue the interrupted run in --out."""
+    skip_bad_images: bool = False
+    """Leave out files of a folder that are no image, instead of refusing the folder."""
+
+    @property
+    def run(self) -> Run:
+        """The folder to train in."""
+        if self.out is not None:
+            return Run(self.out)
+        kind, _, rest = self.hyperparameters.dataset.partition(":")
+        data = Path(rest).name.replace(":", "-") or kind
+        return Run(Path("runs") / f"{self.hyperparameters.model}-{data}")
+
+
+def read_options(argv: list[str]) -> Options:
+    """Reads the command line; ``--recipe`` and ``--resume`` give the other defaults.
+
+    Raises:
+        UsageError: An option is wrong, or the run to resume is missing or another.
+    """
+    prog = "python -m training.fit"
+    base = next(
+        (b for a, b in zip(argv, argv[1:], strict=False) if a == "--recipe"),
+        next((a[9:] for a in argv if a.startswith("--recipe=")), None),
+    )
+    recipe = load_recipe(base) if base else RECIPES["default"]
+    options = command.parse(Options, argv, default=Options(recipe), prog=prog)
+    if not options.resume:
+        return options
+    stored = Run.open(options.run.path).recipe
+    if base is None:
+        default = Options(stored, out=options.run.path)
+        options = command.parse(Options, argv, default=default, prog=prog)
+    asked = options.hyperparameters.to_dict()
+    changed = [name for name, value in stored.to_dict().items() if asked[name] != value]
+    if changed:
+        name = changed[0]
+        raise UsageError(
+            f"--resume continues the same recipe, {name} "
+            f"{stored.to_dict()[name]!r}; got {asked[name]!r}: leave the option away, or "
+            "train into another folder"
+        )
+    return options
+
+
+def main() -> None:
+    """Runs the command line."""
+    options = read_options(sys.argv[1:])
+    run = options.run
+    if run.path.exists() and not options.resume:
+        if not run.path.is_dir() or any(run.path.iterdir()):
+            what = "a run" if run.exists else "other files"
+            raise UsageError(
+                f"output folder must be new, got {run.path} with {what} in it; continue "
+                "it with --resume or choose another --out"
+            )
+    if run.complete:
+        print(f"{run.path} is complete: {run.evaluation.read_text('utf-8').strip()}")
+        return
+    command.start_backend()
+    from training.session import train
+
+    train(options.hyperparameters, run, skip_bad_images=options.skip_bad_images)
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,234 @@
+"""The training step and the one loop around it.
+
+The loop is ours because ``keras.Model.fit`` can neither resume within an epoch nor
+train under every distribution strategy; callbacks and progress bar are Keras' own.
+"""
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_resnet.command import Stopped
+from training.checkpoint import Checkpoints
+from training.images import Tensor
+from training.pipeline import Preprocessing
+from training.recipes import Recipe
+
+Logs = dict[str, float]
+
+
+class Trainer:
+    """A network with what it takes to train and evaluate it.
+
+    Args:
+        model: Normalised images → float32 logits.
+        prepared: Normalises pixels.
+        recipe: Weight decay.
+        optimizer: Updates the trainable variables.
+        jit_compile: Compile the steps with XLA.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        prepared: Preprocessing,
+        *,
+        recipe: Recipe | None = None,
+        optimizer: keras.optimizers.Optimizer | None = None,
+        jit_compile: bool = False,
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.metrics = _metrics(("loss", "top1"), model.output_shape[-1])
+        self._prepared = prepared
+        self._loss = keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True, reduction=None
+        )
+        self._train = tf.function(self._training_step, jit_compile=jit_compile)
+        self._measure = tf.function(self._evaluation_step, jit_compile=jit_compile)
+        if optimizer is not None and recipe is not None:
+            optimizer.build(model.trainable_variables)
+            self._decay = recipe.weight_decay
+            self._decayed = [
+                v
+                for v in model.trainable_variables
+                if recipe.decay == "all" or len(v.shape) > 1
+            ]
+
+    def step(self, images: Tensor, labels: Tensor) -> float:
+        """Updates the weights by one batch; returns its loss, without the decay."""
+        return float(tf.distribute.get_strategy().run(self._train, (images, labels)))
+
+    def logs(self) -> Logs:
+        """Returns the means over the epoch so far."""
+        return {metric.name: float(metric.result()) for metric in self.metrics}
+
+    def evaluate(self, batches: tf.data.Dataset) -> Logs:
+        """Returns ``loss``, ``top1``, ``top5`` and ``examples`` over all batches."""
+        metrics = _metrics(("loss", "top1", "top5"), self.model.output_shape[-1])
+        examples = 0
+        for images, labels in batches:
+            self._update(metrics, *self._measure(images, labels), labels)
+            examples += len(labels)
+        return {"examples": examples} | {m.name: float(m.result()) for m in metrics}
+
+    def _training_step(self, images: Tensor, labels: Tensor) -> Tensor:
+        with tf.GradientTape() as tape:
+            logits = self.model(self._prepared.normalise(images), training=True)
+            losses = self._loss(labels, logits)
+            loss = tf.reduce_mean(losses)
+            penalty = tf.add_n([tf.nn.l2_loss(v.value) for v in self._decayed])
+            objective = self.optimizer.scale_loss(loss + self._decay * penalty)
+        variables = self.model.trainable_variables
+        self.optimizer.apply(tape.gradient(objective, variables), variables)
+        self._update(self.metrics, losses, logits, labels)
+        return loss
+
+    def _evaluation_step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.model(self._prepared.normalise(images), training=False)
+        return self._loss(labels, logits), logits
+
+    @staticmethod
+    def _update(
+        metrics: list[keras.Metric], losses: Tensor, logits: Tensor, labels: Tensor
+    ) -> None:
+        metrics[0].update_state(losses)
+        for metric in metrics[1:]:
+            metric.update_state(labels, logits)
+
+
+class StopRequest:
+    """Turns SIGINT and SIGTERM into a flag that the loop looks at after each step.
+
+    Attributes:
+        signal: The signal's number, None as long as none came.
+    """
+
+    signal: int | None = None
+
+    @contextmanager
+    def listening(self) -> Iterator["StopRequest"]:
+        """Listens inside the ``with`` block; a second signal acts as it always did."""
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.getsignal(number) for number in numbers}
+
+        def note(number: int, frame: FrameType | None) -> None:
+            self.signal = number
+            signal.signal(number, before[signal.Signals(number)])
+
+        for number in numbers:
+            signal.signal(number, note)
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def fit(
+    trainer: Trainer,
+    checkpoints: Checkpoints,
+    callbacks: keras.callbacks.CallbackList,
+    *,
+    epochs: int,
+    batches: Callable[[int, int], tf.data.Dataset],
+    validate: Callable[[], Logs],
+) -> None:
+    """Trains from where ``checkpoints`` stands to the end of the last epoch.
+
+    Args:
+        trainer: The network and its optimizer.
+        checkpoints: Holds the position; a checkpoint is saved after every epoch, and
+            when SIGINT or SIGTERM asks to stop.
+        callbacks: Keras callbacks.
+        epochs: Number of epochs.
+        batches: Maps epoch and first step to the epoch's batches from there.
+        validate: Returns the validation logs after an epoch.
+
+    Raises:
+        Stopped: The loss became NaN or infinite, or a signal asked to stop.
+    """
+    trainer.model.stop_training = False  # Keras callbacks set it
+    callbacks.on_train_begin()
+    try:
+        with StopRequest().listening() as request:
+            for epoch in range(int(checkpoints.epoch), epochs):
+                callbacks.on_epoch_begin(epoch)
+                logs = _epoch(trainer, checkpoints, callbacks, batches, request)
+                logs |= _validation(epoch, validate)
+                callbacks.on_epoch_end(epoch, logs)
+                checkpoints.epoch.assign(epoch + 1)
+                checkpoints.step.assign(0)
+                checkpoints.save()
+                if trainer.model.stop_training:
+                    break
+    finally:
+        callbacks.on_train_end()
+
+
+def _epoch(
+    trainer: Trainer,
+    checkpoints: Checkpoints,
+    callbacks: keras.callbacks.CallbackList,
+    batches: Callable[[int, int], tf.data.Dataset],
+    request: StopRequest,
+) -> Logs:
+    """Trains what is left of an epoch; returns its logs."""
+    first = int(checkpoints.step)
+    if first == 0:
+        for metric in trainer.metrics:
+            metric.reset_state()
+    began, images_seen = time.perf_counter(), 0
+    for step, (images, labels) in enumerate(batches(int(checkpoints.epoch), first), first):
+        callbacks.on_train_batch_begin(step)
+        loss = trainer.step(images, labels)
+        _require_finite(loss, f"step {step + 1} of epoch {int(checkpoints.epoch) + 1}")
+        checkpoints.step.assign(step + 1)
+        callbacks.on_train_batch_end(step, trainer.logs())
+        images_seen += len(labels)
+        if request.signal is not None:
+            checkpoints.save()
+            raise Stopped(
+                f"stopped by {signal.Signals(request.signal).name} and saved at epoch "
+                f"{int(checkpoints.epoch) + 1}, step {step + 1}; continue with --resume",
+                128 + request.signal,
+            )
+    seconds = time.perf_counter() - began
+    rate = trainer.optimizer.learning_rate
+    return trainer.logs() | {
+        "learning_rate": float(rate),
+        "seconds": seconds,
+        "images_per_second": images_seen / seconds,
+    }
+
+
+def _validation(epoch: int, validate: Callable[[], Logs]) -> Logs:
+    logs = validate()
+    _require_finite(logs["loss"], f"validation after epoch {epoch + 1}")
+    return {f"val_{name}": value for name, value in logs.items()}
+
+
+def _require_finite(loss: float, where: str) -> None:
+    if not math.isfinite(loss):
+        raise Stopped(
+            f"loss must be finite, got {loss} at {where}; the last good checkpoint is "
+            "kept: lower the learning rate, warm up longer or use a wider precision"
+        )
+
+
+def _metrics(names: tuple[str, ...], classes: int) -> list[keras.Metric]:
+    made: dict[str, Callable[[], Any]] = {
+        "loss": lambda: keras.metrics.Mean(name="loss"),
+        "top1": lambda: keras.metrics.SparseCategoricalAccuracy(name="top1"),
+        "top5": lambda: keras.metrics.SparseTopKCategoricalAccuracy(
+            min(5, classes), name="top5"
+        ),
+    }
+    return [made[name]() for name in names]

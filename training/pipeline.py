@@ -1,0 +1,217 @@
+"""From a data set to batches, as a pure function of seed, epoch and position.
+
+The order of an epoch is a stateless permutation of the indices, and every example has
+a seed of its own. So an epoch can be entered anywhere, and any number of threads gives
+the same batches.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from training import augment, images
+from training.datasets import Dataset, Split
+from training.images import Size, Tensor
+from training.recipes import Recipe
+
+STATISTICS_FROM = 5000  # training images that mean and deviation are measured on
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What happens to an image on its way into the network; all that serving needs.
+
+    Attributes:
+        size: Height and width of the network's input, pixels.
+        channels: Channels of the input.
+        crop: Share of the image's shorter side that evaluation looks at.
+        mean: Per channel, of pixels 0–255.
+        deviation: Per channel, likewise.
+    """
+
+    size: Size
+    channels: int
+    crop: float
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Shape of one input."""
+        return (*self.size, self.channels)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
+        """Reads what ``to_dict`` made."""
+        listed = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**listed)
+
+    def window(self, shape: Tensor) -> Tensor:
+        """The window that evaluation looks at, of an image's height and width."""
+        return images.centre_window(shape, self.size, self.crop)
+
+    @property
+    def whole(self) -> "Preprocessing":
+        """The same with evaluation's crop off."""
+        return replace(self, crop=1.0)
+
+    def decode(self, data: Tensor) -> Tensor:
+        """Maps the bytes of an image file to the pixels that evaluation looks at."""
+        image = images.decode_window(data, self.window, self.channels)
+        return tf.ensure_shape(images.resize(image, self.size), self.input_shape)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Maps pixels 0–255 to the network's input, float32."""
+        return images.normalise(pixels, self.mean, self.deviation)
+
+
+def preprocessing(recipe: Recipe, dataset: Dataset, default: Size) -> Preprocessing:
+    """Derives the way into the network from recipe and data.
+
+    Args:
+        recipe: Gives size and crop, or leaves them to the data.
+        dataset: Mean and deviation are measured on its training images.
+        default: Size for images of several sizes where the recipe gives none.
+    """
+    side = recipe.image_size
+    size = (side, side) if side else dataset.size or default
+    whole = geometry(recipe, dataset) in ("none", "pad_crop")
+    crop = recipe.eval_crop or (1.0 if whole else 0.875)
+    unscaled = Preprocessing(size, dataset.channels, crop, (), ())
+    mean, deviation = _statistics(unscaled, dataset.splits["train"])
+    return Preprocessing(size, dataset.channels, crop, mean, deviation)
+
+
+def geometry(recipe: Recipe, dataset: Dataset) -> str:
+    """The recipe's augmentation, ``"auto"`` resolved for this data set."""
+    if recipe.augmentation != "auto":
+        return recipe.augmentation
+    return "pad_crop" if dataset.size else "area_crop"
+
+
+def flips(recipe: Recipe, dataset: Dataset) -> bool:
+    """Whether training images are mirrored."""
+    return dataset.mirrors if recipe.flip == "auto" else recipe.flip == "on"
+
+
+def training_batches(
+    recipe: Recipe,
+    dataset: Dataset,
+    prepared: Preprocessing,
+    *,
+    epoch: int,
+    first_step: int = 0,
+) -> tf.data.Dataset:
+    """One epoch's batches of augmented pixels and labels, each example once.
+
+    Args:
+        recipe: Batch size, augmentation and seed.
+        dataset: Its training split is read.
+        prepared: The way into the network.
+        epoch: Number of the epoch, from 0.
+        first_step: Batches to leave out at the beginning.
+
+    Returns:
+        Batches ``(uint8 (B, H, W, C), int64 (B,))``; the last one may be smaller.
+    """
+    split = dataset.splits["train"]
+    order_seed = tf.constant([recipe.seed, epoch])
+
+    def example(position: Tensor) -> tuple[Tensor, Tensor]:
+        index = tf.random.experimental.index_shuffle(
+            position, order_seed, np.int64(len(split) - 1)
+        )
+        seed = tf.random.experimental.stateless_fold_in(
+            tf.constant([recipe.seed, epoch], tf.int32), tf.cast(index, tf.int32)
+        )
+        image = _augmented(recipe, dataset, prepared, split.images[index], seed)
+        return image, split.labels[index]
+
+    start = first_step * recipe.batch_size
+    return _batches(range(start, len(split)), example, recipe.batch_size)
+
+
+def evaluation_batches(
+    split: Split, prepared: Preprocessing, batch_size: int
+) -> tf.data.Dataset:
+    """Batches of a split's pixels and labels, in order, each example exactly once."""
+
+    def example(index: Tensor) -> tuple[Tensor, Tensor]:
+        image = _pixels(split, split.images[index], prepared, prepared.window)
+        return image, split.labels[index]
+
+    return _batches(range(len(split)), example, batch_size)
+
+
+def _batches(indices: range, example: Any, batch_size: int) -> tf.data.Dataset:
+    return (
+        tf.data.Dataset.range(indices.start, indices.stop)
+        .map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .batch(batch_size)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def _augmented(
+    recipe: Recipe,
+    dataset: Dataset,
+    prepared: Preprocessing,
+    stored: Tensor,
+    seed: Tensor,
+) -> Tensor:
+    """One training image, changed at random by its own seed."""
+    kind = geometry(recipe, dataset)
+    image = _pixels(
+        dataset.splits["train"], stored, prepared, _window_of(kind, prepared, seed)
+    )
+    if kind == "pad_crop":
+        pad = min(prepared.size) // 8 if recipe.pad is None else recipe.pad
+        image = augment.pad_crop(image, pad, seed + 2)
+    return augment.flip(image, seed + 3) if flips(recipe, dataset) else image
+
+
+def _window_of(kind: str, prepared: Preprocessing, seed: Tensor) -> images.WindowOf:
+    if kind == "scale_crop":
+        return partial(augment.scale_window, size=prepared.size, seed=seed)
+    if kind == "area_crop":
+        return partial(augment.area_window, seed=seed)
+    return prepared.whole.window
+
+
+def _pixels(
+    split: Split, stored: Tensor, prepared: Preprocessing, window_of: images.WindowOf
+) -> Tensor:
+    """Reads the window of one image at the input's size, uint8 ``(H, W, C)``."""
+    if split.kind == "pixels":
+        if window_of == prepared.whole.window and stored.shape[:2] == prepared.size:
+            return stored
+        image = images.cut(stored, window_of(stored.shape[:2]))
+    else:
+        data = tf.io.read_file(stored) if split.kind == "files" else stored
+        image = images.decode_window(data, window_of, prepared.channels)
+    return tf.ensure_shape(images.resize(image, prepared.size), prepared.input_shape)
+
+
+def _statistics(
+    prepared: Preprocessing, split: Split
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation per channel of training images, at least one grey level."""
+    count = min(len(split), STATISTICS_FROM)
+    rng = np.random.default_rng(0)
+    sample = split.take(np.sort(rng.permutation(len(split))[:count]))
+    total = np.zeros(prepared.channels)
+    squares = np.zeros(prepared.channels)
+    for batch, _ in evaluation_batches(sample, prepared, 256).as_numpy_iterator():
+        values = batch.astype(np.float64)
+        total += values.mean((1, 2)).sum(0)
+        squares += (values**2).mean((1, 2)).sum(0)
+    mean = total / count
+    deviation = np.sqrt(np.maximum(squares / count - mean**2, 1.0))
+    return tuple(mean.round(4).tolist()), tuple(deviation.round(4).tolist())

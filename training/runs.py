@@ -1,0 +1,176 @@
+"""The folder of a run: what is in it, and how it is written so that nothing is lost."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from errno import EDQUOT, EFBIG, ENOSPC
+from pathlib import Path
+from typing import Any
+
+from keras_resnet.errors import UsageError
+from training.recipes import Recipe
+
+FULL_DISK = (ENOSPC, EDQUOT, EFBIG)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder.
+
+    Attributes:
+        path: The folder.
+    """
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: Path | str) -> "Run":
+        """Returns the run in a folder.
+
+        Raises:
+            UsageError: There is none.
+        """
+        run = cls(Path(path))
+        if not run.exists:
+            raise UsageError(
+                f"run folder must hold a config.json, got {str(path)!r}; "
+                "train one with python -m training.fit --out RUN"
+            )
+        return run
+
+    @property
+    def exists(self) -> bool:
+        """There is a run in the folder."""
+        return self._config.is_file()
+
+    @property
+    def complete(self) -> bool:
+        """The run was trained to its end and evaluated."""
+        return self.model.is_file() and self.evaluation.is_file()
+
+    @property
+    def _config(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def model(self) -> Path:
+        """The trained network, as it was after the last epoch."""
+        return self.path / "model.keras"
+
+    @property
+    def best_model(self) -> Path:
+        """The network as it was after the epoch with the highest val_top1."""
+        return self.path / "best.keras"
+
+    @property
+    def history(self) -> Path:
+        """A row an epoch."""
+        return self.path / "history.csv"
+
+    @property
+    def evaluation(self) -> Path:
+        """What the trained network reaches on the test split."""
+        return self.path / "evaluation.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The training state, for resuming."""
+        return self.path / "checkpoints"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard's logs."""
+        return self.path / "tensorboard"
+
+    @property
+    def report(self) -> Path:
+        """The page about the run."""
+        return self.path / "report.html"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Everything needed to repeat the run."""
+        return dict(json.loads(self._config.read_text(encoding="utf-8")))
+
+    @property
+    def recipe(self) -> Recipe:
+        """Its hyperparameters."""
+        return Recipe.from_dict(self.config["recipe"])
+
+    def create(self, config: dict[str, Any]) -> None:
+        """Makes the folder and writes the config."""
+        with disk_full_told(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_json(self._config, config)
+
+    def require_complete(self) -> None:
+        """Checks that training has ended.
+
+        Raises:
+            UsageError: It has not.
+        """
+        if not self.complete:
+            raise UsageError(
+                f"run must be complete, got {self.path} without "
+                f"{self.model.name if not self.model.is_file() else 'evaluation.json'}; "
+                f"continue it with python -m training.fit --resume --out {self.path}"
+            )
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Writes a file so that it is complete or, as before, absent or the old one.
+
+    Args:
+        path: The file.
+        write: Writes a file of the path it is given (of the same suffix).
+    """
+    handle, name = tempfile.mkstemp(
+        dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
+    )
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        temporary.chmod(0o644)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Writes JSON atomically."""
+    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(path, lambda file: file.write_text(text, "utf-8"))
+
+
+def save_model(model: Any, path: Path) -> None:
+    """Writes a network as a ``.keras`` file atomically, without its optimizer."""
+    optimizer, model.optimizer = model.optimizer, None
+    try:
+        write_atomically(path, model.save)
+    finally:
+        model.optimizer = optimizer
+
+
+@contextmanager
+def disk_full_told(path: Path) -> Iterator[None]:
+    """Turns the many errors of a full disk into one sentence.
+
+    Raises:
+        UsageError: The disk (or quota) is full.
+    """
+    try:
+        yield
+    except Exception as error:
+        full = "No space left" in str(error) or "File too large" in str(error)
+        if not full and getattr(error, "errno", None) not in FULL_DISK:
+            raise
+        raise UsageError(
+            f"disk must have room for {path}, got {str(error).splitlines()[0]:.200}; "
+            "what was saved before is intact: free space, then --resume"
+        ) from error

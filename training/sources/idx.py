@@ -1,0 +1,122 @@
+"""MNIST-format files: ``train-images-idx3-ubyte`` and its kin, also gzipped."""
+
+import gzip
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from keras_resnet.errors import UsageError
+from training.datasets import Dataset, Split, mirrors, pixels
+
+PREFIXES = {"train": "train", "test": "t10k"}
+UINT8 = 8  # the only element type that images and labels use
+
+FASHION_MNIST = (  # Xiao et al., 2017, table 2
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+
+
+def load(argument: str) -> Dataset:
+    """Loads ``DIR/{train,t10k}-{images-idx3,labels-idx1}-ubyte[.gz]``.
+
+    Class names come from ``DIR/labels.txt``, one a line, where there is one.
+
+    Raises:
+        UsageError: A file is missing, damaged, or does not fit the others.
+    """
+    folder = Path(argument)
+    if not folder.is_dir():
+        raise UsageError(f"idx folder must exist, got {argument!r}")
+    splits = {name: _split(folder, prefix) for name, prefix in PREFIXES.items()}
+    labels = _labels(folder, splits)
+    shapes = {split.images.shape[1:] for split in splits.values()}
+    if len(shapes) > 1:
+        raise UsageError(
+            f"images of {folder} must have one size in both splits, got "
+            f"{' and '.join(str(tuple(shape)) for shape in shapes)}"
+        )
+    height, width, channels = shapes.pop()
+    return Dataset(
+        name="idx",
+        splits=splits,
+        labels=labels,
+        channels=channels,
+        size=(height, width),
+        mirrors=mirrors("mnist " + folder.name),
+    )
+
+
+def read(path: Path) -> np.ndarray:
+    """Reads an idx file of bytes, gzipped if it is named ``.gz``.
+
+    Raises:
+        UsageError: The file is truncated, damaged, or of another format.
+    """
+    try:
+        data = path.read_bytes()
+        data = gzip.decompress(data) if path.suffix == ".gz" else data
+    except (OSError, EOFError, zlib.error) as error:
+        raise UsageError(f"cannot read {path}: {error}") from None
+    if len(data) < 4 or data[:2] != b"\0\0" or data[2] != UINT8:
+        raise UsageError(f"{path} must be an idx file of bytes, got {data[:4]!r}")
+    axes = data[3]
+    shape = np.frombuffer(data, ">u4", axes, 4) if len(data) >= 4 + 4 * axes else None
+    if shape is None or len(data) != 4 + 4 * axes + int(shape.prod(dtype=np.int64)):
+        expected = "more" if shape is None else 4 + 4 * axes + int(shape.prod())
+        raise UsageError(
+            f"{path} must have {expected} bytes as its header says, got {len(data)}: "
+            "it is truncated or damaged"
+        )
+    return np.frombuffer(data, np.uint8, offset=4 + 4 * axes).reshape(shape)
+
+
+def _split(folder: Path, prefix: str) -> Split:
+    images = read(_find(folder, f"{prefix}-images-idx3-ubyte"))
+    labels = read(_find(folder, f"{prefix}-labels-idx1-ubyte"))
+    if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
+        raise UsageError(
+            f"{prefix} images (N, H, W) and labels (N,) of {folder} must fit, got "
+            f"{images.shape} and {labels.shape}"
+        )
+    if len(labels) == 0:
+        raise UsageError(f"{prefix} files of {folder} must hold images, got none")
+    return pixels(images[..., np.newaxis], labels)
+
+
+def _find(folder: Path, name: str) -> Path:
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    raise UsageError(f"idx folder must hold {name} or {name}.gz, got neither in {folder}")
+
+
+def _labels(folder: Path, splits: dict[str, Split]) -> tuple[str, ...]:
+    """The names of the classes; checks that the labels in the files are theirs."""
+    used = {name: np.unique(split.labels.numpy()) for name, split in splits.items()}
+    names = folder / "labels.txt"
+    if names.is_file():
+        labels = tuple(names.read_text(encoding="utf-8").split("\n"))
+        labels = labels[:-1] if labels[-1] == "" else labels
+    else:
+        # A gap in the numbers is far likelier a damaged file than an unused class.
+        gaps = np.flatnonzero(used["train"] != np.arange(len(used["train"])))
+        classes = int(gaps[0]) if len(gaps) else len(used["train"])
+        fashion = "fashion" in folder.name.lower() and classes == len(FASHION_MNIST)
+        labels = FASHION_MNIST if fashion else tuple(str(i) for i in range(classes))
+    for name, numbers in used.items():
+        if numbers[-1] >= len(labels):
+            raise UsageError(
+                f"{name} labels of {folder} must be 0 to {len(labels) - 1}, got "
+                f"{numbers[-1]}; name every class in labels.txt if that is right"
+            )
+    return labels
