@@ -38,7 +38,10 @@ Command = (
 
 def main() -> None:
     """Runs the command line."""
-    options = command.parse(Command, prog="python -m keras_resnet")  # type: ignore[arg-type]
+    options: List | Describe = command.parse(
+        Command,  # type: ignore[arg-type]
+        prog="python -m keras_resnet",
+    )
     command.start_backend()
     from keras_resnet import describe, models
 
@@ -60,4 +63,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     command.run(main)
-

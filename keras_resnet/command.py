@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
@@ -17,7 +17,7 @@ from keras_resnet.errors import UsageError
 T = TypeVar("T")
 
 
-class Stopped(Exception):
+class Stopped(Exception):  # noqa: N818 - it need not be an error
     """Ends a command with one line on stderr and an exit status.
 
     Args:
@@ -31,7 +31,7 @@ class Stopped(Exception):
 
 
 def parse(
-    options: Callable[..., T],
+    options: type[T],
     argv: Sequence[str] | None = None,
     *,
     default: T | None = None,
@@ -43,11 +43,10 @@ def parse(
         UsageError: An option is unknown or its value unreadable.
     """
     said = io.StringIO()
+    given: Any = {} if default is None else {"default": default}
     try:
         with redirect_stderr(said):
-            if default is None:
-                return tyro.cli(options, args=argv, prog=prog)
-            return tyro.cli(options, args=argv, prog=prog, default=default)
+            return tyro.cli(options, args=argv, prog=prog, **given)
     except SystemExit as stop:
         if not stop.code:
             raise
@@ -76,12 +75,13 @@ def start_backend() -> None:
     """
     # TensorFlow's C++ side writes to the descriptor before any log level is heeded.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _descriptor_silenced(2):
+    with descriptor_silenced(2):
         import keras  # noqa: F401
 
 
 @contextmanager
-def _descriptor_silenced(descriptor: int) -> Iterator[None]:
+def descriptor_silenced(descriptor: int) -> Iterator[None]:
+    """Holds back what is written to a file descriptor, by C++ libraries too."""
     kept = os.dup(descriptor)
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), descriptor)
@@ -100,5 +100,7 @@ def _die(message: str, status: int) -> None:
 def _first_sentence(box: str) -> str:
     """The text of tyro's framed message up to its first rule."""
     lines = [line.strip("│ ") for line in box.splitlines()[1:]]
-    rule = next((i for i, line in enumerate(lines) if line.startswith(("─", "╰"))), None)
+    rule = next(
+        (i for i, line in enumerate(lines) if line.startswith(("─", "╰"))), None
+    )
     return " ".join(lines[:rule]) or " ".join(box.split())

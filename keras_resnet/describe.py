@@ -1,12 +1,11 @@
-"""What a network is: its walk of feature-map sizes, parameters, multiply-accumulates."""
+"""What a network is: its walk of feature-map sizes, parameters and operations."""
 
 from dataclasses import dataclass
 from itertools import groupby
 from math import prod
 
 import keras
-
-Layer = keras.layers.Layer
+from keras.layers import Layer
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def describe(model: keras.Model) -> str:
 
 
 def _unit(layer: Layer) -> str:
-    """The first two parts of a unit's layer name (``stage1_block2``), else the first."""
+    """The unit that a layer's name begins with (``stage1_block2``), else nothing."""
     parts = layer.name.split("_")
     return "_".join(parts[:2]) if parts[1:] and parts[1].startswith("block") else ""
 

@@ -58,6 +58,10 @@ def find_spec(name: str, **overrides: Any) -> Spec:
         )
     spec: Any = MODELS[name]
     known = {field.name: field.default for field in fields(spec)}
+    overrides = {
+        field: tuple(value) if isinstance(value, list) else value
+        for field, value in overrides.items()
+    }
     for field, value in overrides.items():
         if field not in known:
             raise UsageError(
@@ -65,8 +69,6 @@ def find_spec(name: str, **overrides: Any) -> Spec:
                 f"its fields are {', '.join(known)}"
             )
         expected = type(getattr(spec, field))
-        if isinstance(value, list):
-            overrides[field] = value = tuple(value)
         if type(value) is not expected:
             raise UsageError(
                 f"{field} of {name} must be of type {expected.__name__}, got {value!r}"

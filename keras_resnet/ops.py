@@ -29,13 +29,13 @@ def he_normal() -> keras.initializers.Initializer:
 def conv(
     x: KerasTensor, filters: int, kernel: int, stride: int = 1, *, name: str
 ) -> KerasTensor:
-    """Bias-free convolution, He-initialised: ``(N, H, W, C)`` → ``(N, ⌈H/s⌉, ⌈W/s⌉, F)``.
+    """Bias-free, He-initialised convolution to ``(N, ⌈H/stride⌉, ⌈W/stride⌉, F)``.
 
     Args:
-        x: Features.
+        x: Features ``(N, H, W, C)``.
         filters: Output channels F.
         kernel: Side of the (odd, square) kernel in pixels.
-        stride: Step s in pixels.
+        stride: Step in pixels.
         name: The layer's name.
     """
     if stride > 1 and kernel > 1:

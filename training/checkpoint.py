@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from training.images import Tensor
+from training.metrics import Metrics
 
 KEEP = 2  # newest checkpoints that stay
 
@@ -14,8 +15,8 @@ KEEP = 2  # newest checkpoints that stay
 class Checkpoints:
     """Saves and restores all that a run's future depends on.
 
-    Weights, optimizer, seed generators and metrics (a run may stop within an epoch), and
-    the run's position: ``epoch`` and ``step`` within it, and ``best``, the highest
+    Weights, optimizer, seed generators and metrics (a run may stop within an epoch),
+    and the run's position: ``epoch`` and ``step`` within it, and ``best``, the highest
     validation accuracy so far.
 
     Args:
@@ -30,7 +31,7 @@ class Checkpoints:
         folder: Path,
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer,
-        metrics: list[keras.Metric],
+        metrics: Metrics,
     ) -> None:
         self.epoch = tf.Variable(0, dtype=tf.int64)
         self.step = tf.Variable(0, dtype=tf.int64)
@@ -39,7 +40,7 @@ class Checkpoints:
             # By variable, since seed generators are no part of Keras' own tracking.
             model=_by_path(model.variables),
             optimizer=_by_path(optimizer.variables),
-            metrics=_by_path([v for metric in metrics for v in metric.variables]),
+            metrics=_by_path(metrics.variables),
             epoch=self.epoch,
             step=self.step,
             best=self.best,
@@ -61,5 +62,4 @@ class Checkpoints:
 
 
 def _by_path(variables: list[Any]) -> dict[str, Tensor]:
-    named = {f"{i}:{v.path}": v.value for i, v in enumerate(variables)}
-    return named
+    return {f"{i}:{v.path}": v.value for i, v in enumerate(variables)}

@@ -1,4 +1,4 @@
-"""``python -m training.evaluate RUN``: a trained network on a split, each image once."""
+"""``python -m training.evaluate RUN``: a network on a split, each image once."""
 
 import json
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from training.runs import Run, write_json
 
 if TYPE_CHECKING:
     from training.datasets import Dataset
-    from training.loop import Trainer
+    from training.metrics import Evaluator
     from training.pipeline import Preprocessing
 
 BATCH_SIZE = 256
@@ -34,13 +34,12 @@ class Options:
 
 
 def evaluate(
-    trainer: "Trainer", dataset: "Dataset", prepared: "Preprocessing", split: str
+    evaluator: "Evaluator", dataset: "Dataset", prepared: "Preprocessing", split: str
 ) -> dict[str, Any]:
     """Returns ``split``, ``examples``, ``top1``, ``top5`` (shares) and ``loss``."""
     from training.pipeline import evaluation_batches
 
-    batches = evaluation_batches(dataset.split(split), prepared, BATCH_SIZE)
-    logs = trainer.evaluate(batches)
+    logs = evaluator(evaluation_batches(dataset.split(split), prepared, BATCH_SIZE))
     return {"split": split} | {k: logs[k] for k in ("examples", "top1", "top5", "loss")}
 
 
@@ -57,7 +56,7 @@ def evaluate_run(
         UsageError: The data set has other classes, or no such split.
     """
     from keras_resnet.models import load_model
-    from training.loop import Trainer
+    from training.metrics import Evaluator
     from training.pipeline import Preprocessing
     from training.sources import load_dataset
 
@@ -77,12 +76,12 @@ def evaluate_run(
     prepared = Preprocessing.from_dict(config["preprocessing"])
     if data.channels != prepared.channels:
         raise UsageError(
-            f"images of {data.name} must have {prepared.channels} channels as the run's, "
+            f"images of {data.name} must have the run's {prepared.channels} channels, "
             f"got {data.channels}"
         )
     data.split(split)
-    trainer = Trainer(load_model(run.model), prepared)
-    result = evaluate(trainer, data, prepared, split)
+    evaluator = Evaluator(load_model(run.model), prepared)
+    result = evaluate(evaluator, data, prepared, split)
     if dataset is None and split == "test":
         write_json(run.evaluation, result)
     return result

@@ -1,7 +1,8 @@
-"""``python -m training.fit``: trains a network and leaves everything in a run's folder."""
+"""``python -m training.fit``: trains a network, into the folder of a run."""
 
 import sys
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -49,7 +50,7 @@ def read_options(argv: list[str]) -> Options:
     """
     prog = "python -m training.fit"
     base = next(
-        (b for a, b in zip(argv, argv[1:], strict=False) if a == "--recipe"),
+        (b for a, b in pairwise(argv) if a == "--recipe"),
         next((a[9:] for a in argv if a.startswith("--recipe=")), None),
     )
     recipe = load_recipe(base) if base else RECIPES["default"]
@@ -66,23 +67,28 @@ def read_options(argv: list[str]) -> Options:
         name = changed[0]
         raise UsageError(
             f"--resume continues the same recipe, {name} "
-            f"{stored.to_dict()[name]!r}; got {asked[name]!r}: leave the option away, or "
-            "train into another folder"
+            f"{stored.to_dict()[name]!r}, got {asked[name]!r}; leave the option away "
+            "or train into another folder"
         )
     return options
+
+
+def _require_new(run: Run) -> None:
+    path = run.path
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        what = "a run" if run.exists else "something else"
+        raise UsageError(
+            f"output folder must be new, got {path} with {what} in it; continue a run "
+            "with --resume or choose another --out"
+        )
 
 
 def main() -> None:
     """Runs the command line."""
     options = read_options(sys.argv[1:])
     run = options.run
-    if run.path.exists() and not options.resume:
-        if not run.path.is_dir() or any(run.path.iterdir()):
-            what = "a run" if run.exists else "other files"
-            raise UsageError(
-                f"output folder must be new, got {run.path} with {what} in it; continue "
-                "it with --resume or choose another --out"
-            )
+    if not options.resume:
+        _require_new(run)
     if run.complete:
         print(f"{run.path} is complete: {run.evaluation.read_text('utf-8').strip()}")
         return

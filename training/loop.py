@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -18,21 +17,25 @@ import tensorflow as tf
 from keras_resnet.command import Stopped
 from training.checkpoint import Checkpoints
 from training.images import Tensor
+from training.metrics import Logs, Metrics, cross_entropy
 from training.pipeline import Preprocessing
 from training.recipes import Recipe
 
-Logs = dict[str, float]
-
 
 class Trainer:
-    """A network with what it takes to train and evaluate it.
+    """A network with what it takes to train it.
 
     Args:
         model: Normalised images → float32 logits.
         prepared: Normalises pixels.
-        recipe: Weight decay.
         optimizer: Updates the trainable variables.
-        jit_compile: Compile the steps with XLA.
+        recipe: Weight decay.
+        jit_compile: Compile the step with XLA.
+
+    Attributes:
+        model: The network.
+        optimizer: The optimizer.
+        metrics: Of the epoch so far.
     """
 
     def __init__(
@@ -40,68 +43,38 @@ class Trainer:
         model: keras.Model,
         prepared: Preprocessing,
         *,
-        recipe: Recipe | None = None,
-        optimizer: keras.optimizers.Optimizer | None = None,
+        optimizer: keras.optimizers.Optimizer,
+        recipe: Recipe,
         jit_compile: bool = False,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
-        self.metrics = _metrics(("loss", "top1"), model.output_shape[-1])
+        self.metrics = Metrics(("loss", "top1"), model.output_shape[-1])
         self._prepared = prepared
-        self._loss = keras.losses.SparseCategoricalCrossentropy(
-            from_logits=True, reduction=None
-        )
-        self._train = tf.function(self._training_step, jit_compile=jit_compile)
-        self._measure = tf.function(self._evaluation_step, jit_compile=jit_compile)
-        if optimizer is not None and recipe is not None:
-            optimizer.build(model.trainable_variables)
-            self._decay = recipe.weight_decay
-            self._decayed = [
-                v
-                for v in model.trainable_variables
-                if recipe.decay == "all" or len(v.shape) > 1
-            ]
+        self._decay = recipe.weight_decay
+        self._decayed = [
+            v
+            for v in model.trainable_variables
+            if recipe.decay == "all" or len(v.shape) > 1
+        ]
+        self._step = tf.function(self._training_step, jit_compile=jit_compile)
+        optimizer.build(model.trainable_variables)
 
     def step(self, images: Tensor, labels: Tensor) -> float:
-        """Updates the weights by one batch; returns its loss, without the decay."""
-        return float(tf.distribute.get_strategy().run(self._train, (images, labels)))
-
-    def logs(self) -> Logs:
-        """Returns the means over the epoch so far."""
-        return {metric.name: float(metric.result()) for metric in self.metrics}
-
-    def evaluate(self, batches: tf.data.Dataset) -> Logs:
-        """Returns ``loss``, ``top1``, ``top5`` and ``examples`` over all batches."""
-        metrics = _metrics(("loss", "top1", "top5"), self.model.output_shape[-1])
-        examples = 0
-        for images, labels in batches:
-            self._update(metrics, *self._measure(images, labels), labels)
-            examples += len(labels)
-        return {"examples": examples} | {m.name: float(m.result()) for m in metrics}
+        """Updates the weights by one batch; returns its mean cross-entropy."""
+        return float(tf.distribute.get_strategy().run(self._step, (images, labels)))
 
     def _training_step(self, images: Tensor, labels: Tensor) -> Tensor:
+        variables = self.model.trainable_variables
         with tf.GradientTape() as tape:
             logits = self.model(self._prepared.normalise(images), training=True)
-            losses = self._loss(labels, logits)
+            losses = cross_entropy(labels, logits)
             loss = tf.reduce_mean(losses)
             penalty = tf.add_n([tf.nn.l2_loss(v.value) for v in self._decayed])
             objective = self.optimizer.scale_loss(loss + self._decay * penalty)
-        variables = self.model.trainable_variables
         self.optimizer.apply(tape.gradient(objective, variables), variables)
-        self._update(self.metrics, losses, logits, labels)
+        self.metrics.update(losses, logits, labels)
         return loss
-
-    def _evaluation_step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.model(self._prepared.normalise(images), training=False)
-        return self._loss(labels, logits), logits
-
-    @staticmethod
-    def _update(
-        metrics: list[keras.Metric], losses: Tensor, logits: Tensor, labels: Tensor
-    ) -> None:
-        metrics[0].update_state(losses)
-        for metric in metrics[1:]:
-            metric.update_state(labels, logits)
 
 
 class StopRequest:
@@ -183,26 +156,28 @@ def _epoch(
     """Trains what is left of an epoch; returns its logs."""
     first = int(checkpoints.step)
     if first == 0:
-        for metric in trainer.metrics:
-            metric.reset_state()
+        trainer.metrics.reset()
     began, images_seen = time.perf_counter(), 0
-    for step, (images, labels) in enumerate(batches(int(checkpoints.epoch), first), first):
+    for step, (images, labels) in enumerate(
+        batches(int(checkpoints.epoch), first), first
+    ):
         callbacks.on_train_batch_begin(step)
         loss = trainer.step(images, labels)
         _require_finite(loss, f"step {step + 1} of epoch {int(checkpoints.epoch) + 1}")
         checkpoints.step.assign(step + 1)
-        callbacks.on_train_batch_end(step, trainer.logs())
+        callbacks.on_train_batch_end(step, trainer.metrics.result())
         images_seen += len(labels)
         if request.signal is not None:
             checkpoints.save()
             raise Stopped(
-                f"stopped by {signal.Signals(request.signal).name} and saved at epoch "
-                f"{int(checkpoints.epoch) + 1}, step {step + 1}; continue with --resume",
+                f"stopped by {signal.Signals(request.signal).name}, saved at step "
+                f"{step + 1} of epoch {int(checkpoints.epoch) + 1}: continue with "
+                "--resume",
                 128 + request.signal,
             )
     seconds = time.perf_counter() - began
     rate = trainer.optimizer.learning_rate
-    return trainer.logs() | {
+    return trainer.metrics.result() | {
         "learning_rate": float(rate),
         "seconds": seconds,
         "images_per_second": images_seen / seconds,
@@ -221,14 +196,3 @@ def _require_finite(loss: float, where: str) -> None:
             f"loss must be finite, got {loss} at {where}; the last good checkpoint is "
             "kept: lower the learning rate, warm up longer or use a wider precision"
         )
-
-
-def _metrics(names: tuple[str, ...], classes: int) -> list[keras.Metric]:
-    made: dict[str, Callable[[], Any]] = {
-        "loss": lambda: keras.metrics.Mean(name="loss"),
-        "top1": lambda: keras.metrics.SparseCategoricalAccuracy(name="top1"),
-        "top5": lambda: keras.metrics.SparseTopKCategoricalAccuracy(
-            min(5, classes), name="top5"
-        ),
-    }
-    return [made[name]() for name in names]

@@ -108,7 +108,9 @@ class Recipe:
                 raise UsageError(
                     f"unknown recipe field {name!r}; {hint}fields: {', '.join(known)}"
                 )
-        listed = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
+        listed: dict[str, Any] = {
+            n: tuple(v) if isinstance(v, list) else v for n, v in values.items()
+        }
         return cls(**listed)
 
     def to_dict(self) -> dict[str, Any]:
@@ -132,7 +134,10 @@ _RANGES: tuple[tuple[str, float, float | None], ...] = (
     ("seed", 0, 2**31 - 1),
 )
 
-def _check_range(name: str, value: float | None, low: float, high: float | None) -> None:
+
+def _check_range(
+    name: str, value: float | None, low: float, high: float | None
+) -> None:
     if value is None or (low <= value and (high is None or value <= high)):
         return
     bound = f"at least {low}" if high is None else f"between {low} and {high}"
@@ -143,7 +148,9 @@ def _check_type(name: str, value: Any, hint: Any) -> None:
     if get_origin(hint) is Literal:
         choices = get_args(hint)
         if value not in choices:
-            raise UsageError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+            raise UsageError(
+                f"{name} must be one of {', '.join(choices)}, got {value!r}"
+            )
         return
     options = get_args(hint) if get_origin(hint) is not tuple else (tuple,)
     options = options or (hint,)

@@ -100,6 +100,17 @@ class Run:
         """Its hyperparameters."""
         return Recipe.from_dict(self.config["recipe"])
 
+    @property
+    def evaluated(self) -> dict[str, Any]:
+        """What the trained network reached on the test split."""
+        return dict(json.loads(self.evaluation.read_text(encoding="utf-8")))
+
+    @property
+    def artifacts(self) -> dict[str, Any]:
+        """What ``export.verify`` found about exported artifacts, by path."""
+        file = self.path / "artifacts.json"
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
     def create(self, config: dict[str, Any]) -> None:
         """Makes the folder and writes the config."""
         with disk_full_told(self.path):
@@ -114,8 +125,7 @@ class Run:
         """
         if not self.complete:
             raise UsageError(
-                f"run must be complete, got {self.path} without "
-                f"{self.model.name if not self.model.is_file() else 'evaluation.json'}; "
+                f"run must be complete, got {self.path} in the middle of training; "
                 f"continue it with python -m training.fit --resume --out {self.path}"
             )
 

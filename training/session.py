@@ -13,10 +13,10 @@ from training import devices, loop
 from training.callbacks import callback_list
 from training.checkpoint import Checkpoints
 from training.datasets import Dataset
-from training.evaluate import BATCH_SIZE, evaluate
+from training.evaluate import evaluate
+from training.metrics import Evaluator, Logs
 from training.pipeline import (
     Preprocessing,
-    evaluation_batches,
     flips,
     geometry,
     preprocessing,
@@ -142,14 +142,14 @@ def _train(
         optimizer=optimizer,
         jit_compile=placement.xla,
     )
+    evaluator = Evaluator(model, prepared, jit_compile=placement.xla)
     checkpoints = Checkpoints(run.checkpoints, model, optimizer, trainer.metrics)
     if checkpoints.restore():
         print(f"resuming at epoch {int(checkpoints.epoch) + 1}")
     watched = "val" if "val" in dataset.splits else "test"
 
-    def validate() -> loop.Logs:
-        batches = evaluation_batches(dataset.splits[watched], prepared, BATCH_SIZE)
-        logs = trainer.evaluate(batches)
+    def validate() -> Logs:
+        logs = evaluate(evaluator, dataset, prepared, watched)
         return {name: logs[name] for name in ("loss", "top1")}
 
     model.optimizer = optimizer  # callbacks look for it
@@ -163,7 +163,7 @@ def _train(
         ),
         validate=validate,
     )
-    result = evaluate(trainer, dataset, prepared, "test")
+    result = evaluate(evaluator, dataset, prepared, "test")
     save_model(model, run.model)
     write_json(run.evaluation, result)
     print(

@@ -97,7 +97,9 @@ def _find(folder: Path, name: str) -> Path:
     for path in (folder / name, folder / f"{name}.gz"):
         if path.is_file():
             return path
-    raise UsageError(f"idx folder must hold {name} or {name}.gz, got neither in {folder}")
+    raise UsageError(
+        f"idx folder must hold {name} or {name}.gz, got neither in {folder}"
+    )
 
 
 def _labels(folder: Path, splits: dict[str, Split]) -> tuple[str, ...]:

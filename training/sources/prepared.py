@@ -50,7 +50,11 @@ def load(argument: str) -> Dataset:
             f"{', '.join(builder.info.splits) or 'none'}"
         )
     size = (height, width) if height and width else None
-    decoded = sum(len(s) for s in splits.values()) * int(np.prod(feature.shape or 0))             if size else None
+    decoded = (
+        sum(len(s) for s in splits.values()) * int(np.prod(feature.shape or 0))
+        if size
+        else None
+    )
     if decoded is not None and decoded <= PIXELS_BELOW_BYTES:
         splits = {name: _decode(split, channels) for name, split in splits.items()}
     return Dataset(

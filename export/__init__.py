@@ -1,0 +1,1 @@
+"""Export and its proof: ``python -m export.saved_model --help``."""
