@@ -91,8 +91,10 @@ def verify(artifact: Path, run: Run, images: int = 500) -> dict[str, Any]:
     """Compares an artifact with its run; the figures also go to RUN/artifacts.json.
 
     Returns:
-        ``path``, ``format``, ``bytes``, ``same``, ``tolerance``, and the differences
-        for ``pixels`` and, where the format takes them, for ``bytes`` of image files.
+        ``path``, ``format``, ``size`` in bytes, ``same``, ``tolerance``, ``imported``
+        (packages of this project in the process that loaded it: none), and the
+        differences for ``pixels`` and, where the format takes them, for ``bytes`` of
+        image files.
 
     Raises:
         UsageError: The artifact cannot be loaded, or the run is not complete.
@@ -129,6 +131,7 @@ def verify(artifact: Path, run: Run, images: int = 500) -> dict[str, Any]:
         "size": sum(file.stat().st_size for file in files),
         "same": all(difference.largest <= tolerance for difference in found.values()),
         "tolerance": tolerance,
+        "imported": facts["imported"],
         **{name: asdict(difference) for name, difference in found.items()},
     }
     known = run.artifacts

@@ -175,11 +175,12 @@ def _train(
 def _optimizer(
     recipe: Recipe, steps: int, placement: devices.Placement
 ) -> keras.optimizers.Optimizer:
+    # Names are given, since checkpoints know the variables by them and Keras counts up.
     optimizer = keras.optimizers.SGD(
-        learning_rate(recipe, steps), recipe.momentum, recipe.nesterov
+        learning_rate(recipe, steps), recipe.momentum, recipe.nesterov, name="sgd"
     )
     if placement.precision == "float16":
-        return keras.optimizers.LossScaleOptimizer(optimizer)
+        return keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale")
     return optimizer
 
 

@@ -1,0 +1,115 @@
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from data import mapped, noise, seeds
+
+from training import augment
+
+IMAGE = 1 + noise(5, 7, 3) // 2  # no black pixel
+SHAPES = [(224, 224), (256, 341), (97, 61), (31, 500), (2000, 1333), (8, 8)]
+
+
+def pads(pad: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    return lambda seed: augment.pad_crop(tf.constant(IMAGE), pad, seed)
+
+
+AUGMENTATIONS = {
+    "pad_crop": pads(2),
+    "flip": lambda seed: augment.flip(tf.constant(IMAGE), seed),
+    "scale_window": lambda seed: augment.scale_window(
+        tf.constant([97, 61]), (24, 32), seed
+    ),
+    "area_window": lambda seed: augment.area_window(tf.constant([97, 61]), seed),
+}
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_is_a_function_of_its_seed_eager_and_mapped(name: str) -> None:
+    function = AUGMENTATIONS[name]
+    first, again = mapped(function, 12), mapped(function, 12)
+    eager = np.stack([function(seed) for seed in seeds(12)])
+    assert np.array_equal(first, again)
+    assert np.array_equal(first, eager)
+    assert len(np.unique(first, axis=0)) > 1
+
+
+@pytest.mark.parametrize("pad", [1, 3])
+def test_pad_crop_shifts_over_black_to_every_offset(pad: int) -> None:
+    height, width, _ = IMAGE.shape
+    padded = np.pad(IMAGE, ((pad, pad), (pad, pad), (0, 0)))
+    side = range(2 * pad + 1)
+    shifted = {
+        padded[y : y + height, x : x + width].tobytes(): (y, x)
+        for y in side
+        for x in side
+    }
+    places = {shifted.get(crop.tobytes()) for crop in mapped(pads(pad), 500)}
+    assert places == set(shifted.values())
+
+
+def test_pad_crop_by_nothing_changes_nothing() -> None:
+    assert all(np.array_equal(crop, IMAGE) for crop in mapped(pads(0), 5))
+
+
+def test_flip_mirrors_half_of_the_images() -> None:
+    images = mapped(AUGMENTATIONS["flip"], 400)
+    mirrored = [np.array_equal(image, IMAGE[:, ::-1]) for image in images]
+    unchanged = [np.array_equal(image, IMAGE) for image in images]
+    assert sum(mirrored) + sum(unchanged) == 400
+    assert 160 <= sum(mirrored) <= 240  # four standard deviations
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("size", [(224, 224), (32, 24)])
+def test_scale_window_is_the_papers(
+    shape: tuple[int, int], size: tuple[int, int]
+) -> None:
+    function = partial(augment.scale_window, tf.constant(shape), size)
+    windows = mapped(function, 200)
+    assert windows.dtype == np.int32
+    inside(windows, shape)
+    # Section 3.4: the shorter side becomes 256 to 480 for a crop of 224. `whole` is
+    # the largest window of that aspect.
+    whole = min(np.divide(shape, size)) * np.array(size)
+    extents = windows[:, 2:]
+    assert (extents >= np.maximum(1, whole * 224 / 480 - 0.51)).all()
+    assert (extents <= np.maximum(1, whole * 224 / 256 + 0.51)).all()
+    if min(shape) > 200:  # enough pixels to tell the ends of the range
+        assert extents[:, 0].min() < whole[0] * 224 / 470
+        assert extents[:, 0].max() > whole[0] * 224 / 262
+
+
+def test_scale_window_reaches_every_border() -> None:
+    shape = (10, 14)
+    function = partial(augment.scale_window, tf.constant(shape), (8, 8))
+    windows = mapped(function, 300)
+    assert windows[:, :2].min(0).tolist() == [0, 0]
+    assert (windows[:, :2] + windows[:, 2:]).max(0).tolist() == list(shape)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_area_window_is_inceptions(shape: tuple[int, int]) -> None:
+    windows = mapped(partial(augment.area_window, tf.constant(shape)), 200)
+    assert windows.dtype == np.int32
+    inside(windows, shape)
+    whole = (windows[:, 2:] == shape).all(1)  # what it falls back to
+    height, width = windows[~whole, 2:].T
+    # Rounding to whole pixels moves each side by one at most.
+    area = np.prod(shape)
+    assert ((height + 1) * (width + 1) >= 0.08 * area).all()
+    assert ((width + 1) / height >= 3 / 4).all()
+    assert ((width - 1) / height <= 4 / 3).all()
+    if shape == (224, 224):
+        share = height * width / area
+        assert share.min() < 0.15
+        assert share.max() > 0.8
+        assert (width / height).min() < 0.8 and (width / height).max() > 1.25
+
+
+def inside(windows: np.ndarray, shape: tuple[int, int]) -> None:
+    assert (windows[:, :2] >= 0).all()
+    assert (windows[:, 2:] >= 1).all()
+    assert (windows[:, :2] + windows[:, 2:] <= shape).all()

@@ -1,0 +1,156 @@
+"""The command line of training: every mistake one line, exit code 2, nothing written."""
+
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keras_resnet import command
+from training import fit
+from training.runs import Run
+
+TINY = ["--overrides", "depths=(1,1,1)", "--epochs", "2", "--batch-size", "32"]
+
+MISTAKES = {
+    "unknown model": (["--model", "resnet51"], "did you mean 'resnet50'"),
+    "unknown field": (["--overrides", "shortcuts=C"], "did you mean 'shortcut'"),
+    "bad value": (["--overrides", "shortcut=D"], "must be one of A, B, C"),
+    "unknown dataset": (["--dataset", "digit"], "dataset must be digits, tfds"),
+    "missing folder": (["--dataset", "folder:/nowhere"], "must exist, got '/nowhere'"),
+    "missing idx": (["--dataset", "idx:/nowhere"], "must exist, got '/nowhere'"),
+    "negative epochs": (["--epochs", "-1"], "epochs must be at least 1, got -1"),
+    "zero epochs": (["--epochs", "0"], "epochs must be at least 1, got 0"),
+    "zero batch": (["--batch-size", "0"], "batch_size must be at least 1, got 0"),
+    "not a number": (["--epochs", "ten"], "ten"),
+    "unknown option": (["--epoch", "3"], "--epoch"),
+    "unknown recipe": (["--recipe", "nonsense"], "recipe must be one of default"),
+    "too small": (["--model", "resnet50"], "at least 32×32 pixels"),
+    "no run": (["--resume"], "must hold a config.json"),
+}
+
+
+def run_command(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], out: Path
+) -> tuple[int, str]:
+    """Runs the command in this process; returns exit code and stderr."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["fit", *arguments, "--out", str(out)])
+        with pytest.raises(SystemExit) as exit_:
+            command.run(fit.main)
+    return int(exit_.value.code or 0), capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_and_writes_nothing(
+    mistake: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments, expected = MISTAKES[mistake]
+    code, stderr = run_command(arguments, capsys, tmp_path / "run")
+    assert code == 2
+    assert expected in stderr
+    assert stderr.startswith("error: ") and stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_with_something_in_it_is_refused(
+    run: Run, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code, stderr = run_command([], capsys, run.path)
+    assert code == 2 and "a run in it" in stderr
+    (tmp_path / "other").write_text("mine")
+    code, stderr = run_command([], capsys, tmp_path)
+    assert code == 2 and "something else in it" in stderr
+
+
+def test_resume_refuses_another_recipe(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, stderr = run_command(["--resume", "--epochs", "9"], capsys, run.path)
+    assert code == 2 and "epochs 2, got 9" in stderr
+
+
+def test_resume_of_a_complete_run_says_so(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["fit", "--resume", "--out", str(run.path)])
+    fit.main()
+    assert "is complete" in capsys.readouterr().out
+
+
+def test_recipe_gives_the_other_defaults() -> None:
+    options = fit.read_options(["--recipe", "resnet_cifar", "--epochs", "3"])
+    recipe = options.hyperparameters
+    assert (recipe.epochs, recipe.schedule, recipe.decay) == (3, "step", "all")
+    assert str(options.run.path) == "runs/resnet20_cifar-cifar10"
+
+
+def test_help_imports_no_backend() -> None:
+    code = (
+        "import sys; sys.argv = ['fit', '--help']\n"
+        "from training import fit\n"
+        "try: fit.main()\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'tensorflow', 'keras', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "--batch-size" in done.stdout
+
+
+def start(out: Path, *arguments: str, **options: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "training.fit", *TINY, "--out", str(out), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,  # type: ignore[call-overload]
+    )
+
+
+@pytest.mark.slow
+def test_killed_softly_and_resumed_from_the_command_line(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    data = ("--dataset", "synthetic:16x16x3:4:4000")
+    first = start(out, *data)
+    wait_for(out / "checkpoints")
+    first.send_signal(signal.SIGTERM)
+    _, stderr = first.communicate(timeout=120)
+    assert first.returncode == 143
+    assert stderr.startswith("error: stopped by SIGTERM") and stderr.count("\n") == 1
+    second = start(out, *data, "--resume")
+    stdout, stderr = second.communicate(timeout=300)
+    assert second.returncode == 0, stderr
+    assert "resuming at epoch" in stdout and Run(out).complete
+
+
+@pytest.mark.slow
+def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    data = ("--dataset", "synthetic:16x16x3:4:400")
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+
+    done = start(out, *data, preexec_fn=limited)
+    _, stderr = done.communicate(timeout=300)
+    assert done.returncode == 2
+    assert stderr.count("\n") == 1 and "disk must have room" in stderr
+    again = start(out, *data, "--resume")
+    _, stderr = again.communicate(timeout=300)
+    assert again.returncode == 0, stderr
+    assert Run(out).complete
+    assert np.isfinite(Run(out).evaluated["loss"])
+
+
+def wait_for(path: Path, seconds: float = 120) -> None:
+    until = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < until, f"{path} did not appear"
+        time.sleep(0.1)

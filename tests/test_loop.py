@@ -1,0 +1,77 @@
+"""The training step: weight decay, precision, XLA, divergence."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras
+from keras_resnet import create_model
+from training.loop import Trainer
+from training.pipeline import Preprocessing
+from training.recipes import Recipe
+
+PREPARED = Preprocessing((8, 8), 3, 1.0, (120.0,) * 3, (60.0,) * 3)
+TINY = {"input_shape": (8, 8, 3), "classes": 4, "depths": (1, 1)}
+
+
+def trainer(
+    recipe: Recipe, policy: str = "float32", *, jit_compile: bool = False
+) -> Trainer:
+    keras.utils.set_random_seed(0)
+    model = create_model("resnet20_cifar", dtype=policy, **TINY)
+    optimizer = keras.optimizers.SGD(recipe.learning_rate)
+    if policy == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    return Trainer(
+        model, PREPARED, optimizer=optimizer, recipe=recipe, jit_compile=jit_compile
+    )
+
+
+def batch(count: int = 16) -> tuple[tf.Tensor, tf.Tensor]:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (count, 8, 8, 3), np.uint8)
+    return tf.constant(images), tf.constant(np.arange(count) % 4)
+
+
+def after_one_step(**recipe: object) -> dict[str, np.ndarray]:
+    made = trainer(Recipe(learning_rate=0.1, warmup_epochs=0, **recipe))
+    made.step(*batch())
+    return {v.path: v.numpy() for v in made.model.trainable_variables}
+
+
+@pytest.mark.parametrize("decay", ["kernels", "all"])
+def test_weight_decay_shrinks_what_it_says(decay: str) -> None:
+    keras.utils.set_random_seed(0)
+    model = create_model("resnet20_cifar", **TINY)
+    start = {v.path: v.numpy() for v in model.trainable_variables}
+    free = after_one_step(weight_decay=0.0)
+    decayed = after_one_step(weight_decay=0.5, decay=decay)
+    for path, before in start.items():
+        penalised = decay == "all" or path.endswith("kernel")
+        expected = free[path] - 0.1 * 0.5 * before * penalised
+        np.testing.assert_allclose(decayed[path], expected, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("policy", "tolerance"),
+    [("float32", 1e-4), ("mixed_bfloat16", 5e-2), ("mixed_float16", 1e-2)],
+)
+def test_xla_gives_the_losses_of_no_xla(policy: str, tolerance: float) -> None:
+    losses = []
+    for jit_compile in (False, True):
+        made = trainer(
+            Recipe(learning_rate=0.05, warmup_epochs=0), policy, jit_compile=jit_compile
+        )
+        losses.append([made.step(*batch()) for _ in range(6)])
+        assert made.model.output.dtype == "float32"
+    np.testing.assert_allclose(losses[0], losses[1], rtol=tolerance)
+    assert losses[0][-1] < losses[0][0]
+
+
+def test_metrics_are_of_all_examples() -> None:
+    made = trainer(Recipe(learning_rate=1e-9, warmup_epochs=0, weight_decay=0.0))
+    images, labels = batch(12)
+    losses = [made.step(images[:8], labels[:8]), made.step(images[8:], labels[8:])]
+    expected = (8 * losses[0] + 4 * losses[1]) / 12
+    assert made.metrics.result()["loss"] == pytest.approx(expected, rel=1e-5)
