@@ -8,6 +8,7 @@ REQUIRES = [
     "tensorflow>=2.21,<2.22",
     "keras>=3.15,<3.16",
     "tensorflow-datasets>=4.9.10,<5",
+    "importlib_resources>=6",  # tensorflow-datasets 4.9 uses it without saying so
     "numpy>=2.0,<3",
     "pillow>=11",
     "psutil>=5.9",

@@ -83,7 +83,9 @@ def torchvision(options: Options) -> Step:
 
     def step() -> float:
         optimizer.zero_grad()
-        mixed = torch.autocast("cpu", torch.bfloat16) if half else contextlib.nullcontext()
+        mixed = (
+            torch.autocast("cpu", torch.bfloat16) if half else contextlib.nullcontext()
+        )
         with mixed:
             loss = torch.nn.functional.cross_entropy(model(images), labels)
         loss.backward()

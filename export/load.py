@@ -10,10 +10,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 Array = np.ndarray
+BATCH_SIZE = 32
 
 
 @dataclass(frozen=True)
@@ -92,15 +94,21 @@ def _tflite(path: Path) -> Artifact:
     return Artifact(path, "TFLite", classify)
 
 
+def _in_batches(classify: Callable[[Any], Array], inputs: Any) -> Array:
+    """Classifies a few at a time: large networks need much memory for an image."""
+    starts = range(0, len(inputs), BATCH_SIZE)
+    return np.concatenate([classify(inputs[i : i + BATCH_SIZE]) for i in starts])
+
+
 def main() -> None:
     """Classifies a folder's images, see the module."""
     artifact = load(Path(sys.argv[1]))
     folder = Path(sys.argv[2])
     images = np.load(folder / "images.npy")
-    np.save(folder / "pixels.npy", artifact.classify(images))
+    np.save(folder / "pixels.npy", _in_batches(artifact.classify, images))
     if artifact.classify_files is not None:
         files = [path.read_bytes() for path in sorted((folder / "files").iterdir())]
-        np.save(folder / "bytes.npy", artifact.classify_files(files))
+        np.save(folder / "bytes.npy", _in_batches(artifact.classify_files, files))
     own = sorted({"keras_resnet", "training"} & {m.split(".")[0] for m in sys.modules})
     facts = {"path": str(artifact.path), "format": artifact.format, "imported": own}
     (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_resnet.models import create_model, load_model
 from training.images import Tensor
-from training.pipeline import Preprocessing
+from training.preprocessing import Preprocessing
 from training.runs import Run
 
 

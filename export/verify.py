@@ -17,7 +17,7 @@ from training.runs import Run, write_json
 
 if TYPE_CHECKING:
     from training.datasets import Split
-    from training.pipeline import Preprocessing
+    from training.preprocessing import Preprocessing
 
 # Largest difference of a probability that float32 kernels of different runtimes make.
 TOLERANCES = {"SavedModel": 1e-5, "TFLite": 1e-4}
@@ -100,7 +100,7 @@ def verify(artifact: Path, run: Run, images: int = 500) -> dict[str, Any]:
         UsageError: The artifact cannot be loaded, or the run is not complete.
         Stopped: It has other classes or gives no numbers.
     """
-    from training.pipeline import Preprocessing
+    from training.preprocessing import Preprocessing
     from training.sources import load_dataset
 
     run.require_complete()

@@ -41,7 +41,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         )
         if batch_statistics:
             # The kernel returns the unbiased variance; Keras averages the biased one.
-            count = tf.cast(tf.size(inputs) / channels, tf.float32)
+            count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), tf.float32)
             self._average(self.moving_mean, mean)
             self._average(self.moving_variance, variance * ((count - 1) / count))
         return y

@@ -2,12 +2,25 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
 import pytest
+
+from training.recipes import Recipe
+from training.runs import Run
+
+TINY = Recipe(
+    model="resnet20_cifar",
+    overrides=("depths=(1,1,1)",),
+    dataset="synthetic:12x8x3:3:60",
+    epochs=2,
+    batch_size=32,
+    learning_rate=0.05,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -34,3 +47,23 @@ def enliven() -> Callable[[keras.Model], keras.Model]:
         return model
 
     return enliven
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A complete run of a small network on non-square images."""
+    return _trained(TINY, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def other_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The same with another seed."""
+    return _trained(replace(TINY, seed=1), tmp_path_factory)
+
+
+def _trained(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    from training.session import train
+
+    run = Run(tmp_path_factory.mktemp("run"))
+    train(recipe, run)
+    return run

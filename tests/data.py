@@ -67,7 +67,9 @@ def gathered(batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 def seeds(count: int) -> tf.data.Dataset:
     """The seeds (0, 7), (1, 7), …"""
-    return tf.data.Dataset.range(count).map(lambda i: tf.stack([tf.cast(i, tf.int32), 7]))
+    return tf.data.Dataset.range(count).map(
+        lambda i: tf.stack([tf.cast(i, tf.int32), 7])
+    )
 
 
 def mapped(function: Callable[[Any], Any], count: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The command line of training: every mistake one line, exit code 2, nothing written."""
+"""The command line of training: a mistake is one line, exit code 2, nothing written."""
 
 import resource
 import signal

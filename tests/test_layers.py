@@ -106,7 +106,8 @@ def test_batch_norm_equals_keras(dtype: str, variant: str, training: bool) -> No
             assert grad.dtype == expected_grad.dtype
             close(grad, expected_grad, tolerance)
     moves = training and ours.trainable
-    for old, new in zip(twins(x.shape, **VARIANTS[variant])[0].weights, ours.weights):
+    fresh, _ = twins(x.shape, **VARIANTS[variant])
+    for old, new in zip(fresh.weights, ours.weights, strict=True):
         assert np.array_equal(old, new) == ("moving" not in new.name or not moves)
     for weight, expected in zip(ours.weights, theirs.weights, strict=True):
         close(weight, expected, 1e-5)  # float32 even where images are not
@@ -160,9 +161,7 @@ def test_batch_norm_heeds_a_mask() -> None:
     ours, theirs = twins((2, 4, 4, 3))
     x = normal(2, 4, 4, 3)
     mask = normal(2, 4, 4) > 1
-    close(
-        ours(x, training=True, mask=mask), theirs(x, training=True, mask=mask), 1e-6
-    )
+    close(ours(x, training=True, mask=mask), theirs(x, training=True, mask=mask), 1e-6)
     close(ours.moving_mean, theirs.moving_mean, 1e-6)
 
 
@@ -181,7 +180,9 @@ def test_batch_norm_compiles(training: bool) -> None:
 def max_pool(x: np.ndarray, size: int, stride: int) -> np.ndarray:
     """Maxima over windows of ``x`` padded by −∞."""
     pad = size // 2
-    padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)), constant_values=-np.inf)
+    padded = np.pad(
+        x, ((0, 0), (pad, pad), (pad, pad), (0, 0)), constant_values=-np.inf
+    )
     windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), (1, 2))
     return windows[:, ::stride, ::stride].max((-2, -1))
 
@@ -257,5 +258,7 @@ def test_layer_comes_back_from_its_config(name: str) -> None:
 
 
 def test_batch_norm_has_the_arguments_of_keras() -> None:
-    ours, theirs = (c(name="n") for c in (BatchNormalization, keras.layers.BatchNormalization))
+    ours, theirs = (
+        c(name="n") for c in (BatchNormalization, keras.layers.BatchNormalization)
+    )
     assert ours.get_config() == theirs.get_config()

@@ -1,13 +1,13 @@
 """The training step: weight decay, precision, XLA, divergence."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-import keras
 from keras_resnet import create_model
 from training.loop import Trainer
-from training.pipeline import Preprocessing
+from training.preprocessing import Preprocessing
 from training.recipes import Recipe
 
 PREPARED = Preprocessing((8, 8), 3, 1.0, (120.0,) * 3, (60.0,) * 3)

@@ -9,7 +9,7 @@ from data import encode, gathered, noise, pixel_dataset, smooth
 
 from training import images, pipeline
 from training.datasets import Dataset, Split, pixels, strings
-from training.pipeline import Preprocessing
+from training.preprocessing import Preprocessing
 from training.recipes import Recipe
 
 PLAIN = Recipe(augmentation="none", flip="off", batch_size=4)
@@ -203,10 +203,10 @@ def test_flips(flip: str, mirrors: bool, flipped: bool) -> None:
     assert pipeline.flips(recipe, dataset) == flipped
     found, labels = gathered(epoch(recipe, dataset))
     stored = dataset.splits["train"].images.numpy()[labels]
-    mirrored = [np.array_equal(a, b[:, ::-1]) for a, b in zip(found, stored)]
-    unchanged = [np.array_equal(a, b) for a, b in zip(found, stored)]
-    assert sum(mirrored) + sum(unchanged) == 40
-    assert (sum(mirrored) > 0) == flipped
+    mirrored = (found == stored[:, :, ::-1]).all((1, 2, 3))
+    unchanged = (found == stored).all((1, 2, 3))
+    assert (mirrored | unchanged).all()
+    assert mirrored.any() == flipped
 
 
 @pytest.mark.parametrize("pad, moved", [(None, 2), (0, 0), (5, 5)])
@@ -224,7 +224,6 @@ def test_preprocessing_round_trips_through_json() -> None:
     first = Preprocessing((12, 8), 3, 0.875, (1.5, 2.0, 3.25), (60.0, 61.5, 62.0))
     again = Preprocessing.from_dict(json.loads(json.dumps(first.to_dict())))
     assert again == first
-    assert again.whole == replace(first, crop=1.0)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -256,7 +255,7 @@ def test_bytes_and_files_and_pixels_are_one(tmp_path: Path) -> None:
     stored = noise(4, 16, 20, 3)
     encoded = [encode(image, "PNG") for image in stored]
     paths = [tmp_path / f"{i}.png" for i in range(4)]
-    for path, data in zip(paths, encoded):
+    for path, data in zip(paths, encoded, strict=True):
         path.write_bytes(data)
     splits = (
         pixels(stored, np.arange(4)),
@@ -271,7 +270,6 @@ def test_bytes_and_files_and_pixels_are_one(tmp_path: Path) -> None:
         assert np.array_equal(first, other)
 
 
-@pytest.mark.xfail(strict=True, reason="bound methods of two objects are never equal")
 def test_images_of_the_inputs_size_are_not_resampled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -48,9 +48,9 @@ def test_every_field_is_described() -> None:
         ("validation", 0.95, r"between 0 and 0\.9, got 0\.95"),
         ("epochs", 0, "at least 1, got 0"),
         ("batch_size", 0, "at least 1, got 0"),
-        ("learning_rate", -1.0, r"at least 0, got -1\.0"),
-        ("learning_rate", 0.0, "greater than 0, got 0"),
-        ("learning_rate", float("nan"), "at least 0, got nan"),
+        ("learning_rate", -1.0, r"finite and greater than 0, got -1\.0"),
+        ("learning_rate", 0.0, "finite and greater than 0, got 0"),
+        ("learning_rate", float("nan"), "finite and greater than 0, got nan"),
         ("milestones", (0.5, 1.5), r"between 0 and 1, got 1\.5"),
         ("milestones", (-0.5,), r"between 0 and 1, got -0\.5"),
         ("warmup_epochs", -1.0, r"at least 0, got -1\.0"),
@@ -63,15 +63,15 @@ def test_every_field_is_described() -> None:
         ("seed", -1, "between 0 and 2147483647, got -1"),
         ("seed", 2**31, "between 0 and 2147483647, got 2147483648"),
         ("model", None, "str, got None"),
-        ("overrides", "shortcut=C", "tuple, got 'shortcut=C'"),
+        ("overrides", "shortcut=C", "a list, got 'shortcut=C'"),
         ("dataset", 3, "str, got 3"),
         ("image_size", 32.0, r"int or NoneType, got 32\.0"),
         ("epochs", 1.5, r"int, got 1\.5"),
         ("epochs", True, "int, got True"),
         ("epochs", "3", "int, got '3'"),
-        ("learning_rate", "0.1", "float or int, got '0.1'"),
-        ("learning_rate", None, "float or int, got None"),
-        ("milestones", 0.5, r"tuple, got 0\.5"),
+        ("learning_rate", "0.1", "float, got '0.1'"),
+        ("learning_rate", None, "float, got None"),
+        ("milestones", 0.5, r"a list, got 0\.5"),
         ("nesterov", 1, "bool, got 1"),
         ("schedule", "linear", "one of constant, step, cosine, got 'linear'"),
         ("decay", "none", "one of kernels, all, got 'none'"),
@@ -167,7 +167,6 @@ def test_unknown_recipe_is_refused(name: str) -> None:
         load_recipe(name)
 
 
-@pytest.mark.xfail(strict=True, reason="elements of tuples are not checked")
 @pytest.mark.parametrize(
     "values",
     [
@@ -175,7 +174,6 @@ def test_unknown_recipe_is_refused(name: str) -> None:
         {"milestones": [True]},
         {"milestones": [0.75, 0.5]},
         {"overrides": [1]},
-        {"overrides": ["depths={[]: 1}"]},
         {"learning_rate": float("inf")},
     ],
 )

@@ -33,9 +33,7 @@ def test_cosine(step: int) -> None:
 
 @pytest.mark.parametrize("step", [0, 1, 500, 999, 1000])
 @pytest.mark.parametrize("milestones", [(0.5,), ()])
-def test_constant_knows_no_milestones(
-    step: int, milestones: tuple[float, ...]
-) -> None:
+def test_constant_knows_no_milestones(step: int, milestones: tuple[float, ...]) -> None:
     rate = learning_rate(recipe("constant", milestones=milestones), STEPS)
     assert float(rate(step)) == close(0.2)
 

@@ -1,5 +1,6 @@
 """Labelled images as arrays, encoded bytes or files, whatever source they have."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -132,11 +133,13 @@ def hold_out(dataset: Dataset, name: str, share: float) -> Dataset:
     train = dataset.splits["train"]
     labels = train.labels.numpy()
     counts = np.bincount(labels, minlength=len(dataset.labels))
-    if counts.min() < 2 or share * len(train) < len(counts):
+    held_count = math.ceil(share * len(train))
+    if counts.min() < 2 or min(held_count, len(train) - held_count) < len(counts):
         raise UsageError(
-            f"holding out a {name} split needs at least "
-            f"{max(2, round(1 / share))} images a class, got {counts.min()} of class "
-            f"{dataset.labels[int(counts.argmin())]!r}; add images or a split"
+            f"a {name} split of {share:.0%} must leave an image of every class on both "
+            f"sides, got {counts.min()} of class "
+            f"{dataset.labels[int(counts.argmin())]!r} and {len(train)} in all; add "
+            "images or a split of your own"
         )
     kept, held = train_test_split(
         np.arange(len(train)), test_size=share, stratify=labels, random_state=0

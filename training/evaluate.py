@@ -14,7 +14,7 @@ from training.runs import Run, write_json
 if TYPE_CHECKING:
     from training.datasets import Dataset
     from training.metrics import Evaluator
-    from training.pipeline import Preprocessing
+    from training.preprocessing import Preprocessing
 
 BATCH_SIZE = 256
 
@@ -57,7 +57,7 @@ def evaluate_run(
     """
     from keras_resnet.models import load_model
     from training.metrics import Evaluator
-    from training.pipeline import Preprocessing
+    from training.preprocessing import Preprocessing
     from training.sources import load_dataset
 
     config = run.config

@@ -49,7 +49,12 @@ def decode(data: Tensor, channels: int) -> Tensor:
 
 
 def decode_window(data: Tensor, window_of: WindowOf, channels: int) -> Tensor:
-    """Decodes the window of an encoded image; of a JPEG, only that window."""
+    """Decodes the window of an encoded image; of a JPEG, only that window.
+
+    Where a JPEG's colour is stored at half resolution, the window's outermost columns
+    may differ a little from those of the whole image: libjpeg interpolates colour from
+    within the window.
+    """
 
     def jpeg() -> Tensor:
         window = window_of(tf.image.extract_jpeg_shape(data)[:2])

@@ -18,7 +18,7 @@ from keras_resnet.command import Stopped
 from training.checkpoint import Checkpoints
 from training.images import Tensor
 from training.metrics import Logs, Metrics, cross_entropy
-from training.pipeline import Preprocessing
+from training.preprocessing import Preprocessing
 from training.recipes import Recipe
 
 

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from training.images import Tensor
-from training.pipeline import Preprocessing
+from training.preprocessing import Preprocessing
 
 Logs = dict[str, float]
 

@@ -5,7 +5,6 @@ a seed of its own. So an epoch can be entered anywhere, and any number of thread
 the same batches.
 """
 
-from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,63 +14,10 @@ import tensorflow as tf
 from training import augment, images
 from training.datasets import Dataset, Split
 from training.images import Size, Tensor
+from training.preprocessing import Preprocessing
 from training.recipes import Recipe
 
 STATISTICS_FROM = 5000  # training images that mean and deviation are measured on
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """What happens to an image on its way into the network; all that serving needs.
-
-    Attributes:
-        size: Height and width of the network's input, pixels.
-        channels: Channels of the input.
-        crop: Share of the image's shorter side that evaluation looks at.
-        mean: Per channel, of pixels 0–255.
-        deviation: Per channel, likewise.
-    """
-
-    size: Size
-    channels: int
-    crop: float
-    mean: tuple[float, ...]
-    deviation: tuple[float, ...]
-
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """Shape of one input."""
-        return (*self.size, self.channels)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
-        """Reads what ``to_dict`` made."""
-        listed: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
-        }
-        return cls(**listed)
-
-    def window(self, shape: Tensor) -> Tensor:
-        """The window that evaluation looks at, of an image's height and width."""
-        return images.centre_window(shape, self.size, self.crop)
-
-    @property
-    def whole(self) -> "Preprocessing":
-        """The same with evaluation's crop off."""
-        return replace(self, crop=1.0)
-
-    def decode(self, data: Tensor) -> Tensor:
-        """Maps the bytes of an image file to the pixels that evaluation looks at."""
-        image = images.decode_window(data, self.window, self.channels)
-        return tf.ensure_shape(images.resize(image, self.size), self.input_shape)
-
-    def normalise(self, pixels: Tensor) -> Tensor:
-        """Maps pixels 0–255 to the network's input, float32."""
-        return images.normalise(pixels, self.mean, self.deviation)
 
 
 def preprocessing(recipe: Recipe, dataset: Dataset, default: Size) -> Preprocessing:
@@ -144,9 +90,10 @@ def evaluation_batches(
     split: Split, prepared: Preprocessing, batch_size: int
 ) -> tf.data.Dataset:
     """Batches of a split's pixels and labels, in order, each example exactly once."""
+    window_of = prepared.window if prepared.crop < 1 else None
 
     def example(index: Tensor) -> tuple[Tensor, Tensor]:
-        image = _pixels(split, split.images[index], prepared, prepared.window)
+        image = _pixels(split, split.images[index], prepared, window_of)
         return image, split.labels[index]
 
     return _batches(range(len(split)), example, batch_size)
@@ -179,21 +126,31 @@ def _augmented(
     return augment.flip(image, seed + 3) if flips(recipe, dataset) else image
 
 
-def _window_of(kind: str, prepared: Preprocessing, seed: Tensor) -> images.WindowOf:
+def _window_of(
+    kind: str, prepared: Preprocessing, seed: Tensor
+) -> images.WindowOf | None:
     if kind == "scale_crop":
         return partial(augment.scale_window, size=prepared.size, seed=seed)
     if kind == "area_crop":
         return partial(augment.area_window, seed=seed)
-    return prepared.whole.window
+    return None
 
 
 def _pixels(
-    split: Split, stored: Tensor, prepared: Preprocessing, window_of: images.WindowOf
+    split: Split,
+    stored: Tensor,
+    prepared: Preprocessing,
+    window_of: images.WindowOf | None,
 ) -> Tensor:
-    """Reads the window of one image at the input's size, uint8 ``(H, W, C)``."""
+    """Reads a window of one image (None: the whole) at the input's size, uint8."""
+    if (
+        split.kind == "pixels"
+        and window_of is None
+        and stored.shape[:2] == prepared.size
+    ):
+        return stored
+    window_of = window_of or partial(images.centre_window, size=prepared.size, crop=1.0)
     if split.kind == "pixels":
-        if window_of == prepared.whole.window and stored.shape[:2] == prepared.size:
-            return stored
         image = images.cut(stored, window_of(stored.shape[:2]))
     else:
         data = tf.io.read_file(stored) if split.kind == "files" else stored

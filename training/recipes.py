@@ -1,6 +1,7 @@
 """A run as data: every hyperparameter in one frozen record, and the papers' recipes."""
 
 import json
+import math
 from ast import literal_eval
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
@@ -73,8 +74,13 @@ class Recipe:
             value = getattr(self, name)
             for number in value if isinstance(value, tuple) else (value,):
                 _check_range(name, number, low, high)
-        if self.learning_rate == 0:
-            raise UsageError("learning_rate must be greater than 0, got 0")
+        if not 0 < self.learning_rate < math.inf:
+            raise UsageError(
+                f"learning_rate must be finite and greater than 0, got "
+                f"{self.learning_rate}"
+            )
+        if list(self.milestones) != sorted(self.milestones):
+            raise UsageError(f"milestones must rise, got {self.milestones}")
         if self.warmup_epochs > self.epochs:
             raise UsageError(
                 f"warmup_epochs must be at most epochs ({self.epochs}), got "
@@ -89,7 +95,8 @@ class Recipe:
         for field, sign, value in pairs:
             if not (field and sign and value):
                 raise UsageError(
-                    f"overrides must look like FIELD=VALUE, got {field + sign!r}"
+                    f"overrides must look like FIELD=VALUE, got "
+                    f"{field + sign + value!r}"
                 )
         return {field: _literal(value) for field, _, value in pairs}
 
@@ -124,7 +131,6 @@ _RANGES: tuple[tuple[str, float, float | None], ...] = (
     ("validation", 0, 0.9),
     ("epochs", 1, None),
     ("batch_size", 1, None),
-    ("learning_rate", 0, None),
     ("milestones", 0, 1),
     ("warmup_epochs", 0, None),
     ("momentum", 0, 1),
@@ -152,13 +158,16 @@ def _check_type(name: str, value: Any, hint: Any) -> None:
                 f"{name} must be one of {', '.join(choices)}, got {value!r}"
             )
         return
-    options = get_args(hint) if get_origin(hint) is not tuple else (tuple,)
-    options = options or (hint,)
-    if float in options:
-        options = (*options, int)
-    if not isinstance(value, options) or (
-        isinstance(value, bool) and bool not in options
-    ):
+    if get_origin(hint) is tuple:
+        if not isinstance(value, tuple):
+            raise UsageError(f"{name} must be a list, got {value!r}")
+        for element in value:
+            _check_type(f"each of {name}", element, get_args(hint)[0])
+        return
+    options = get_args(hint) or (hint,)
+    allowed = (*options, int) if float in options else options
+    truth = isinstance(value, bool) and bool not in options
+    if truth or not isinstance(value, allowed):
         named = " or ".join(getattr(o, "__name__", str(o)) for o in options)
         raise UsageError(f"{name} must be {named}, got {value!r}")
 
@@ -166,8 +175,8 @@ def _check_type(name: str, value: Any, hint: Any) -> None:
 def _literal(text: str) -> Any:
     try:
         return literal_eval(text)
-    except (SyntaxError, ValueError):
-        return text
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
+        return text  # a word, not a number or tuple
 
 
 RECIPES = {

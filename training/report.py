@@ -4,7 +4,7 @@ import csv
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import tyro
 
@@ -111,7 +111,9 @@ def _plot(unit: str, lines: dict[str, Column]) -> str:
 
     figure = Figure(figsize=(4.6, 3.0), layout="constrained")
     axes: Axes = figure.subplots()
-    for (label, values), colour in zip(lines.items(), ("#2a7ae2", "#e2702a"), strict=False):
+    for (label, values), colour in zip(
+        lines.items(), ("#2a7ae2", "#e2702a"), strict=False
+    ):
         epochs = range(1, len(values) + 1)
         axes.plot(epochs, values, color=colour, label=label, marker=".", markersize=4)
     if min(map(min, lines.values())) > 0:

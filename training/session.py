@@ -16,12 +16,12 @@ from training.datasets import Dataset
 from training.evaluate import evaluate
 from training.metrics import Evaluator, Logs
 from training.pipeline import (
-    Preprocessing,
     flips,
     geometry,
     preprocessing,
     training_batches,
 )
+from training.preprocessing import Preprocessing
 from training.recipes import Recipe
 from training.runs import Run, disk_full_told, save_model, write_json
 from training.schedules import learning_rate

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import tensorflow as tf
 from PIL import Image
 from tqdm import tqdm
 
@@ -12,7 +13,8 @@ from keras_resnet.errors import UsageError
 from training.datasets import Dataset, Split, mirrors, strings
 
 SPLITS = ("train", "val", "test")
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")  # what TensorFlow decodes
+# What TensorFlow decodes. MPO is a JPEG with more images behind it, as phones write.
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP")
 
 
 def load(argument: str, *, skip_bad_images: bool = False) -> Dataset:
@@ -62,12 +64,28 @@ def check_image(path: Path) -> str | None:
         with Image.open(path) as image:
             if image.format not in FORMATS:
                 return f"a {image.format} file"
+            if image.format in ("BMP", "WEBP"):
+                return _check_rare(path, image)
             image.draft("L", (1, 1))  # a JPEG's eighth: all its data, little work
             image.load()
     except Image.DecompressionBombError:
         return "more pixels than any photograph has"
     except Exception as error:  # Pillow's plugins raise many kinds for damaged files
         return str(error).replace(f" {str(path)!r}", "") or type(error).__name__
+    return None
+
+
+def _check_rare(path: Path, image: Image.Image) -> str | None:
+    """Decodes a file of a format of which TensorFlow reads less than Pillow does."""
+    if image.format == "BMP" and image.mode not in ("RGB", "RGBA", "L"):
+        return f"a BMP file of mode {image.mode}"
+    # TensorFlow takes a palette's indices for grey levels.
+    if image.format == "BMP" and image.palette is not None:
+        return "a BMP file with a palette"
+    try:
+        tf.io.decode_image(path.read_bytes(), 3, expand_animations=False)
+    except tf.errors.InvalidArgumentError as error:
+        return str(error).split("! ")[-1].split(" [Op:")[0]
     return None
 
 

@@ -1,6 +1,7 @@
 """MNIST-format files: ``train-images-idx3-ubyte`` and its kin, also gzipped."""
 
 import gzip
+import math
 import zlib
 from pathlib import Path
 
@@ -70,14 +71,14 @@ def read(path: Path) -> np.ndarray:
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] != UINT8:
         raise UsageError(f"{path} must be an idx file of bytes, got {data[:4]!r}")
     axes = data[3]
-    shape = np.frombuffer(data, ">u4", axes, 4) if len(data) >= 4 + 4 * axes else None
-    if shape is None or len(data) != 4 + 4 * axes + int(shape.prod(dtype=np.int64)):
-        expected = "more" if shape is None else 4 + 4 * axes + int(shape.prod())
+    header = 4 + 4 * axes
+    shape = [int.from_bytes(data[i : i + 4], "big") for i in range(4, header, 4)]
+    if len(data) != header + math.prod(shape):
         raise UsageError(
-            f"{path} must have {expected} bytes as its header says, got {len(data)}: "
-            "it is truncated or damaged"
+            f"{path} must have {header + math.prod(shape)} bytes as its header says, "
+            f"got {len(data)}: it is truncated or damaged"
         )
-    return np.frombuffer(data, np.uint8, offset=4 + 4 * axes).reshape(shape)
+    return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
 
 
 def _split(folder: Path, prefix: str) -> Split:
@@ -88,8 +89,10 @@ def _split(folder: Path, prefix: str) -> Split:
             f"{prefix} images (N, H, W) and labels (N,) of {folder} must fit, got "
             f"{images.shape} and {labels.shape}"
         )
-    if len(labels) == 0:
-        raise UsageError(f"{prefix} files of {folder} must hold images, got none")
+    if images.size == 0:
+        raise UsageError(
+            f"{prefix} files of {folder} must hold images, got shape {images.shape}"
+        )
     return pixels(images[..., np.newaxis], labels)
 
 
@@ -107,8 +110,10 @@ def _labels(folder: Path, splits: dict[str, Split]) -> tuple[str, ...]:
     used = {name: np.unique(split.labels.numpy()) for name, split in splits.items()}
     names = folder / "labels.txt"
     if names.is_file():
-        labels = tuple(names.read_text(encoding="utf-8").split("\n"))
-        labels = labels[:-1] if labels[-1] == "" else labels
+        try:
+            labels = tuple(names.read_text(encoding="utf-8").rstrip("\n").split("\n"))
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{names} must be UTF-8 text: {error}") from None
     else:
         # A gap in the numbers is far likelier a damaged file than an unused class.
         gaps = np.flatnonzero(used["train"] != np.arange(len(used["train"])))
@@ -118,7 +123,9 @@ def _labels(folder: Path, splits: dict[str, Split]) -> tuple[str, ...]:
     for name, numbers in used.items():
         if numbers[-1] >= len(labels):
             raise UsageError(
-                f"{name} labels of {folder} must be 0 to {len(labels) - 1}, got "
+                f"{name} labels of {folder} must be 0 to {max(len(labels) - 1, 0)}, got "
                 f"{numbers[-1]}; name every class in labels.txt if that is right"
             )
+    if len(labels) < 2:
+        raise UsageError(f"{folder} must have at least 2 classes, got {len(labels)}")
     return labels

@@ -76,6 +76,8 @@ def _builder(argument: str) -> Any:
         if Path(argument).is_dir():
             return tfds.builder_from_directory(argument)
         builder = tfds.builder(argument)
+        if not builder.data_path.exists():
+            print(f"downloading and preparing tfds:{argument} …", flush=True)
         builder.download_and_prepare()
     except Exception as error:  # tfds and its downloader raise many kinds
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""

@@ -1,0 +1,236 @@
+"""The catalogue, the builder's errors, saving, and what may import what."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import keras_resnet
+from keras_resnet import MODELS, UsageError, create_model, list_models, load_model
+from keras_resnet.models import find_spec
+
+TINY: dict[str, Any] = {"depths": (1, 1), "input_shape": (8, 8, 3)}
+PACKAGE = Path(keras_resnet.__file__).parent
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("resnet18", ["resnet18"]),
+        ("resnet??", ["resnet18", "resnet34", "resnet50"]),
+        ("*_v1_5", ["resnet101_v1_5", "resnet152_v1_5", "resnet50_v1_5"]),
+        ("resnet[24]?_cifar", ["resnet20_cifar", "resnet44_cifar"]),
+        ("RESNET18", []),
+        ("18", []),
+        ("", []),
+    ],
+)
+def test_list_models(pattern: str, names: list[str]) -> None:
+    assert list_models(pattern) == names
+
+
+def test_list_models_shows_all() -> None:
+    assert list_models() == list_models("*") == sorted(MODELS)
+
+
+def test_overrides_are_fields_of_the_spec() -> None:
+    spec = find_spec("resnet50", shortcut="C", depths=[1, 2])
+    assert (spec.shortcut, spec.depths, spec.unit) == ("C", (1, 2), "bottleneck")
+    assert MODELS["resnet50"].depths == (3, 4, 6, 3)  # the table's row is as before
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        (
+            "resnet51",
+            {},
+            r"unknown model 'resnet51'; did you mean 'resnet50' .*list_models\(\)",
+        ),
+        ("lenet", {}, r"unknown model 'lenet'; .*list_models\(\) shows all$"),
+        ("", {}, r"unknown model ''; keras_resnet\.list_models\(\) shows all$"),
+        (
+            "resnet18",
+            {"shortcuts": "C"},
+            "resnet18 has no field 'shortcuts'; did you mean 'shortcut'\\? its fields "
+            "are depths, unit, width, stem, order, shortcut, stride_at$",
+        ),
+        ("resnet18", {"dropout": 1}, "no field 'dropout'; its fields are depths"),
+        ("resnet18", {"shortcut": "D"}, "shortcut must be one of A, B, C, got 'D'"),
+        ("resnet18", {"order": "v2"}, "order must be one of original, .* got 'v2'"),
+        ("resnet18", {"width": 0}, "width must be at least 1 channel, got 0"),
+        ("resnet18", {"depths": ()}, "depths must be one positive unit count"),
+        ("resnet18", {"width": 1.5}, "width of resnet18 must be of type int, got 1.5"),
+        ("resnet18", {"width": True}, "must be of type int, got True"),
+        ("resnet18", {"width": "8"}, "must be of type int, got '8'"),
+        ("resnet18", {"depths": 3}, "depths of resnet18 must be of type tuple, got 3"),
+        ("resnet18", {"shortcut": 1}, "must be of type str, got 1"),
+        ("resnet18", {"classes": -1}, "classes must be at least 0, got -1"),
+        (
+            "resnet18",
+            {"input_shape": (31, 64, 3)},
+            r"input of resnet18 must be at least 32×32 pixels .*, got 31×64; choose",
+        ),
+        ("resnet18", {"input_shape": (None, 8, 3)}, "at least 32×32 .*got None×8"),
+        ("resnet20_cifar", {"input_shape": (3, 3, 3)}, "at least 4×4 .*got 3×3"),
+        ("resnet18", {"input_shape": (32, 32)}, r"must be \(height, .*got \(32, 32\)"),
+        ("resnet18", {"input_shape": (32, 32, 0)}, "at least 1 channel"),
+        ("resnet18", {"input_shape": (32, 32, None)}, "at least 1 channel"),
+        (
+            "resnet20_cifar",
+            {"width": 8},
+            "shortcut 'A' can only add channels, got 16 → 8 in stage1_block1",
+        ),
+    ],
+)
+def test_mistake_is_told(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as error:
+        create_model(name, **options)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "side"), [("resnet18", 32), ("resnet50_v2", 32), ("resnet20_cifar", 4)]
+)
+def test_smallest_input_works(name: str, side: int) -> None:
+    depths = (1,) * len(MODELS[name].depths)
+    model = create_model(name, input_shape=(side, side, 3), depths=depths, classes=2)
+    last = [x for x in model.layers if x.name.endswith("_add")][-1]
+    assert last.output.shape[1:3] == (1, 1)
+    assert model(np.ones((1, side, side, 3))).shape == (1, 2)
+
+
+@pytest.mark.parametrize("options", [{}, {"shortcut": "A", "width": 8}], ids=str)
+def test_dtype_policy_is_as_before(options: dict[str, Any]) -> None:
+    before = keras.config.dtype_policy()
+    if options:  # fails in the middle of building
+        with pytest.raises(UsageError, match="can only add channels"):
+            create_model("resnet20_cifar", dtype="mixed_bfloat16", **TINY, **options)
+    else:
+        model = create_model("resnet20_cifar", dtype="mixed_bfloat16", **TINY)
+        assert model.get_layer("stem_conv").compute_dtype == "bfloat16"
+    assert keras.config.dtype_policy() is before
+
+
+def test_dtype_policy_defaults_to_the_global_one() -> None:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = create_model("resnet20_cifar", **TINY)
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert model.get_layer("stem_conv").compute_dtype == "float16"
+
+
+def test_model_has_its_name() -> None:
+    model = create_model("resnet20_cifar", **TINY)
+    assert (model.name, model.layers[0].name) == ("resnet20_cifar", "image")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("resnet20_cifar", TINY),
+        ("resnet20_cifar", {**TINY, "classes": 0, "input_shape": (None, None, 1)}),
+        ("resnet18", {"depths": (1, 1), "input_shape": (16, 16, 3)}),
+        (
+            "resnet50_v2",
+            {"depths": (1, 1), "width": 8, "input_shape": (16, 16, 3), "classes": 5},
+        ),
+    ],
+    ids=["cifar", "open_features", "imagenet", "v2"],
+)
+def test_saved_and_loaded_is_the_same_network(
+    name: str,
+    options: dict[str, Any],
+    dtype: str,
+    tmp_path: Path,
+    enliven: Callable[[keras.Model], keras.Model],
+) -> None:
+    model = enliven(create_model(name, dtype=dtype, **options))
+    model.save(tmp_path / "model.keras")
+    loaded = load_model(tmp_path / "model.keras")
+    channels = model.input_shape[-1]
+    x = np.random.default_rng(0).normal(size=(2, 16, 16, channels)).astype("float32")
+    x = x[:, : model.input_shape[1], : model.input_shape[2]]
+    logits = model(x, training=False)
+    np.testing.assert_array_equal(loaded(x, training=False), logits)
+    assert np.ptp(np.asarray(logits, "float32"), axis=0).any()  # it is alive
+    assert [type(x) for x in loaded.layers] == [type(x) for x in model.layers]
+    assert [x.name for x in loaded.layers] == [x.name for x in model.layers]
+    assert loaded.get_layer("stem_conv").compute_dtype == dtype.removeprefix("mixed_")
+
+
+def test_loaded_model_has_no_optimizer(tmp_path: Path) -> None:
+    model = create_model("resnet20_cifar", **TINY)
+    model.compile("sgd", "mse")
+    model.save(tmp_path / "model.keras")
+    assert not load_model(str(tmp_path / "model.keras")).compiled
+
+
+@pytest.mark.parametrize("name", ["nowhere.keras", "."])
+def test_load_model_needs_a_file(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="model file must exist, got"):
+        load_model(tmp_path / name)
+
+
+# Which packages the library may import: so that it also runs on other backends.
+ALLOWED = {"keras", "numpy", "keras_resnet", *sys.stdlib_module_names}
+EXTRA = {  # file -> package, and whether only inside functions
+    ("command.py", "tyro", False),
+    ("__main__.py", "tyro", False),
+    ("layers.py", "tensorflow", True),
+}
+
+
+def imports(tree: ast.AST, inside: bool = False) -> set[tuple[str, bool]]:
+    """Top-level packages that a module imports, and whether inside a function."""
+    found: set[tuple[str, bool]] = set()
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            found |= {(alias.name.split(".")[0], inside) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level and node.module, "imports are absolute here"
+            found.add((node.module.split(".")[0], inside))
+        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        found |= imports(node, inside or is_function)
+    return found
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE))
+)
+def test_library_imports_keras_and_numpy_only(path: Path) -> None:
+    extra = {
+        (package, inside)
+        for package, inside in imports(ast.parse(path.read_text(encoding="utf-8")))
+        if package not in ALLOWED
+    }
+    name = str(path.relative_to(PACKAGE))
+    assert {(name, *found) for found in extra} <= EXTRA
+
+
+def test_import_starts_no_backend() -> None:
+    code = (
+        "import sys, keras_resnet; dir(keras_resnet);"
+        "print({'keras', 'tensorflow', 'numpy', 'tyro'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"
+
+
+def test_public_names_resolve() -> None:
+    for name in keras_resnet.__all__:
+        assert getattr(keras_resnet, name) is not None
+        assert name in dir(keras_resnet)
+    with pytest.raises(AttributeError, match="has no attribute 'resnet51'"):
+        _ = keras_resnet.resnet51
