@@ -101,19 +101,13 @@ def verify(artifact: Path, run: Run, images: int = 500) -> dict[str, Any]:
         Stopped: It has other classes or gives no numbers.
     """
     from training.preprocessing import Preprocessing
-    from training.sources import load_dataset
+    from training.sources import recipe_data
 
     run.require_complete()
-    config = run.config
-    dataset = load_dataset(
-        run.recipe.dataset,
-        validation=run.recipe.validation,
-        skip_bad_images=config["dataset"]["skip_bad_images"],
-    )
-    split = dataset.split("test")
+    split = recipe_data(run.recipe).split("test")
     count = min(images, len(split))
     split = split.take(np.linspace(0, len(split) - 1, count).astype(int))
-    prepared = Preprocessing.from_dict(config["preprocessing"])
+    prepared = Preprocessing.from_dict(run.config["preprocessing"])
     with tempfile.TemporaryDirectory() as folder:
         expected = _question(Path(folder), run, split, prepared)
         facts = _answer(artifact, Path(folder))

@@ -48,15 +48,13 @@ def main() -> None:
     if isinstance(options, List):
         print("\n".join(models.list_models(options.pattern)))
         return
-    spec = models.find_spec(options.name)
-    height, width, channels = spec.input_shape
-    shape = (
-        options.image_size or height,
-        options.image_size or width,
-        options.channels or channels,
+    asked = (options.image_size, options.image_size, options.channels)
+    usual = models.find_spec(options.name).input_shape
+    height, width, channels = (
+        own if side is None else side for side, own in zip(asked, usual, strict=True)
     )
     model = models.create_model(
-        options.name, input_shape=shape, classes=options.classes
+        options.name, input_shape=(height, width, channels), classes=options.classes
     )
     print(describe.describe(model))
 

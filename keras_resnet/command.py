@@ -57,6 +57,7 @@ def run(main: Callable[[], None]) -> None:
     """Runs a command's ``main`` and exits the process with its status."""
     try:
         main()
+        sys.stdout.flush()
     except UsageError as error:
         _die(str(error), 2)
     except Stopped as stop:

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Protocol
+from zipfile import ZipFile, is_zipfile
 
 import keras
 from keras import KerasTensor
@@ -103,11 +104,16 @@ def create_model(
             stride.
     """
     spec = find_spec(name, **overrides)
-    shape = tuple(input_shape or spec.input_shape)
+    shape = spec.input_shape if input_shape is None else tuple(input_shape)
     classes = spec.classes if classes is None else classes
-    if classes < 0:
-        raise UsageError(f"classes must be at least 0, got {classes}")
-    _check_shape(name, shape, spec.stride)
+    if type(classes) is not int or classes < 0:
+        raise UsageError(f"classes must be an integer of at least 0, got {classes!r}")
+    if keras.config.image_data_format() != "channels_last":
+        raise UsageError(
+            "keras.config.image_data_format() must be channels_last, got "
+            f"{keras.config.image_data_format()}"
+        )
+    _check_shape(name, shape, spec)
     with _dtype_policy(dtype):
         image = keras.Input(shape, name="image")
         logits = spec.classifier(spec.features(image), classes)
@@ -118,25 +124,30 @@ def load_model(path: str | Path) -> keras.Model:
     """Loads a ``.keras`` file of any network of this library, without its optimizer.
 
     Raises:
-        UsageError: There is no such file.
+        UsageError: There is no such file, or it is no ``.keras`` file.
     """
     if not Path(path).is_file():
         raise UsageError(f"model file must exist, got {path}")
+    if not (is_zipfile(path) and "config.json" in ZipFile(path).namelist()):
+        raise UsageError(f"model file must be a complete .keras file, got {path}")
     return keras.models.load_model(path, compile=False, safe_mode=True)
 
 
-def _check_shape(name: str, shape: tuple[int | None, ...], smallest: int) -> None:
-    if len(shape) != 3 or shape[-1] is None or shape[-1] < 1:
+def _check_shape(name: str, shape: tuple[int | None, ...], spec: Spec) -> None:
+    known = [side for side in shape if side is not None]
+    whole = all(type(side) is int and side > 0 for side in known)
+    if len(shape) != 3 or shape[-1] is None or not whole:
         raise UsageError(
-            f"input_shape must be (height, width, channels) with at least 1 channel, "
-            f"got {shape}"
+            "input_shape must be (height, width, channels), positive integers (None: "
+            f"any height or width), got {shape}"
         )
     sides = [side for side in shape[:2] if side is not None]
-    if sides and min(sides) < smallest:
+    if sides and min(sides) < spec.stride:
+        smaller = "" if name.endswith("_cifar") else " or a *_cifar network"
         raise UsageError(
-            f"input of {name} must be at least {smallest}×{smallest} pixels (its "
+            f"input of {name} must be at least {spec.stride}×{spec.stride} pixels (its "
             f"stride), got {'×'.join(str(side) for side in shape[:2])}; "
-            "choose a larger image size or a *_cifar network"
+            f"choose a larger image size{smaller}"
         )
 
 

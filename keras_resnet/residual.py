@@ -87,7 +87,7 @@ def residual(
         name: Prefix of the names of the unit's layers.
 
     Returns:
-        Features ``(N, ⌈H/s⌉, ⌈W/s⌉, F)``, s the product of the branch's strides and F
+        Features ``(N, ⌈H/s⌉, ⌈W/s⌉, F)``, s the largest of the branch's strides and F
         the filters of its last convolution.
     """
     y = activate(x, order.before, prefix=f"{name}_pre")

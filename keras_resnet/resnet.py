@@ -45,7 +45,7 @@ class ResNetSpec:
     stride_at: str = "1x1"
 
     def __post_init__(self) -> None:
-        if not self.depths or min(self.depths) < 1:
+        if not self.depths or any(type(d) is not int or d < 1 for d in self.depths):
             raise UsageError(
                 f"depths must be one positive unit count a stage, got {self.depths}"
             )

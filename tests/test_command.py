@@ -1,5 +1,6 @@
 """Commands: options, one line for a mistake, exit codes."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -119,14 +120,14 @@ def keras_resnet(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("arguments", "lines"),
     [
-        (["list"], list_models()),
         (["list", "resnet*_v2"], list_models("resnet*_v2")),
-        (
+        pytest.param(
             ["describe", "resnet20_cifar", "--image-size", "8", "--channels", "1"],
             ["resnet20_cifar: 8×8×1 → 10"],
+            marks=pytest.mark.slow,
         ),
     ],
-    ids=["list", "list_pattern", "describe"],
+    ids=["list", "describe"],
 )
 def test_module_runs_quietly(arguments: list[str], lines: list[str]) -> None:
     done = keras_resnet(*arguments)
@@ -169,13 +170,18 @@ def test_main_tells_a_mistake_in_one_line(
     assert said in printed.err
 
 
-def test_reader_may_stop_reading() -> None:
-    """``python -m keras_resnet list | head -1`` with a pipe closed early."""
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "unbuffered",
+    ["1", ""],
+)
+def test_reader_may_stop_reading(unbuffered: str) -> None:
     line = f"{sys.executable} -m keras_resnet list | true"
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", line],
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
     )
     assert (done.returncode, done.stderr) == (0, "")

@@ -71,7 +71,11 @@ def test_overrides_are_fields_of_the_spec() -> None:
         ("resnet18", {"width": "8"}, "must be of type int, got '8'"),
         ("resnet18", {"depths": 3}, "depths of resnet18 must be of type tuple, got 3"),
         ("resnet18", {"shortcut": 1}, "must be of type str, got 1"),
-        ("resnet18", {"classes": -1}, "classes must be at least 0, got -1"),
+        (
+            "resnet18",
+            {"classes": -1},
+            "classes must be an integer of at least 0, got -1",
+        ),
         (
             "resnet18",
             {"input_shape": (31, 64, 3)},
@@ -80,8 +84,14 @@ def test_overrides_are_fields_of_the_spec() -> None:
         ("resnet18", {"input_shape": (None, 8, 3)}, "at least 32×32 .*got None×8"),
         ("resnet20_cifar", {"input_shape": (3, 3, 3)}, "at least 4×4 .*got 3×3"),
         ("resnet18", {"input_shape": (32, 32)}, r"must be \(height, .*got \(32, 32\)"),
-        ("resnet18", {"input_shape": (32, 32, 0)}, "at least 1 channel"),
-        ("resnet18", {"input_shape": (32, 32, None)}, "at least 1 channel"),
+        ("resnet18", {"input_shape": (32, 32, 0)}, "positive integers"),
+        ("resnet18", {"input_shape": (32, 32, None)}, "positive integers"),
+        ("resnet18", {"input_shape": ("a", 32, 3)}, "positive integers"),
+        ("resnet18", {"input_shape": (32.5, 32, 3)}, "positive integers"),
+        ("resnet18", {"input_shape": ()}, "positive integers"),
+        ("resnet18", {"classes": True}, "an integer of at least 0, got True"),
+        ("resnet18", {"depths": (1.5, 1)}, "positive unit count a stage"),
+        ("resnet18", {"depths": ("a",)}, "positive unit count a stage"),
         (
             "resnet20_cifar",
             {"width": 8},
@@ -234,3 +244,10 @@ def test_public_names_resolve() -> None:
         assert name in dir(keras_resnet)
     with pytest.raises(AttributeError, match="has no attribute 'resnet51'"):
         _ = keras_resnet.resnet51
+
+
+def test_load_model_refuses_what_is_no_keras_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    path.write_bytes(b"junk")
+    with pytest.raises(UsageError, match="must be a complete .keras file"):
+        load_model(path)

@@ -1,4 +1,4 @@
-"""Residual networks: golden counts, the walk of sizes, and the papers' special cases."""
+"""Residual networks: golden counts, the walk of sizes, the papers' special cases."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -90,45 +90,43 @@ TABLES = {
 
 def count(table: Table) -> tuple[int, int]:
     """Parameters and multiply-accumulates, by the papers' description alone."""
-    params = macs = 0
-
-    def conv(kernel: int, inputs: int, outputs: int, side: int, norm: int) -> None:
-        """A convolution and a batch norm of ``norm`` channels (γ, β)."""
-        nonlocal params, macs
-        weights = kernel * kernel * inputs * outputs
-        params += weights + 2 * norm
-        macs += weights * side * side
-
-    if table.imagenet:
-        conv(7, 3, 64, 112, 64)
-        side, channels, width, classes = 56, 64, 64, 1000
+    if table.imagenet:  # kernel, input channels, output channels, output side
+        convs, side, channels, width, classes = [(7, 3, 64, 112)], 56, 64, 64, 1000
     else:
-        conv(3, 3, 16, 32, 16)
-        side, channels, width, classes = 32, 16, 16, 10
+        convs, side, channels, width, classes = [(3, 3, 16, 32)], 32, 16, 16, 10
+    normalised = channels  # of all batch norms together
     for stage, depth in enumerate(table.depths):
         for block in range(depth):
-            halves = stage > 0 and block == 0
-            small = side // 2 if halves else side
-            outputs = width * (4 if table.bottleneck else 1)
-            if table.bottleneck:
-                first = side if table.stride_in_3x3 else small
-                path = [(1, width, first), (3, width, small), (1, outputs, small)]
+            small = side // 2 if stage > 0 and block == 0 else side
+            branch = unit(table, channels, width, side, small)
+            outputs = branch[-1][2]
+            projected = table.projects and channels != outputs
+            convs += branch + projected * [(1, channels, outputs, small)]
+            if table.preactivation:  # in front of each; the very first is the stem's
+                normalised += sum(conv[1] for conv in branch)
+                normalised -= channels * (stage == block == 0)
             else:
-                path = [(3, width, small), (3, width, small)]
-            inputs = channels
-            for i, (kernel, filters, at) in enumerate(path):
-                norm = filters  # after the convolution
-                if table.preactivation:  # before it; the very first one is the stem's
-                    norm = 0 if stage == block == i == 0 else inputs
-                conv(kernel, inputs, filters, at, norm)
-                inputs = filters
-            if table.projects and channels != outputs:
-                conv(1, channels, outputs, small, 0 if table.preactivation else outputs)
+                normalised += sum(conv[2] for conv in branch) + projected * outputs
             channels, side = outputs, small
         width *= 2
-    params += 2 * channels if table.preactivation else 0
+    normalised += channels * table.preactivation
+    kernels = [(k * k * inputs * outputs, at) for k, inputs, outputs, at in convs]
     dense = channels * classes
-    return params + dense + classes, macs + dense
+    params = sum(weights for weights, _ in kernels) + 2 * normalised + dense + classes
+    return params, sum(weights * at * at for weights, at in kernels) + dense
+
+
+def unit(
+    table: Table, channels: int, width: int, side: int, small: int
+) -> list[tuple[int, int, int, int]]:
+    """A unit's convolutions from maps of ``side`` to maps of ``small`` pixels."""
+    if not table.bottleneck:
+        return [(3, channels, width, small), (3, width, width, small)]
+    return [
+        (1, channels, width, side if table.stride_in_3x3 else small),
+        (3, width, width, small),
+        (1, width, 4 * width, small),
+    ]
 
 
 def ids(golden: Golden) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from keras_resnet import load_model
 from keras_resnet.command import Stopped
-from training import loop, session
+from training import fit, loop
 from training.evaluate import evaluate_run
 from training.recipes import Recipe
 from training.runs import Run
@@ -47,11 +47,11 @@ def test_resumed_equals_uninterrupted(
     interrupted = Run(tmp_path / "run")
     stop_after(monkeypatch, steps=3, number=number)  # in the middle of epoch 2
     with pytest.raises(Stopped, match="saved at step 1 of epoch 2") as stopped:
-        session.train(run.recipe, interrupted)
+        fit.train(run.recipe, interrupted)
     assert stopped.value.status == 128 + number
     assert not interrupted.complete
     monkeypatch.undo()
-    session.train(run.recipe, interrupted)
+    fit.train(run.recipe, interrupted)
     ours, theirs = load_model(interrupted.model), load_model(run.model)
     for mine, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, other)
@@ -64,7 +64,7 @@ def test_a_loss_that_is_no_number_stops_the_run(run: Run, tmp_path: Path) -> Non
     doomed = Run(tmp_path / "run")
     recipe = Recipe.from_dict(run.recipe.to_dict() | {"learning_rate": 1e30})
     with pytest.raises(Stopped, match=r"got (nan|inf) at step \d of epoch \d") as stop:
-        session.train(recipe, doomed)
+        fit.train(recipe, doomed)
     assert stop.value.status == 1
     assert not doomed.complete
 

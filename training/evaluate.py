@@ -30,7 +30,7 @@ class Options:
     dataset: str | None = None
     """Another data set with the same classes; None: the run's own."""
     skip_bad_images: bool = False
-    """Leave out files of a folder that are no image."""
+    """Leave out files of that folder that are no image."""
 
 
 def evaluate(
@@ -58,15 +58,13 @@ def evaluate_run(
     from keras_resnet.models import load_model
     from training.metrics import Evaluator
     from training.preprocessing import Preprocessing
-    from training.sources import load_dataset
+    from training.sources import load_dataset, recipe_data
 
     config = run.config
-    recipe = run.recipe
-    data = load_dataset(
-        dataset or recipe.dataset,
-        validation=0.0 if dataset else recipe.validation,
-        skip_bad_images=skip_bad_images or config["dataset"]["skip_bad_images"],
-    )
+    if dataset is None:
+        data = recipe_data(run.recipe)
+    else:
+        data = load_dataset(dataset, skip_bad_images=skip_bad_images)
     trained_on = tuple(config["dataset"]["labels"])
     if data.labels != trained_on:
         raise UsageError(

@@ -29,8 +29,6 @@ class Options:
     """Folder of the run; None: runs/MODEL-DATASET."""
     resume: bool = False
     """Continue the interrupted run in --out."""
-    skip_bad_images: bool = False
-    """Leave out files of a folder that are no image, instead of refusing the folder."""
 
     @property
     def run(self) -> Run:
@@ -83,6 +81,24 @@ def _require_new(run: Run) -> None:
         )
 
 
+def train(recipe: Recipe, run: Run) -> None:
+    """Trains a recipe in the folder of ``run``, or continues there.
+
+    Nothing is written before the recipe is known to be possible.
+
+    Raises:
+        UsageError: Recipe, data or disk do not allow it.
+        Stopped: A signal or a non-finite loss ended it.
+    """
+    from training import config, session
+
+    prepared = session.prepare(recipe)
+    if not run.exists:
+        run.create(config.config(prepared))
+    config.announce(prepared, run)
+    session.train(prepared, run)
+
+
 def main() -> None:
     """Runs the command line."""
     options = read_options(sys.argv[1:])
@@ -93,9 +109,7 @@ def main() -> None:
         print(f"{run.path} is complete: {run.evaluation.read_text('utf-8').strip()}")
         return
     command.start_backend()
-    from training.session import train
-
-    train(options.hyperparameters, run, skip_bad_images=options.skip_bad_images)
+    train(options.hyperparameters, run)
 
 
 if __name__ == "__main__":

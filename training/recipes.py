@@ -26,6 +26,9 @@ class Recipe:
     validation: float = 0.0
     """Share of the training images held out where the data has no split for it."""
 
+    skip_bad_images: bool = False
+    """Leave out files of a folder that are no image, instead of refusing the folder."""
+
     epochs: int = 30
     """Passes over the training images."""
     batch_size: int = 128

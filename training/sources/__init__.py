@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from keras_resnet.errors import UsageError
 from training.datasets import Dataset, hold_out, with_test
+from training.recipes import Recipe
 from training.sources import folder, idx, memory, prepared
 
 LOADERS: dict[str, Callable[[str], Dataset]] = {
@@ -43,3 +44,12 @@ def load_dataset(
         dataset = LOADERS[kind](argument)
     dataset = replace(dataset, name=name)
     return hold_out(with_test(dataset), "val", validation)
+
+
+def recipe_data(recipe: Recipe) -> Dataset:
+    """Loads a recipe's data set with the splits that it trains and tests on."""
+    return load_dataset(
+        recipe.dataset,
+        validation=recipe.validation,
+        skip_bad_images=recipe.skip_bad_images,
+    )

@@ -123,8 +123,8 @@ def _labels(folder: Path, splits: dict[str, Split]) -> tuple[str, ...]:
     for name, numbers in used.items():
         if numbers[-1] >= len(labels):
             raise UsageError(
-                f"{name} labels of {folder} must be 0 to {max(len(labels) - 1, 0)}, got "
-                f"{numbers[-1]}; name every class in labels.txt if that is right"
+                f"{name} labels of {folder} must be 0 to {max(len(labels) - 1, 0)}, "
+                f"got {numbers[-1]}; name every class in labels.txt if that is right"
             )
     if len(labels) < 2:
         raise UsageError(f"{folder} must have at least 2 classes, got {len(labels)}")

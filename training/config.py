@@ -1,0 +1,65 @@
+"""What a session is, for the run's config.json and for the eyes."""
+
+import platform
+import sys
+from importlib.metadata import version
+from typing import Any
+
+from keras_resnet.describe import count_macs, count_params
+from training.pipeline import flips, geometry
+from training.runs import Run
+from training.session import Session
+
+PACKAGES = ("keras-resnet", "tensorflow", "keras", "numpy")
+
+
+def config(session: Session) -> dict[str, Any]:
+    """Returns everything needed to repeat the run."""
+    recipe, dataset, placement = session.recipe, session.dataset, session.placement
+    return {
+        "recipe": recipe.to_dict(),
+        "command": f"python -m training.fit {' '.join(sys.argv[1:])}".strip(),
+        "model": {
+            "name": recipe.model,
+            "overrides": recipe.spec_fields,
+            "input_shape": list(session.prepared.input_shape),
+            "classes": len(dataset.labels),
+            "params": count_params(session.model),
+            "macs": count_macs(session.model),
+        },
+        "dataset": {
+            "name": dataset.name,
+            "examples": {name: len(split) for name, split in dataset.splits.items()},
+            "labels": list(dataset.labels),
+            "augmentation": geometry(recipe, dataset),
+            "flip": flips(recipe, dataset),
+            "notes": list(dataset.notes),
+        },
+        "preprocessing": session.prepared.to_dict(),
+        "device": {
+            "name": placement.hardware.name,
+            "precision": placement.precision,
+            "precision_reason": placement.precision_reason,
+            "xla": placement.xla,
+            "xla_reason": placement.xla_reason,
+        },
+        "seed": recipe.seed,
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in PACKAGES},
+    }
+
+
+def announce(session: Session, run: Run) -> None:
+    """Prints what will be trained, on what, where, and why so."""
+    dataset, model = session.dataset, session.model
+    sizes = ", ".join(f"{len(s):,} {name}" for name, s in dataset.splits.items())
+    augmentation = geometry(session.recipe, dataset)
+    mirrored = "" if flips(session.recipe, dataset) else "not "
+    size = "×".join(map(str, model.input_shape[1:]))
+    print(f"model:  {model.name}, {count_params(model):,} parameters")
+    print(f"data:   {dataset.name}: {sizes}, {len(dataset.labels)} classes")
+    for note in dataset.notes:
+        print(f"        {note}")
+    print(f"images: {size}, augmented by {augmentation}, {mirrored}mirrored")
+    print(f"device: {session.placement}")
+    print(f"run:    {run.path}", flush=True)
