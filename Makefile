@@ -1,5 +1,8 @@
 # make fit | test | lint | bench | clean
-PYTHON ?= $(firstword $(foreach v,python3.12 python3.11 python3.13 python3,$(shell command -v $(v))))
+# The first interpreter of a supported version.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 RUN := runs/digits
 OUT := artifacts/digits
@@ -9,8 +12,8 @@ OUT := artifacts/digits
 
 # Installed again whenever setup.py changes.
 .venv/installed: setup.py
+	@test -n "$(PYTHON)" || { echo "error: Python 3.11 to 3.13 is needed" >&2; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet -e .
 	touch $@
 
