@@ -1,110 +1,125 @@
-"""Training ResNet-50 at 224: ours beside its peers, in one run, taking turns.
+"""Training ResNet-50 at 224 pixels: ours beside its peers, taking turns.
 
-    python benchmarks/training_step.py --precision float32 --rounds 5
+    python benchmarks/training_step.py
+    python benchmarks/training_step.py --torch-python OTHER_ENVIRONMENT/bin/python
 
-Each network trains by the same SGD with momentum on the same batch of noise; after a
-warm-up the networks take turns (A B C A B C …), so that a machine whose speed drifts
-drifts for all. Printed: images a second, best and median, and the ratio of medians.
-
-Peers: keras.applications' ResNet50 (Keras' own layers), and torchvision's resnet50
-where PyTorch is installed (channels_last; autocast for bfloat16).
+Every network trains by SGD with momentum on one batch of noise, in a process of its own
+with the settings its users get. After a warm-up they take turns, step by step (A B C A
+B C …), so that a machine whose speed drifts drifts for all; the others wait meanwhile.
+Printed are images a second and the ratios of the medians.
 """
 
-import contextlib
 import os
+import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
-import tyro
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-Step = Callable[[], float]  # trains one batch, returns its loss
+Step = Callable[[], object]  # trains one batch
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
 class Options:
     """Measure training steps of ResNet-50 beside its peers'."""
 
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of all networks."""
+    precisions: tuple[Precision, ...] = ("float32", "bfloat16")
+    """Arithmetic of the networks."""
     batch: int = 16
     """Images a step."""
     rounds: int = 5
     """Steps of each network that count."""
     warmup: int = 2
     """Steps of each before them."""
-    peers: bool = True
-    """Measure the peers too."""
+    torch_python: str | None = None
+    """A Python that has torch and torchvision; None: that peer is left out."""
 
 
-def ours(options: Options) -> Step:
+@dataclass(frozen=True)
+class Contender:
+    """A network to measure.
+
+    Attributes:
+        name: For people.
+        make: Makes its training step, of precision and batch.
+        onednn: Value of TF_ENABLE_ONEDNN_OPTS; None leaves TensorFlow its default.
+    """
+
+    name: str
+    make: Callable[[str, int], Step]
+    onednn: str | None = None
+
+
+def ours(precision: str, batch: int) -> Step:
     from keras_resnet import create_model
 
-    # v1.5 is what the peers call ResNet-50 in effect: the same multiply-accumulates as
-    # torchvision's. keras.applications strides in the 1×1, as the paper's row does.
+    return _keras_step(lambda: create_model("resnet50"), precision, batch)
+
+
+def ours_v1_5(precision: str, batch: int) -> Step:
+    from keras_resnet import create_model
+
+    return _keras_step(lambda: create_model("resnet50_v1_5"), precision, batch)
+
+
+def keras_applications(precision: str, batch: int) -> Step:
+    import keras
+
     return _keras_step(
-        lambda dtype: create_model("resnet50_v1_5", dtype=dtype), options
+        lambda: keras.applications.ResNet50(weights=None, classifier_activation=None),
+        precision,
+        batch,
     )
 
 
-def ours_v1(options: Options) -> Step:
-    from keras_resnet import create_model
-
-    return _keras_step(lambda dtype: create_model("resnet50", dtype=dtype), options)
-
-
-def keras_applications(options: Options) -> Step:
-    import keras
-
-    def build(dtype: str) -> keras.Model:
-        keras.config.set_dtype_policy(dtype)
-        model = keras.applications.ResNet50(weights=None, classifier_activation=None)
-        keras.config.set_dtype_policy("float32")
-        return model
-
-    return _keras_step(build, options)
-
-
-def torchvision(options: Options) -> Step:
+def torchvision(precision: str, batch: int) -> Step:
     import torch
     from torchvision.models import resnet50
 
-    torch.set_num_threads(os.cpu_count() or 1)
     model = resnet50().to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
-    images = torch.randn(options.batch, 3, 224, 224)
-    images = images.to(memory_format=torch.channels_last)
-    labels = torch.zeros(options.batch, dtype=torch.long)
-    half = options.precision == "bfloat16"
+    images = torch.randn(batch, 3, 224, 224).to(memory_format=torch.channels_last)
+    labels = torch.zeros(batch, dtype=torch.long)
 
-    def step() -> float:
+    def step() -> None:
         optimizer.zero_grad()
-        mixed = (
-            torch.autocast("cpu", torch.bfloat16) if half else contextlib.nullcontext()
-        )
-        with mixed:
+        half = precision == "bfloat16"
+        with torch.autocast("cpu", torch.bfloat16) if half else nullcontext():
             loss = torch.nn.functional.cross_entropy(model(images), labels)
         loss.backward()
         optimizer.step()
-        return loss.item()
 
     return step
 
 
-def _keras_step(build: Callable[[str], object], options: Options) -> Step:
+CONTENDERS = {
+    "ours": Contender("keras-resnet resnet50, as training.fit sets it", ours, "1"),
+    "keras": Contender("keras.applications ResNet50, its defaults", keras_applications),
+    "keras_onednn": Contender(
+        "keras.applications ResNet50, oneDNN on", keras_applications, "1"
+    ),
+    "ours_v1_5": Contender("keras-resnet resnet50_v1_5", ours_v1_5, "1"),
+    "torchvision": Contender("torchvision resnet50, channels_last", torchvision),
+}
+RATIOS = (("ours", "keras"), ("ours", "keras_onednn"), ("ours_v1_5", "torchvision"))
+
+
+def _keras_step(build: Callable[[], object], precision: str, batch: int) -> Step:
     import keras
     import tensorflow as tf
 
-    policy = "mixed_bfloat16" if options.precision == "bfloat16" else "float32"
-    model = build(policy)
+    if precision == "bfloat16":
+        keras.config.set_dtype_policy("mixed_bfloat16")
+    model = build()
     optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
     optimizer.build(model.trainable_variables)
-    images = tf.random.normal((options.batch, 224, 224, 3))
-    labels = tf.zeros((options.batch,), tf.int32)
+    images = tf.random.normal((batch, 224, 224, 3))
+    labels = tf.zeros((batch,), tf.int32)
 
     @tf.function
     def train() -> tf.Tensor:
@@ -117,49 +132,90 @@ def _keras_step(build: Callable[[str], object], options: Options) -> Step:
         optimizer.apply(tape.gradient(loss, variables), variables)
         return loss
 
-    return lambda: float(train())
+    return lambda: train().numpy()
 
 
-CONTENDERS = {
-    "keras-resnet resnet50 (stride in the 1×1)": ours_v1,
-    "keras.applications ResNet50 (stride in the 1×1)": keras_applications,
-    "keras-resnet resnet50_v1_5 (stride in the 3×3)": ours,
-    "torchvision resnet50 (stride in the 3×3)": torchvision,
-}
+class Worker:
+    """A contender in a process of its own, which trains a step when told to."""
+
+    def __init__(self, key: str, precision: str, options: Options) -> None:
+        contender = CONTENDERS[key]
+        python = options.torch_python if key == "torchvision" else sys.executable
+        environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+        environment.pop("TF_ENABLE_ONEDNN_OPTS", None)
+        if contender.onednn is not None:
+            environment["TF_ENABLE_ONEDNN_OPTS"] = contender.onednn
+        self._process = subprocess.Popen(
+            [str(python), __file__, "--worker", key, precision, str(options.batch)],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def step(self) -> float:
+        """Has the process train a step; returns the seconds that it took."""
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write("step\n")
+        self._process.stdin.flush()
+        return float(self._process.stdout.readline())
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.communicate()
+
+
+def work(key: str, precision: str, batch: int) -> None:
+    """Runs in the worker: trains a step for every line, answers with the seconds."""
+    step = CONTENDERS[key].make(precision, batch)
+    for _ in sys.stdin:
+        began = time.perf_counter()
+        step()
+        print(time.perf_counter() - began, flush=True)
+
+
+def measure(precision: str, options: Options) -> None:
+    """Measures and prints one precision's figures."""
+    keys = [k for k in CONTENDERS if k != "torchvision" or options.torch_python]
+    workers = {key: Worker(key, precision, options) for key in keys}
+    for worker in workers.values():
+        for _ in range(options.warmup):
+            worker.step()
+    seconds: dict[str, list[float]] = {key: [] for key in keys}
+    for _ in range(options.rounds):
+        for key, worker in workers.items():
+            seconds[key].append(worker.step())
+    for worker in workers.values():
+        worker.close()
+    report(precision, options.batch, seconds)
+
+
+def report(precision: str, batch: int, seconds: dict[str, list[float]]) -> None:
+    """Prints images a second and the ratios of the medians."""
+    print(f"\ntraining, 224×224, batch {batch}, {precision}: images/s")
+    for key, times in seconds.items():
+        best = batch / min(times)
+        median = batch / statistics.median(times)
+        print(f"  {CONTENDERS[key].name:48} best {best:6.2f}  median {median:6.2f}")
+    for mine, peer in RATIOS:
+        if peer in seconds:
+            ratio = statistics.median(seconds[peer]) / statistics.median(seconds[mine])
+            print(f"  {CONTENDERS[mine].name} / {CONTENDERS[peer].name}: {ratio:.2f}×")
 
 
 def main() -> None:
+    """Runs the command line."""
+    import tyro
+
     options = tyro.cli(Options)
-    steps: dict[str, Step] = {}
-    for name, make in CONTENDERS.items():
-        if not options.peers and make in (keras_applications, torchvision):
-            continue
-        try:
-            steps[name] = make(options)
-        except ImportError as error:
-            print(f"left out: {name} ({error})")
-    for step in steps.values():
-        for _ in range(options.warmup):
-            step()
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(options.rounds):
-        for name, step in steps.items():
-            began = time.perf_counter()
-            step()
-            seconds[name].append(time.perf_counter() - began)
-    _report(options, seconds)
-
-
-def _report(options: Options, seconds: dict[str, list[float]]) -> None:
-    medians = {name: statistics.median(times) for name, times in seconds.items()}
-    print(f"training, 224×224, batch {options.batch}, {options.precision}, images/s")
-    for name, times in seconds.items():
-        best, median = options.batch / min(times), options.batch / medians[name]
-        print(f"  {name:48} best {best:7.2f}  median {median:7.2f}")
-    names = list(seconds)
-    for mine, peer in zip(names[::2], names[1::2], strict=False):
-        print(f"  {mine} / {peer}: {medians[peer] / medians[mine]:.2f}×")
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    for precision in options.precisions:
+        measure(precision, options)
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--worker"]:
+        work(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    else:
+        main()

@@ -71,13 +71,15 @@ def _saved_model(path: Path) -> Artifact:
 
     loaded = tf.saved_model.load(str(path))
     pixels = loaded.signatures["serving_default"]
-    files = loaded.signatures["classify_bytes"]
-    return Artifact(
-        path,
-        "SavedModel",
-        lambda images: pixels(image=tf.constant(images))["probabilities"].numpy(),
-        lambda data: files(image_bytes=tf.constant(data))["probabilities"].numpy(),
-    )
+    files = loaded.signatures.get("classify_bytes")
+
+    def classify(images: Array) -> Array:
+        return np.asarray(pixels(image=tf.constant(images))["probabilities"])
+
+    def classify_files(data: list[bytes]) -> Array:
+        return np.asarray(files(image_bytes=tf.constant(data))["probabilities"])
+
+    return Artifact(path, "SavedModel", classify, classify_files if files else None)
 
 
 def _tflite(path: Path) -> Artifact:
@@ -104,14 +106,14 @@ def main() -> None:
     """Classifies a folder's images, see the module."""
     artifact = load(Path(sys.argv[1]))
     folder = Path(sys.argv[2])
+    own = sorted({"keras_resnet", "training"} & {m.split(".")[0] for m in sys.modules})
+    facts = {"path": str(artifact.path), "format": artifact.format, "imported": own}
+    (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
     images = np.load(folder / "images.npy")
     np.save(folder / "pixels.npy", _in_batches(artifact.classify, images))
     if artifact.classify_files is not None:
         files = [path.read_bytes() for path in sorted((folder / "files").iterdir())]
         np.save(folder / "bytes.npy", _in_batches(artifact.classify_files, files))
-    own = sorted({"keras_resnet", "training"} & {m.split(".")[0] for m in sys.modules})
-    facts = {"path": str(artifact.path), "format": artifact.format, "imported": own}
-    (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import tyro
 
 from export.load import versions
 from keras_resnet import command
-from training.runs import Run, disk_full_told
+from training.runs import Run, written_to
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def export(run: Run, out: Path) -> Path:
     from export.serving import Serving
 
     run.require_complete()
-    with disk_full_told(out):
+    with written_to(out):
         out.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(dir=out, prefix=".draft-"))
         try:

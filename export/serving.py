@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_resnet.models import create_model, load_model
-from training.images import Tensor
+from training.images import FILE_CHANNELS, Tensor
 from training.preprocessing import Preprocessing
 from training.runs import Run
 
@@ -52,10 +52,10 @@ class Serving(tf.Module):
     @property
     def signatures(self) -> dict[str, object]:
         """The SavedModel's signatures."""
-        return {
-            "serving_default": self.classify,
-            "classify_bytes": self.classify_bytes,
-        }
+        signatures = {"serving_default": self.classify}
+        if self._prepared.channels in FILE_CHANNELS:
+            signatures["classify_bytes"] = self.classify_bytes
+        return signatures
 
     def _classify(self, image: Tensor) -> dict[str, Tensor]:
         return {"probabilities": self._probabilities(image)}

@@ -8,7 +8,7 @@ from typing import Literal
 import tyro
 
 from keras_resnet import command
-from training.runs import Run, disk_full_told, write_atomically
+from training.runs import Run, write_atomically, written_to
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def export(run: Run, out: Path) -> Path:
         )
         with command.descriptor_silenced(2):  # MLIR reports its progress there
             flatbuffer = converter.convert()
-    with disk_full_told(out):
+    with written_to(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, lambda path: path.write_bytes(flatbuffer))
     return out

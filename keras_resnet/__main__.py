@@ -42,7 +42,7 @@ def main() -> None:
         Command,  # type: ignore[arg-type]
         prog="python -m keras_resnet",
     )
-    command.start_backend()
+    command.start_backend(tensorflow=False)
     from keras_resnet import describe, models
 
     if isinstance(options, List):

@@ -12,22 +12,9 @@ from typing import Any, TypeVar
 
 import tyro
 
-from keras_resnet.errors import UsageError
+from keras_resnet.errors import Stopped, UsageError
 
 T = TypeVar("T")
-
-
-class Stopped(Exception):  # noqa: N818 - it need not be an error
-    """Ends a command with one line on stderr and an exit status.
-
-    Args:
-        message: The line.
-        status: 1 for a failure, 128 + the number of the signal that stopped it.
-    """
-
-    def __init__(self, message: str, status: int = 1) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 def parse(
@@ -69,15 +56,30 @@ def run(main: Callable[[], None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def start_backend() -> None:
+def start_backend(*, tensorflow: bool = True) -> None:
     """Imports Keras and its backend, holding back what they print as they start.
 
     Commands call it once the options are read, so that ``--help`` need not wait.
+
+    Args:
+        tensorflow: No other backend will do.
+
+    Raises:
+        UsageError: Keras is set to another backend.
     """
-    # TensorFlow's C++ side writes to the descriptor before any log level is heeded.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # TensorFlow leaves oneDNN off on CPUs without AVX-512, where it trains 1.5 times
+    # as fast all the same (docs/performance.md).
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    # TensorFlow's C++ side writes to the descriptor before any log level is heeded.
     with descriptor_silenced(2):
-        import keras  # noqa: F401
+        import keras
+    backend = keras.backend.backend()
+    if tensorflow and backend != "tensorflow":
+        raise UsageError(
+            f"Keras' backend must be tensorflow for this command, got {backend}; unset "
+            "KERAS_BACKEND or change ~/.keras/keras.json"
+        )
 
 
 @contextmanager

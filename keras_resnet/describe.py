@@ -13,7 +13,7 @@ class Stage:
     """One row of the walk, layers that share a name's first part.
 
     Attributes:
-        name: ``stem``, ``stage1``, …, ``logits``.
+        name: ``stem``, ``stem_pool``, ``stage1``, …, ``logits``.
         output: Shape of its output without the batch axis.
         units: Number of units (blocks) in it, 1 where it has none.
         unit: The convolutions, pooling and dense layers of its first unit.
@@ -65,7 +65,7 @@ def walk(model: keras.Model) -> list[Stage]:
     """Returns the walk of feature-map sizes, as in table 1 of the ResNet paper."""
     layers = [x for x in model.layers if not isinstance(x, keras.layers.InputLayer)]
     stages = []
-    for name, group in groupby(layers, key=lambda layer: layer.name.split("_")[0]):
+    for name, group in groupby(layers, key=_stage):
         members = list(group)
         macs = [layer_macs(layer) for layer in members]
         units = list(dict.fromkeys(_unit(layer) for layer in members))
@@ -100,8 +100,7 @@ def describe(model: keras.Model) -> str:
         )
         for stage in walk(model)
     ]
-    total = [stage.macs for stage in walk(model)]
-    macs = "?" if None in total else f"{count_macs(model):,}"
+    macs = "?" if "?" in (row[-1] for row in rows) else f"{count_macs(model):,}"
     rows.append(("total", "", "", "", f"{count_params(model):,}", macs))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
@@ -111,6 +110,13 @@ def describe(model: keras.Model) -> str:
         lines.append("  ".join(left + right).rstrip())
     title = f"{model.name}: {_size(model.input_shape[1:])} → {model.output_shape[-1]}"
     return "\n".join([title, "", *lines])
+
+
+def _stage(layer: Layer) -> str:
+    """The row of the walk that a layer belongs to; pooling has one of its own."""
+    if isinstance(layer, keras.layers.MaxPooling2D):
+        return str(layer.name)
+    return str(layer.name.split("_")[0])
 
 
 def _unit(layer: Layer) -> str:

@@ -128,9 +128,16 @@ def load_model(path: str | Path) -> keras.Model:
     """
     if not Path(path).is_file():
         raise UsageError(f"model file must exist, got {path}")
-    if not (is_zipfile(path) and "config.json" in ZipFile(path).namelist()):
+    if not _is_keras_file(path):
         raise UsageError(f"model file must be a complete .keras file, got {path}")
     return keras.models.load_model(path, compile=False, safe_mode=True)
+
+
+def _is_keras_file(path: str | Path) -> bool:
+    if not is_zipfile(path):
+        return False
+    with ZipFile(path) as archive:
+        return "config.json" in archive.namelist()
 
 
 def _check_shape(name: str, shape: tuple[int | None, ...], spec: Spec) -> None:

@@ -1,10 +1,11 @@
 """Fixtures that several test files share."""
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from keras_resnet import command
+
+command.start_backend()
 
 import keras
 import numpy as np

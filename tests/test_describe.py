@@ -7,9 +7,10 @@ from keras_resnet import count_macs, count_params, create_model
 from keras_resnet.describe import describe, layer_macs, walk
 
 # He et al., 2015, table 1, column "50-layer": name, output side, units, convolutions of
-# a unit (the paper's conv2_x is stage1, its max-pool stands with the stem).
+# a unit (the paper's conv1 is stem, its conv2_x stage1).
 TABLE_1 = [
-    ("stem", 56, 1, ["7×7 64/2", "max-pool 3×3/2"]),
+    ("stem", 112, 1, ["7×7 64/2"]),
+    ("stem_pool", 56, 1, ["max-pool 3×3/2"]),
     ("stage1", 56, 3, ["1×1 64", "3×3 64", "1×1 256"]),
     ("stage2", 28, 4, ["1×1 128/2", "3×3 128", "1×1 512"]),
     ("stage3", 14, 6, ["1×1 256/2", "3×3 256", "1×1 1024"]),
@@ -35,7 +36,7 @@ def test_walk_is_table_1(resnet50: keras.Model) -> None:
         for stage in stages
     ] == TABLE_1
     assert [s.output[0] for s in stages] == [s.output[1] for s in stages]
-    assert [s.output[2] for s in stages] == [64, 256, 512, 1024, 2048]
+    assert [s.output[2] for s in stages] == [64, 64, 256, 512, 1024, 2048]
     assert (pool.name, pool.unit, pool.output) == ("pool", "average", (2048,))
     assert (logits.name, logits.unit) == ("logits", "dense 1000")
     assert (logits.params, logits.macs) == (2048 * 1000 + 1000, 2048 * 1000)

@@ -3,16 +3,16 @@
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import saved_model, tflite
+from export import saved_model, serving, tflite
 from export.load import newest_version
 from export.verify import TOLERANCES, compare, main, verify
 from keras_resnet import command
-from keras_resnet.command import Stopped
-from keras_resnet.errors import UsageError
+from keras_resnet.errors import Stopped, UsageError
 from training.runs import Run
 
 EXPORTERS = {
@@ -86,6 +86,20 @@ def test_versions_count_up_and_drafts_vanish(run: Run, tmp_path: Path) -> None:
     assert [saved_model.export(run, tmp_path).name for _ in range(2)] == ["1", "2"]
     assert newest_version(tmp_path) == tmp_path / "2"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+
+
+def test_a_wrong_export_is_found_out(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = serving.serving_model
+
+    def wrong(run: Run) -> keras.Model:
+        model = build(run)
+        model.get_layer("logits").bias.assign([0.1, 0.0, 0.0])
+        return model
+
+    monkeypatch.setattr(serving, "serving_model", wrong)
+    assert not verify(saved_model.export(run, tmp_path), run)["same"]
 
 
 def test_another_network_is_found_out(

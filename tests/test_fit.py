@@ -1,5 +1,6 @@
 """The command line of training: a mistake is one line, exit code 2, nothing written."""
 
+import gzip
 import resource
 import signal
 import subprocess
@@ -9,12 +10,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_resnet import command
 from training import fit
 from training.runs import Run
 
 TINY = ["--overrides", "depths=(1,1,1)", "--epochs", "2", "--batch-size", "32"]
+
+PNG = tf.io.encode_png(np.zeros((4, 4, 3), np.uint8)).numpy()
+TRAIN_LABELS = "train-labels-idx1-ubyte"
+
+
+def idx_labels(*labels: int) -> bytes:
+    return b"\0\0\x08\1" + len(labels).to_bytes(4, "big") + bytes(labels)
+
+
+IMAGES = b"\0\0\x08\3" + b"".join(n.to_bytes(4, "big") for n in (2, 8, 8)) + bytes(128)
+IDX = {f"{prefix}-images-idx3-ubyte": IMAGES for prefix in ("train", "t10k")} | {
+    f"{prefix}-labels-idx1-ubyte": idx_labels(0, 1) for prefix in ("train", "t10k")
+}
+GZ = {f"{name}.gz": gzip.compress(data) for name, data in IDX.items()}
 
 MISTAKES = {
     "unknown model": (["--model", "resnet51"], "did you mean 'resnet50'"),
@@ -43,6 +59,50 @@ def run_command(
         with pytest.raises(SystemExit) as exit_:
             command.run(fit.main)
     return int(exit_.value.code or 0), capsys.readouterr().err
+
+
+def folder_with(files: dict[str, bytes], root: Path) -> Path:
+    for name, data in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+    return root
+
+
+DAMAGED = {
+    "empty class": ({"a/x.png": PNG, "b/.keep": b""}, "folder", "got none in"),
+    "no image": ({"a/x.png": PNG, "b/notes.txt": b"hello"}, "folder", "notes.txt"),
+    "label out of range": (IDX | {TRAIN_LABELS: idx_labels(0, 9)}, "idx", "got 9"),
+    "truncated gz": (
+        GZ | {f"{TRAIN_LABELS}.gz": b"\x1f\x8b\x08"},
+        "idx",
+        "cannot read",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_damaged_data_is_one_line_and_writes_nothing(
+    damage: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    files, kind, expected = DAMAGED[damage]
+    data = folder_with(files, tmp_path / "data")
+    code, stderr = run_command(
+        ["--dataset", f"{kind}:{data}"], capsys, tmp_path / "run"
+    )
+    assert code == 2 and expected in stderr
+    assert stderr.startswith("error: ") and stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_resume_refuses_data_that_changed(
+    run: Run, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    config = run.config
+    config["dataset"]["examples"]["train"] += 1
+    changed = Run(tmp_path / "run")
+    changed.create(config)
+    code, stderr = run_command(["--resume"], capsys, changed.path)
+    assert code == 2 and "must be resumed on the same examples" in stderr
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
@@ -133,20 +193,31 @@ def test_killed_softly_and_resumed_from_the_command_line(tmp_path: Path) -> None
 @pytest.mark.slow
 def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    data = ("--dataset", "synthetic:16x16x3:4:400")
+    data = ("--dataset", "synthetic:16x16x3:4:4000")
+    first = start(out, *data)
+    wait_for(out / "checkpoints" / "checkpoint")  # epoch 1 is saved
+    first.send_signal(signal.SIGTERM)
+    first.communicate(timeout=120)
+    before = contents(out / "checkpoints")
 
     def limited() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 
-    done = start(out, *data, preexec_fn=limited)
-    _, stderr = done.communicate(timeout=300)
-    assert done.returncode == 2
+    full = start(out, *data, "--resume", preexec_fn=limited)
+    _, stderr = full.communicate(timeout=300)
+    assert full.returncode == 2
     assert stderr.count("\n") == 1 and "disk must have room" in stderr
+    after = contents(out / "checkpoints")
+    assert {name: after[name] for name in before} == before
     again = start(out, *data, "--resume")
-    _, stderr = again.communicate(timeout=300)
+    stdout, stderr = again.communicate(timeout=300)
     assert again.returncode == 0, stderr
-    assert Run(out).complete
+    assert "resuming at epoch 2" in stdout
     assert np.isfinite(Run(out).evaluated["loss"])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def wait_for(path: Path, seconds: float = 120) -> None:

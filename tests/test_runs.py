@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from keras_resnet.errors import UsageError
-from training.runs import Run, disk_full_told, write_atomically, write_json
+from training.runs import Run, write_atomically, write_json, written_to
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
 
     with (
         pytest.raises(UsageError, match=r"must have room .* No space left"),
-        disk_full_told(path),
+        written_to(path),
     ):
         write_atomically(path, fail)
     assert path.read_text() == '{\n  "a": 1\n}\n'
@@ -27,8 +27,25 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_other_errors_are_not_taken_for_a_full_disk(tmp_path: Path) -> None:
-    with pytest.raises(PermissionError), disk_full_told(tmp_path):
-        raise PermissionError(errno.EACCES, "no")
+    with pytest.raises(ZeroDivisionError), written_to(tmp_path):
+        raise ZeroDivisionError
+
+
+def test_a_path_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(
+        UsageError, match=r"output path must be writable, got .*file/run"
+    ):
+        Run(tmp_path / "file" / "run").create({})
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "{", '{"recipe": {"colour": 1}}'])
+def test_a_config_of_something_else_is_told(text: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(
+        UsageError, match=r"must be a run's config|unknown recipe field"
+    ):
+        Run.open(tmp_path)
 
 
 def test_opening_no_run_says_how_to_make_one(tmp_path: Path) -> None:

@@ -3,15 +3,19 @@
 import csv
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from export import saved_model
+from export.verify import verify
 from keras_resnet import load_model
-from keras_resnet.command import Stopped
+from keras_resnet.errors import Stopped
 from training import fit, loop
 from training.evaluate import evaluate_run
+from training.metrics import Evaluator
 from training.recipes import Recipe
 from training.runs import Run
 
@@ -60,13 +64,59 @@ def test_resumed_equals_uninterrupted(
     assert untimed[0] == untimed[1]
 
 
-def test_a_loss_that_is_no_number_stops_the_run(run: Run, tmp_path: Path) -> None:
+def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     doomed = Run(tmp_path / "run")
-    recipe = Recipe.from_dict(run.recipe.to_dict() | {"learning_rate": 1e30})
-    with pytest.raises(Stopped, match=r"got (nan|inf) at step \d of epoch \d") as stop:
-        fit.train(recipe, doomed)
+    step, steps = loop.Trainer.step, iter(range(99))
+
+    def poisoned(self: loop.Trainer, images: object, labels: object) -> float:
+        if next(steps) == 3:  # the second step of epoch 2
+            self.model.trainable_variables[0].assign_add(float("inf"))
+        return step(self, images, labels)
+
+    monkeypatch.setattr(loop.Trainer, "step", poisoned)
+    with pytest.raises(Stopped, match=r"got nan at step 2 of epoch 2") as stop:
+        fit.train(run.recipe, doomed)
     assert stop.value.status == 1
-    assert not doomed.complete
+    monkeypatch.undo()
+    fit.train(run.recipe, doomed)
+    assert doomed.evaluated == run.evaluated
+
+
+def test_a_stop_during_validation_is_heeded(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = Run(tmp_path / "run")
+    measure = Evaluator.__call__
+
+    def measuring(self: Evaluator, batches: object) -> dict[str, float]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return measure(self, batches)
+
+    monkeypatch.setattr(Evaluator, "__call__", measuring)
+    with pytest.raises(Stopped, match="saved at step 0 of epoch 2"):
+        fit.train(run.recipe, stopped)
+    monkeypatch.undo()
+    fit.train(run.recipe, stopped)
+    assert stopped.evaluated == run.evaluated
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_from_training_to_export(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    recipe = replace(run.recipe, precision=precision)
+    half = Run(tmp_path / "run")
+    stop_after(monkeypatch, steps=3, number=signal.SIGTERM)
+    with pytest.raises(Stopped):
+        fit.train(recipe, half)
+    monkeypatch.undo()
+    fit.train(recipe, half)
+    assert load_model(half.model).get_layer("stem_conv").compute_dtype == precision
+    assert evaluate_run(half) == half.evaluated
+    assert verify(saved_model.export(half, tmp_path / "out"), half)["same"]
 
 
 def stop_after(

@@ -1,16 +1,37 @@
 """What a session is, for the run's config.json and for the eyes."""
 
+import json
 import platform
+import shlex
 import sys
-from importlib.metadata import version
 from typing import Any
 
+import keras
+import numpy as np
+import tensorflow as tf
+
+import keras_resnet
 from keras_resnet.describe import count_macs, count_params
+from keras_resnet.errors import UsageError
 from training.pipeline import flips, geometry
 from training.runs import Run
 from training.session import Session
 
-PACKAGES = ("keras-resnet", "tensorflow", "keras", "numpy")
+PACKAGES = {
+    "keras-resnet": keras_resnet,
+    "tensorflow": tf,
+    "keras": keras,
+    "numpy": np,
+}
+
+# What a run cannot change its mind about between its sessions.
+LASTING = (
+    ("recipe", None),
+    ("dataset", "examples"),
+    ("dataset", "labels"),
+    ("preprocessing", None),
+    ("device", "precision"),
+)
 
 
 def config(session: Session) -> dict[str, Any]:
@@ -18,7 +39,7 @@ def config(session: Session) -> dict[str, Any]:
     recipe, dataset, placement = session.recipe, session.dataset, session.placement
     return {
         "recipe": recipe.to_dict(),
-        "command": f"python -m training.fit {' '.join(sys.argv[1:])}".strip(),
+        "command": f"python -m training.fit {shlex.join(sys.argv[1:])}".strip(),
         "model": {
             "name": recipe.model,
             "overrides": recipe.spec_fields,
@@ -45,8 +66,26 @@ def config(session: Session) -> dict[str, Any]:
         },
         "seed": recipe.seed,
         "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in PACKAGES},
+        | {name: package.__version__ for name, package in PACKAGES.items()},
     }
+
+
+def require_same(stored: dict[str, Any], now: dict[str, Any]) -> None:
+    """Checks that a session would continue the run of the stored config.
+
+    Raises:
+        UsageError: The recipe, the data or the precision is another.
+    """
+    now = json.loads(json.dumps(now))  # tuples become lists, as they are stored
+    for part, entry in LASTING:
+        before, after = stored[part], now[part]
+        if entry is not None:
+            before, after = before[entry], after[entry]
+        if before != after:
+            raise UsageError(
+                f"a run must be resumed on the same {entry or part}, "
+                f"{before!s:.100}; got {after!s:.100}"
+            )
 
 
 def announce(session: Session, run: Run) -> None:

@@ -37,11 +37,9 @@ class Split:
 
     def take(self, indices: np.ndarray) -> "Split":
         """Returns the examples of those indices, in that order."""
-        return replace(
-            self,
-            images=tf.gather(self.images, indices),
-            labels=tf.gather(self.labels, indices),
-        )
+        with tf.device("CPU"):
+            images, labels = (tf.gather(x, indices) for x in (self.images, self.labels))
+        return replace(self, images=images, labels=labels)
 
     def encoded(self, index: int) -> bytes:
         """Returns one image as a file's bytes, pixels as a PNG."""

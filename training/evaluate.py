@@ -58,13 +58,14 @@ def evaluate_run(
     from keras_resnet.models import load_model
     from training.metrics import Evaluator
     from training.preprocessing import Preprocessing
-    from training.sources import load_dataset, recipe_data
+    from training.sources import load_foreign, run_data
 
     config = run.config
-    if dataset is None:
-        data = recipe_data(run.recipe)
+    if dataset in (None, run.recipe.dataset):
+        dataset = None
+        data = run_data(run)
     else:
-        data = load_dataset(dataset, skip_bad_images=skip_bad_images)
+        data = load_foreign(dataset, skip_bad_images=skip_bad_images)
     trained_on = tuple(config["dataset"]["labels"])
     if data.labels != trained_on:
         raise UsageError(
@@ -78,7 +79,9 @@ def evaluate_run(
             f"got {data.channels}"
         )
     data.split(split)
-    evaluator = Evaluator(load_model(run.model), prepared)
+    evaluator = Evaluator(
+        load_model(run.model), prepared, jit_compile=config["device"]["xla"]
+    )
     result = evaluate(evaluator, data, prepared, split)
     if dataset is None and split == "test":
         write_json(run.evaluation, result)

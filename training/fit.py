@@ -24,7 +24,7 @@ class Options:
     hyperparameters: tyro.conf.OmitArgPrefixes[Recipe] = field(default_factory=Recipe)
     base: Annotated[str, tyro.conf.arg(name="recipe")] = "default"
     """Where the other options' defaults come from: default, digits, resnet_cifar,
-    resnet_imagenet, or a JSON file as in a run's config.json under "recipe"."""
+    resnet_imagenet, a JSON file of such fields, or a run's config.json."""
     out: Path | None = None
     """Folder of the run; None: runs/MODEL-DATASET."""
     resume: bool = False
@@ -93,8 +93,11 @@ def train(recipe: Recipe, run: Run) -> None:
     from training import config, session
 
     prepared = session.prepare(recipe)
-    if not run.exists:
-        run.create(config.config(prepared))
+    described = config.config(prepared)
+    if run.exists:
+        config.require_same(run.config, described)
+    else:
+        run.create(described)
     config.announce(prepared, run)
     session.train(prepared, run)
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 Tensor = Any  # tf.Tensor, which ships no type information
 Size = tuple[int, int]
+FILE_CHANNELS = (1, 3)  # what decode() gives; arrays may have any number
 WindowOf = Callable[[Tensor], Tensor]  # (height, width) -> window
 
 

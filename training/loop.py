@@ -14,7 +14,7 @@ from types import FrameType
 import keras
 import tensorflow as tf
 
-from keras_resnet.command import Stopped
+from keras_resnet.errors import Stopped
 from training.checkpoint import Checkpoints
 from training.images import Tensor
 from training.metrics import Logs, Metrics, cross_entropy
@@ -57,12 +57,17 @@ class Trainer:
             for v in model.trainable_variables
             if recipe.decay == "all" or len(v.shape) > 1
         ]
+        self._state = [v for v in model.variables if v.dtype == "float32"]
         self._step = tf.function(self._training_step, jit_compile=jit_compile)
         optimizer.build(model.trainable_variables)
 
     def step(self, images: Tensor, labels: Tensor) -> float:
-        """Updates the weights by one batch; returns its mean cross-entropy."""
-        return float(tf.distribute.get_strategy().run(self._step, (images, labels)))
+        """Updates the weights by one batch; returns its mean cross-entropy.
+
+        The value is NaN too where a weight or statistic is no longer finite after the
+        update: a ReLU passes NaN on as 0, so the loss alone would not show it.
+        """
+        return float(self._step(images, labels))
 
     def _training_step(self, images: Tensor, labels: Tensor) -> Tensor:
         variables = self.model.trainable_variables
@@ -74,7 +79,8 @@ class Trainer:
             objective = self.optimizer.scale_loss(loss + self._decay * penalty)
         self.optimizer.apply(tape.gradient(objective, variables), variables)
         self.metrics.update(losses, logits, labels)
-        return loss
+        state = [tf.nn.l2_loss(v.value) for v in self._state]
+        return tf.where(tf.math.is_finite(tf.add_n(state)), loss, math.nan)
 
 
 class StopRequest:
@@ -140,6 +146,7 @@ def fit(
                 checkpoints.epoch.assign(epoch + 1)
                 checkpoints.step.assign(0)
                 checkpoints.save()
+                _heed(request, checkpoints)
                 if trainer.model.stop_training:
                     break
     finally:
@@ -169,12 +176,7 @@ def _epoch(
         images_seen += len(labels)
         if request.signal is not None:
             checkpoints.save()
-            raise Stopped(
-                f"stopped by {signal.Signals(request.signal).name}, saved at step "
-                f"{step + 1} of epoch {int(checkpoints.epoch) + 1}: continue with "
-                "--resume",
-                128 + request.signal,
-            )
+            _heed(request, checkpoints)
     seconds = time.perf_counter() - began
     rate = trainer.optimizer.learning_rate
     return trainer.metrics.result() | {
@@ -186,13 +188,25 @@ def _epoch(
 
 def _validation(epoch: int, validate: Callable[[], Logs]) -> Logs:
     logs = validate()
-    _require_finite(logs["loss"], f"validation after epoch {epoch + 1}")
+    _require_finite(logs["loss"], f"the validation after epoch {epoch + 1}")
     return {f"val_{name}": value for name, value in logs.items()}
+
+
+def _heed(request: StopRequest, checkpoints: Checkpoints) -> None:
+    """Stops, once the state is saved, if a signal asked to."""
+    if request.signal is not None:
+        raise Stopped(
+            f"stopped by {signal.Signals(request.signal).name}, saved at step "
+            f"{int(checkpoints.step)} of epoch {int(checkpoints.epoch) + 1}: continue "
+            "with --resume",
+            128 + request.signal,
+        )
 
 
 def _require_finite(loss: float, where: str) -> None:
     if not math.isfinite(loss):
         raise Stopped(
-            f"loss must be finite, got {loss} at {where}; the last good checkpoint is "
-            "kept: lower the learning rate, warm up longer or use a wider precision"
+            f"loss must be finite, got {loss} at {where}; what was saved before is "
+            "kept: train anew with a lower learning rate, a longer warm-up or a wider "
+            "precision"
         )

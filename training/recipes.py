@@ -73,6 +73,8 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(Recipe).items():
             _check_type(name, getattr(self, name), hint)
+            if hint is float:  # Keras refuses an int, as JSON has for 1.0
+                object.__setattr__(self, name, float(getattr(self, name)))
         for name, low, high in _RANGES:
             value = getattr(self, name)
             for number in value if isinstance(value, tuple) else (value,):
@@ -225,6 +227,8 @@ RECIPES = {
 def load_recipe(name: str) -> Recipe:
     """Returns the recipe called ``name``, or the one in the JSON file of that path.
 
+    The file holds a recipe's fields, or is the ``config.json`` of a run.
+
     Raises:
         UsageError: There is neither, or the file is not a recipe.
     """
@@ -241,7 +245,7 @@ def load_recipe(name: str) -> Recipe:
         raise UsageError(f"recipe {name} must be JSON: {error}") from None
     if not isinstance(values, dict):
         raise UsageError(f"recipe {name} must be a JSON object, got {values!r:.60}")
-    return Recipe.from_dict(values)
+    return Recipe.from_dict(values.get("recipe", values))
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from keras_resnet import command
-from training.runs import Run, disk_full_told, write_atomically
+from training.runs import Run, write_atomically, written_to
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,7 +68,7 @@ def write_report(run: Run) -> Path:
         stages=walk(load_model(run.model)),
         artifacts=list(run.artifacts.values()),
     )
-    with disk_full_told(run.report):
+    with written_to(run.report):
         write_atomically(run.report, lambda path: path.write_text(page, "utf-8"))
     return run.report
 

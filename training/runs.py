@@ -14,6 +14,7 @@ from keras_resnet.errors import UsageError
 from training.recipes import Recipe
 
 FULL_DISK = (ENOSPC, EDQUOT, EFBIG)
+NO_PLACE = (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,13 @@ class Run:
                 f"run folder must hold a config.json, got {str(path)!r}; "
                 "train one with python -m training.fit --out RUN"
             )
+        try:
+            run.recipe  # noqa: B018 - reads and checks it
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"{run._config} must be a run's config, got {type(error).__name__}: "
+                f"{error}"
+            ) from None
         return run
 
     @property
@@ -113,7 +121,7 @@ class Run:
 
     def create(self, config: dict[str, Any]) -> None:
         """Makes the folder and writes the config."""
-        with disk_full_told(self.path):
+        with written_to(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             write_json(self._config, config)
 
@@ -168,19 +176,24 @@ def save_model(model: Any, path: Path) -> None:
 
 
 @contextmanager
-def disk_full_told(path: Path) -> Iterator[None]:
-    """Turns the many errors of a full disk into one sentence.
+def written_to(path: Path) -> Iterator[None]:
+    """Turns the many errors of a full disk or an impossible path into one sentence.
 
     Raises:
-        UsageError: The disk (or quota) is full.
+        UsageError: The disk (or quota) is full, or ``path`` cannot be written to.
     """
     try:
         yield
+    except NO_PLACE as error:
+        raise UsageError(
+            f"output path must be writable, got {path}: {error.strerror}"
+        ) from error
     except Exception as error:
         full = "No space left" in str(error) or "File too large" in str(error)
         if not full and getattr(error, "errno", None) not in FULL_DISK:
             raise
         raise UsageError(
             f"disk must have room for {path}, got {str(error).splitlines()[0]:.200}; "
-            "what was saved before is intact: free space, then --resume"
+            "what was saved before is intact: free space, then repeat the command "
+            "(training.fit: with --resume)"
         ) from error

@@ -2,14 +2,12 @@
 
 from typing import Any
 
-import keras
 from keras import ops
 from keras.optimizers import schedules
 
 from training.recipes import Recipe
 
 
-@keras.saving.register_keras_serializable("training")
 class WarmUp(schedules.LearningRateSchedule):
     """A linear rise from zero in front of another schedule.
 
@@ -28,19 +26,6 @@ class WarmUp(schedules.LearningRateSchedule):
         if self.steps == 0:
             return rate
         return rate * ops.minimum(1.0, (ops.cast(step, "float32") + 1.0) / self.steps)
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
-        return {
-            "after": keras.saving.serialize_keras_object(self.after),
-            "steps": self.steps,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "WarmUp":
-        """Builds the schedule that ``get_config`` describes."""
-        after = keras.saving.deserialize_keras_object(config["after"])
-        return cls(after, config["steps"])
 
 
 def learning_rate(recipe: Recipe, steps_per_epoch: int) -> WarmUp:

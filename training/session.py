@@ -15,7 +15,7 @@ from training.metrics import Evaluator, Logs
 from training.pipeline import preprocessing, training_batches
 from training.preprocessing import Preprocessing
 from training.recipes import Recipe
-from training.runs import Run, disk_full_told, save_model, write_json
+from training.runs import Run, save_model, write_json, written_to
 from training.schedules import learning_rate
 from training.sources import recipe_data
 
@@ -78,7 +78,7 @@ def train(session: Session, run: Run) -> None:
         UsageError: The disk is full.
         Stopped: A signal or a non-finite loss ended it.
     """
-    with disk_full_told(run.path):
+    with written_to(run.path):
         _train(session, run)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from keras_resnet.errors import UsageError
 from training.datasets import Dataset, hold_out, with_test
 from training.recipes import Recipe
+from training.runs import Run
 from training.sources import folder, idx, memory, prepared
 
 LOADERS: dict[str, Callable[[str], Dataset]] = {
@@ -20,7 +21,7 @@ LOADERS: dict[str, Callable[[str], Dataset]] = {
 def load_dataset(
     name: str, *, validation: float = 0.0, skip_bad_images: bool = False
 ) -> Dataset:
-    """Loads a data set by its name on the command line.
+    """Loads a data set by its name on the command line, to train and test on.
 
     Args:
         name: ``digits``, ``tfds:NAME``, ``idx:DIR``, ``folder:DIR`` or
@@ -32,6 +33,46 @@ def load_dataset(
     Raises:
         UsageError: The data set is unknown, missing or damaged.
     """
+    dataset = _load(name, skip_bad_images)
+    return hold_out(with_test(dataset), "val", validation)
+
+
+def load_foreign(name: str, *, skip_bad_images: bool = False) -> Dataset:
+    """Loads a data set to test on only; without splits, all of it is for testing."""
+    dataset = _load(name, skip_bad_images)
+    if set(dataset.splits) != {"train"}:
+        return with_test(dataset)
+    return replace(dataset, splits={"test": dataset.splits["train"]})
+
+
+def recipe_data(recipe: Recipe) -> Dataset:
+    """Loads a recipe's data set with the splits that it trains and tests on."""
+    return load_dataset(
+        recipe.dataset,
+        validation=recipe.validation,
+        skip_bad_images=recipe.skip_bad_images,
+    )
+
+
+def run_data(run: Run) -> Dataset:
+    """Loads a run's data set and checks that it is still what it was.
+
+    Raises:
+        UsageError: It has other images or classes than when the run was trained.
+    """
+    dataset = recipe_data(run.recipe)
+    before = run.config["dataset"]
+    examples = {name: len(split) for name, split in dataset.splits.items()}
+    if (examples, list(dataset.labels)) != (before["examples"], before["labels"]):
+        raise UsageError(
+            f"{dataset.name} must be as it was when {run.path} was trained, "
+            f"{before['examples']} images of {len(before['labels'])} classes; got "
+            f"{examples} of {len(dataset.labels)}"
+        )
+    return dataset
+
+
+def _load(name: str, skip_bad_images: bool) -> Dataset:
     kind, _, argument = name.partition(":")
     if kind not in LOADERS:
         raise UsageError(
@@ -42,14 +83,4 @@ def load_dataset(
         dataset = folder.load(argument, skip_bad_images=skip_bad_images)
     else:
         dataset = LOADERS[kind](argument)
-    dataset = replace(dataset, name=name)
-    return hold_out(with_test(dataset), "val", validation)
-
-
-def recipe_data(recipe: Recipe) -> Dataset:
-    """Loads a recipe's data set with the splits that it trains and tests on."""
-    return load_dataset(
-        recipe.dataset,
-        validation=recipe.validation,
-        skip_bad_images=recipe.skip_bad_images,
-    )
+    return replace(dataset, name=name)

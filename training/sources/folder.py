@@ -1,6 +1,7 @@
 """Folders of image files, one folder a class, optionally under train/, val/, test/."""
 
 import os
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +13,7 @@ from tqdm import tqdm
 from keras_resnet.errors import UsageError
 from training.datasets import Dataset, Split, mirrors, strings
 
-SPLITS = ("train", "val", "test")
+SPLITS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
 # What TensorFlow decodes. MPO is a JPEG with more images behind it, as phones write.
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP")
 
@@ -28,9 +29,7 @@ def load(argument: str, *, skip_bad_images: bool = False) -> Dataset:
     root = Path(argument)
     if not root.is_dir():
         raise UsageError(f"image folder must exist, got {argument!r}")
-    roots = {name: root / name for name in SPLITS if (root / name).is_dir()}
-    if "train" not in roots:
-        roots = {"train": root}
+    roots = _roots(root)
     labels = tuple(path.name for path in _folders(roots["train"]))
     if len(labels) < 2:
         raise UsageError(
@@ -56,6 +55,21 @@ def load(argument: str, *, skip_bad_images: bool = False) -> Dataset:
         mirrors=mirrors(root.resolve().name),
         notes=(f"skipped {len(bad)} bad files of {len(paths)}",) if bad else (),
     )
+
+
+def _roots(root: Path) -> dict[str, Path]:
+    """The folders of the splits; the root itself where it holds the classes."""
+    folders = {path.name: path for path in _folders(root)}
+    roots = {ours: folders[n] for n, ours in SPLITS.items() if n in folders}
+    if not roots:
+        return {"train": root}
+    others = sorted(set(folders) - set(SPLITS))
+    if "train" not in roots or others:
+        raise UsageError(
+            f"{root} must hold either classes or the splits train, val and test, got "
+            f"{', '.join(folders)}"
+        )
+    return roots
 
 
 def check_image(path: Path) -> str | None:
@@ -90,7 +104,8 @@ def _check_rare(path: Path, image: Image.Image) -> str | None:
 
 
 def _check(paths: list[Path]) -> dict[Path, str]:
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        warnings.simplefilter("ignore")  # Pillow's, of files that it reads all the same
         results = pool.map(check_image, paths)
         watched = tqdm(
             results, "checking images", len(paths), disable=None, leave=False

@@ -35,7 +35,7 @@ def load(argument: str) -> Dataset:
     Raises:
         UsageError: A file is missing, damaged, or does not fit the others.
     """
-    folder = Path(argument)
+    folder = Path(argument).resolve()
     if not folder.is_dir():
         raise UsageError(f"idx folder must exist, got {argument!r}")
     splits = {name: _split(folder, prefix) for name, prefix in PREFIXES.items()}
