@@ -28,7 +28,6 @@ fit: .venv/installed
 	$(BIN)/python -m export.verify $(OUT)/saved_model $(RUN)
 	$(BIN)/python -m export.verify $(OUT)/model.tflite $(RUN)
 	$(BIN)/python -m training.report $(RUN)
-	@echo "report: $(RUN)/report.html"
 
 test: lint
 	$(BIN)/python -m pytest
