@@ -5,6 +5,7 @@ Exit codes: 0 done; 2 the user's mistake (one line on stderr); 1 anything else.
 
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
@@ -106,4 +107,6 @@ def _first_sentence(box: str) -> str:
     rule = next(
         (i for i, line in enumerate(lines) if line.startswith(("─", "╰"))), None
     )
-    return " ".join(lines[:rule]) or " ".join(box.split())
+    sentence = " ".join(lines[:rule]) or " ".join(box.split())
+    # What the dataclass itself refuses names its field; tyro puts the group's in front.
+    return re.sub(r"^Error parsing (?!-)[\w-]+: ", "", sentence)

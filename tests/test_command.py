@@ -117,6 +117,7 @@ def keras_resnet(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(line, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "lines"),
     [
@@ -136,6 +137,7 @@ def test_module_runs_quietly(arguments: list[str], lines: list[str]) -> None:
     assert arguments[0] == "describe" or len(done.stdout.splitlines()) == len(lines)
 
 
+@pytest.mark.slow
 def test_module_tells_a_mistake_in_one_line() -> None:
     done = keras_resnet("describe", "resnet51")
     assert (done.returncode, done.stdout) == (2, "")

@@ -81,6 +81,7 @@ def test_files_of_any_format_and_size(artifacts: dict[str, Path], run: Run) -> N
     )
 
 
+@pytest.mark.slow
 def test_versions_count_up_and_drafts_vanish(run: Run, tmp_path: Path) -> None:
     assert newest_version(tmp_path) is None
     assert [saved_model.export(run, tmp_path).name for _ in range(2)] == ["1", "2"]
@@ -88,6 +89,7 @@ def test_versions_count_up_and_drafts_vanish(run: Run, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
 
 
+@pytest.mark.slow
 def test_a_wrong_export_is_found_out(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,6 +104,7 @@ def test_a_wrong_export_is_found_out(
     assert not verify(saved_model.export(run, tmp_path), run)["same"]
 
 
+@pytest.mark.slow
 def test_another_network_is_found_out(
     artifacts: dict[str, Path],
     other_run: Run,

@@ -96,6 +96,7 @@ def test_decode_agrees_with_pillow(name: str, channels: int) -> None:
     assert np.abs(decoded.numpy() - pillow(data, channels)).max() <= tolerance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_window_equals_decoded_and_cut(name: str, channels: int) -> None:

@@ -143,6 +143,7 @@ def test_model_has_its_name() -> None:
     assert (model.name, model.layers[0].name) == ("resnet20_cifar", "image")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize(
     ("name", "options"),

@@ -231,6 +231,7 @@ def test_sizes_of_the_feature_maps(
     assert model.output_shape == (None, 1000 if "cifar" not in name else 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(33, 47, 1), (36, 32, 5)], ids=str)
 def test_any_size_and_number_of_channels(
     shallow: Callable[..., keras.Model], shape: tuple[int, int, int]
@@ -249,6 +250,7 @@ def test_any_size_and_number_of_channels(
     np.testing.assert_allclose(free(x, training=False), logits, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
 def test_logits_are_float32_in_any_precision(
     shallow: Callable[..., keras.Model], policy: str
@@ -261,6 +263,7 @@ def test_logits_are_float32_in_any_precision(
     assert model.get_layer("stage1_block1_conv1").output.dtype == compute
 
 
+@pytest.mark.slow
 def test_no_classes_gives_pooled_features(shallow: Callable[..., keras.Model]) -> None:
     features = shallow(input_shape=(32, 32, 3), classes=0)
     whole = shallow(input_shape=(32, 32, 3), classes=3)
@@ -312,6 +315,7 @@ def test_v1_ends_with_its_last_unit() -> None:
     assert inputs(model, "pool") == ["stage4_block1_relu"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "overrides", "projected"),
     [

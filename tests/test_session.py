@@ -44,7 +44,9 @@ def test_evaluating_again_gives_the_same_number(run: Run) -> None:
     assert run.evaluated == before, "another split must not replace the test figures"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_resumed_equals_uninterrupted(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
@@ -64,6 +66,7 @@ def test_resumed_equals_uninterrupted(
     assert untimed[0] == untimed[1]
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,6 +87,7 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(
     assert doomed.evaluated == run.evaluated
 
 
+@pytest.mark.slow
 def test_a_stop_during_validation_is_heeded(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
