@@ -33,7 +33,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.14",
-    packages=["keras_resnet", "training", "training.sources", "export"],
+    packages=["keras_resnet", "keras_resnet.layers", "training", "training.sources", "export"],
     package_data={"keras_resnet": ["py.typed"], "training": ["report.html.j2"]},
     install_requires=REQUIRES,
     extras_require=EXTRAS,

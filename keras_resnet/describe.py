@@ -7,6 +7,8 @@ from math import prod
 import keras
 from keras.layers import Layer
 
+from keras_resnet.layers import leaf_layers
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -43,7 +45,7 @@ def count_macs(model: keras.Model) -> int:
     Raises:
         ValueError: The model's input size is open (None).
     """
-    counts = [layer_macs(layer) for layer in model.layers]
+    counts = [layer_macs(layer) for layer in leaf_layers(model)]
     if None in counts:
         raise ValueError(
             f"multiply-accumulates need a fixed input size, got {model.input_shape}"
@@ -63,7 +65,9 @@ def layer_macs(layer: Layer) -> int | None:
 
 def walk(model: keras.Model) -> list[Stage]:
     """Returns the walk of feature-map sizes, as in table 1 of the ResNet paper."""
-    layers = [x for x in model.layers if not isinstance(x, keras.layers.InputLayer)]
+    layers = [
+        x for x in leaf_layers(model) if not isinstance(x, keras.layers.InputLayer)
+    ]
     stages = []
     for name, group in groupby(layers, key=_stage):
         members = list(group)

@@ -1,5 +1,7 @@
 """What a command can end with other than success."""
 
+from collections.abc import Iterable
+
 
 class UsageError(ValueError):
     """A mistake in what was asked for, told in one sentence.
@@ -20,3 +22,27 @@ class Stopped(Exception):  # noqa: N818 - it need not be an error
     def __init__(self, message: str, status: int = 1) -> None:
         super().__init__(message)
         self.status = status
+
+
+def require_choice(field: str, value: str, choices: Iterable[str]) -> None:
+    """Raises UsageError unless ``value`` is one of ``choices``."""
+    names = list(choices)
+    if value not in names:
+        raise UsageError(f"{field} must be one of {', '.join(names)}, got {value!r}")
+
+
+def require_positive(record: object, *fields: str) -> None:
+    """Raises UsageError unless the fields of ``record`` are at least 1."""
+    for field in fields:
+        if getattr(record, field) < 1:
+            raise UsageError(
+                f"{field} must be at least 1, got {getattr(record, field)}"
+            )
+
+
+def require_depths(depths: tuple[int, ...], what: str) -> None:
+    """Raises UsageError unless ``depths`` counts at least one ``what`` a stage."""
+    if not depths or any(type(depth) is not int or depth < 1 for depth in depths):
+        raise UsageError(
+            f"depths must be one positive {what} count a stage, got {depths}"
+        )

@@ -13,7 +13,10 @@ import keras
 from keras import KerasTensor
 
 from keras_resnet.errors import UsageError
-from keras_resnet.resnet import RESNETS
+from keras_resnet.highway import HIGHWAYS
+from keras_resnet.network import Network, quick_variables
+from keras_resnet.resnet import PLAINS, RESNETS
+from keras_resnet.resnext import RESNEXTS
 
 
 class Spec(Protocol):
@@ -38,7 +41,7 @@ class Spec(Protocol):
         """Maps features to float32 logits ``(N, classes)``, pooled features for 0."""
 
 
-MODELS: dict[str, Spec] = {**RESNETS}
+MODELS: dict[str, Spec] = {**PLAINS, **HIGHWAYS, **RESNETS, **RESNEXTS}
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -58,23 +61,25 @@ def find_spec(name: str, **overrides: Any) -> Spec:
             "keras_resnet.list_models() shows all"
         )
     spec: Any = MODELS[name]
-    known = {field.name: field.default for field in fields(spec)}
-    overrides = {
-        field: tuple(value) if isinstance(value, list) else value
-        for field, value in overrides.items()
-    }
     for field, value in overrides.items():
-        if field not in known:
-            raise UsageError(
-                f"{name} has no field {field!r}; {_suggest(field, known)}"
-                f"its fields are {', '.join(known)}"
-            )
-        expected = type(getattr(spec, field))
-        if type(value) is not expected:
-            raise UsageError(
-                f"{field} of {name} must be of type {expected.__name__}, got {value!r}"
-            )
-    return replace(spec, **overrides)
+        _check_field(name, spec, field, value)
+    given = {n: tuple(v) if isinstance(v, list) else v for n, v in overrides.items()}
+    return replace(spec, **given)
+
+
+def _check_field(name: str, spec: Any, field: str, value: Any) -> None:
+    known = [known.name for known in fields(spec)]
+    if field not in known:
+        raise UsageError(
+            f"{name} has no field {field!r}; {_suggest(field, known)}"
+            f"its fields are {', '.join(known)}"
+        )
+    expected = type(getattr(spec, field))
+    allowed = {float: (float, int), tuple: (tuple, list)}.get(expected, (expected,))
+    if type(value) not in allowed:
+        raise UsageError(
+            f"{field} of {name} must be of type {expected.__name__}, got {value!r}"
+        )
 
 
 def create_model(
@@ -114,10 +119,10 @@ def create_model(
             f"{keras.config.image_data_format()}"
         )
     _check_shape(name, shape, spec)
-    with _dtype_policy(dtype):
+    with _dtype_policy(dtype), quick_variables():
         image = keras.Input(shape, name="image")
         logits = spec.classifier(spec.features(image), classes)
-        return keras.Model(image, logits, name=name)
+        return Network(image, logits, name=name)
 
 
 def load_model(path: str | Path) -> keras.Model:

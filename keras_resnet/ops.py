@@ -2,13 +2,15 @@
 
 All tensors are channels-last, ``(N, H, W, C)``. Padding is symmetric, ``kernel // 2``
 on every side, as in the papers (Keras' ``"same"`` pads a strided layer on one side
-only).
+only), unless a layer says otherwise.
 """
+
+from dataclasses import dataclass
 
 import keras
 from keras import KerasTensor, layers
 
-from keras_resnet.layers import BatchNormalization, MaxPooling2D
+from keras_resnet.layers import BatchNormalization, GroupedConv2D, MaxPooling2D
 
 BN_MOMENTUM = 0.9  # of the old statistics (fb.resnet.torch: 0.1 of the new ones)
 BN_EPSILON = 1e-5  # fb.resnet.torch and Caffe
@@ -26,28 +28,48 @@ def he_normal() -> keras.initializers.Initializer:
     return keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
 
 
-def conv(
-    x: KerasTensor, filters: int, kernel: int, stride: int = 1, *, name: str
-) -> KerasTensor:
-    """Bias-free, He-initialised convolution to ``(N, ⌈H/stride⌉, ⌈W/stride⌉, F)``.
+@dataclass(frozen=True)
+class Conv:
+    """A convolution as data.
 
-    Args:
-        x: Features ``(N, H, W, C)``.
-        filters: Output channels F.
-        kernel: Side of the (odd, square) kernel in pixels.
+    Attributes:
+        filters: Output channels.
+        kernel: Side of the square kernel in pixels.
         stride: Step in pixels.
-        name: The layer's name.
+        groups: Groups of channels that are convolved apart from each other.
+        bias: Whether a bias is added; none where a normalisation follows.
+        padding: Zeros on every side, in pixels; None: ``kernel // 2``, which keeps
+            the size.
     """
-    if stride > 1 and kernel > 1:
-        x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
-    return layers.Conv2D(
-        filters,
-        kernel,
-        stride,
-        padding="valid" if stride > 1 else "same",
-        use_bias=False,
+
+    filters: int
+    kernel: int
+    stride: int = 1
+    groups: int = 1
+    bias: bool = False
+    padding: int | None = None
+
+
+def conv(
+    x: KerasTensor, c: Conv, *, name: str, initial_bias: float = 0.0
+) -> KerasTensor:
+    """He-initialised convolution of ``(N, H, W, C)``, to ``⌈H/stride⌉`` by default."""
+    padding = c.kernel // 2 if c.padding is None else c.padding
+    # Keras' "same" is symmetric where the stride is 1.
+    same = c.stride == 1 and 2 * padding == c.kernel - 1
+    if padding and not same:
+        x = layers.ZeroPadding2D(padding, name=f"{name}_pad")(x)
+    options = {"groups": c.groups} if c.groups > 1 else {}
+    return (GroupedConv2D if options else layers.Conv2D)(
+        c.filters,
+        c.kernel,
+        c.stride,
+        padding="same" if same else "valid",
+        use_bias=c.bias,
         kernel_initializer=he_normal(),
+        bias_initializer=keras.initializers.Constant(initial_bias),
         name=name,
+        **options,
     )(x)
 
 
@@ -89,7 +111,11 @@ def head(x: KerasTensor, classes: int) -> KerasTensor:
         Logits ``(N, classes)`` in float32 whatever the precision, or pooled features
         ``(N, C)``.
     """
-    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    return logits(layers.GlobalAveragePooling2D(name="pool")(x), classes)
+
+
+def logits(x: KerasTensor, classes: int) -> KerasTensor:
+    """Linear classifier on features ``(N, C)``; the features where ``classes`` is 0."""
     if classes == 0:
         return x
     return layers.Dense(classes, dtype="float32", name="logits")(x)

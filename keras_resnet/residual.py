@@ -1,135 +1,194 @@
-"""The residual equation, once: x' = f(h(x) + F(x)).
+"""The residual equation, once: x' = f(h(x) + d·F(x)).
 
-F, the branch, is a tuple of convolutions; the order of activations around them and the
-shortcut h are rows of tables. Layers are named after the unit, and the names are part
-of the interface (checkpoints and weight import rely on them)::
+F, the branch, is a tuple of convolutions in an order of activations (``branch.py``); h,
+the shortcut, has an option that says how it changes the shape, and a kind that says
+what else is done to it; d is drawn by stochastic depth, and 1 without it. Plain nets
+have no h, Highway nets gates on both sides. Layers are named after the unit, and the
+names are part of the interface (checkpoints and weight import rely on them)::
 
     {unit}_pre_norm  {unit}_pre_relu     before the branch
     {unit}_conv1 … {unit}_conv3          the branch's convolutions
     {unit}_norm1 {unit}_relu1 …          after each of them
+    {unit}_path1_conv1 …                 the same in the paths of forms A and B
     {unit}_shortcut {unit}_shortcut_norm the shortcut, where it is not the identity
+    {unit}_gate                          the convolution of a gate
+    {unit}_branch                        the branch as a model, with stochastic depth
     {unit}_add                           the addition
     {unit}_norm  {unit}_relu             f, after the addition
 """
 
 from dataclasses import dataclass
 
+import keras
 from keras import KerasTensor, layers
 
+from keras_resnet.branch import Order, branch
 from keras_resnet.errors import UsageError
-from keras_resnet.layers import ZeroPaddedShortcut
-from keras_resnet.ops import NORM_RELU, Step, activate, conv, norm
-
-
-@dataclass(frozen=True)
-class Conv:
-    """One convolution of a residual branch.
-
-    Attributes:
-        filters: Output channels.
-        kernel: Side of the square kernel in pixels.
-        stride: Step in pixels.
-    """
-
-    filters: int
-    kernel: int
-    stride: int = 1
-
-
-@dataclass(frozen=True)
-class Order:
-    """Where normalisation and ReLU stand in a unit.
-
-    Attributes:
-        before: Ahead of the first convolution.
-        between: After every convolution but the last.
-        after: After the last convolution, ahead of the addition.
-        out: After the addition (the f of the equation).
-    """
-
-    before: tuple[Step, ...]
-    between: tuple[Step, ...]
-    after: tuple[Step, ...]
-    out: tuple[Step, ...]
-
-
-ORDERS = {  # He et al., "Identity Mappings in Deep Residual Networks", 2016, fig. 4
-    "original": Order((), NORM_RELU, ("norm",), ("relu",)),
-    "bn_after_addition": Order((), NORM_RELU, (), NORM_RELU),
-    "relu_before_addition": Order((), NORM_RELU, NORM_RELU, ()),
-    "relu_only_preactivation": Order(("relu",), NORM_RELU, ("norm",), ()),
-    "full_preactivation": Order(NORM_RELU, NORM_RELU, (), ()),
-}
+from keras_resnet.layers import StochasticDepth, ZeroPaddedShortcut
+from keras_resnet.ops import Conv, activate, conv, norm
 
 # He et al., "Deep Residual Learning for Image Recognition", 2016, section 3.3:
 SHORTCUTS = {
-    "A": "identity, zero-padded where the shape changes",
-    "B": "identity, projected by a 1×1 convolution where the shape changes",
+    "A": "identity, zero-padded where the number of channels changes",
+    "B": "identity, projected by a 1×1 convolution where the channels change",
     "C": "projected by a 1×1 convolution everywhere",
+    "none": "no shortcut: the plain network",
 }
 
 
-def residual(
-    x: KerasTensor,
-    branch: tuple[Conv, ...],
-    *,
-    order: Order,
-    shortcut: str,
-    name: str,
-) -> KerasTensor:
-    """One residual unit, ``f(h(x) + F(x))``.
+@dataclass(frozen=True)
+class Skip:
+    """What a shortcut does beside changing the shape.
+
+    Attributes:
+        scale: Constant on the shortcut and on the branch.
+        gate_bias: Initial bias of the gate g(x) = σ(W·x + b), None for no gate. The
+            shortcut is multiplied by 1 − g(x).
+        gate_kernel: Side of the gate's kernel in pixels.
+        gates_branch: Whether the branch is multiplied by g(x).
+        projects: A 1×1 convolution takes the place of the identity.
+        dropout: Share of the shortcut's values set to 0 in training.
+    """
+
+    scale: float = 1.0
+    gate_bias: float | None = None
+    gate_kernel: int = 1
+    gates_branch: bool = False
+    projects: bool = False
+    dropout: float = 0.0
+
+
+# He et al., "Identity Mappings in Deep Residual Networks", 2016, fig. 2 and table 1,
+# with the constants of the best run of each kind that did not fail there:
+SKIPS = {
+    "identity": Skip(),  # x + F(x)
+    "constant_scaling": Skip(scale=0.5),  # x/2 + F(x)/2
+    "exclusive_gating": Skip(  # (1 − g(x))·x + g(x)·F(x)
+        gate_bias=-6.0, gates_branch=True
+    ),
+    "shortcut_only_gating": Skip(gate_bias=-6.0),  # (1 − g(x))·x + F(x)
+    "conv1x1": Skip(projects=True),  # W·x + F(x)
+    "dropout": Skip(dropout=0.5),  # dropout(x) + F(x)
+}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A residual unit as data.
+
+    Attributes:
+        convs: The convolutions of F, first one first.
+        order: Where normalisation and ReLU stand.
+        shortcut: A key of ``SHORTCUTS``.
+        skip: What else is done to the shortcut.
+        form: How the groups of F are laid out, a key of ``FORMS``.
+        survival: Probability that training keeps the branch.
+        drop_mode: Drawn for the ``"batch"`` or for each ``"sample"``.
+    """
+
+    convs: tuple[Conv, ...]
+    order: Order
+    shortcut: str = "B"
+    skip: Skip = SKIPS["identity"]
+    form: str = "C"
+    survival: float = 1.0
+    drop_mode: str = "batch"
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the input per pixel of the output."""
+        return max(c.stride for c in self.convs)
+
+    @property
+    def filters(self) -> int:
+        """Channels of the output."""
+        return self.convs[-1].filters
+
+
+def residual(x: KerasTensor, unit: Unit, *, name: str) -> KerasTensor:
+    """One residual unit, ``f(h(x) + d·F(x))``.
+
+    Where the number of channels changes, h takes what the branch takes: in a
+    pre-activation unit the activated features, so that one activation serves both (the
+    authors' resnet-pre-act.lua).
 
     Args:
         x: Features ``(N, H, W, C)``.
-        branch: The convolutions of F, first one first.
-        order: Where normalisation and ReLU stand.
-        shortcut: ``"A"``, ``"B"`` or ``"C"``, see ``SHORTCUTS``.
+        unit: What to build.
         name: Prefix of the names of the unit's layers.
 
     Returns:
-        Features ``(N, ⌈H/s⌉, ⌈W/s⌉, F)``, s the largest of the branch's strides and F
-        the filters of its last convolution.
-    """
-    y = activate(x, order.before, prefix=f"{name}_pre")
-    h = shortcut_branch(x, y, branch, order=order, shortcut=shortcut, name=name)
-    for i, c in enumerate(branch, 1):
-        y = conv(y, c.filters, c.kernel, c.stride, name=f"{name}_conv{i}")
-        steps = order.after if i == len(branch) else order.between
-        y = activate(y, steps, prefix=name, suffix=str(i))
-    y = layers.Add(name=f"{name}_add")([h, y])
-    return activate(y, order.out, prefix=name)
-
-
-def shortcut_branch(
-    x: KerasTensor,
-    activated: KerasTensor,
-    branch: tuple[Conv, ...],
-    *,
-    order: Order,
-    shortcut: str,
-    name: str,
-) -> KerasTensor:
-    """The shortcut h.
-
-    Where the shape changes, h takes what the branch takes: in a pre-activation unit
-    the activated features, so that one activation serves both (the authors'
-    resnet-pre-act.lua). A projection is normalised where the branch's end is.
+        Features ``(N, ⌈H/s⌉, ⌈W/s⌉, F)``, s the unit's stride and F its filters.
 
     Raises:
         UsageError: Option A would have to drop channels.
     """
-    stride = max(c.stride for c in branch)
-    filters = branch[-1].filters
-    changes = stride > 1 or x.shape[-1] != filters
-    source = activated if changes else x
-    if shortcut == "C" or (shortcut == "B" and changes):
-        h = conv(source, filters, 1, stride, name=f"{name}_shortcut")
-        return norm(h, name=f"{name}_shortcut_norm") if "norm" in order.after else h
-    if not changes:
+    before = unit.order.before
+    if x.shape[-1] != unit.filters:
+        x, before = activate(x, before, prefix=f"{name}_pre"), ()
+    gate = _gate(x, unit, name=name)
+
+    def scaled_branch(x: KerasTensor, *gates: KerasTensor) -> KerasTensor:
+        y = activate(x, before, prefix=f"{name}_pre")
+        y = branch(y, unit.convs, unit.order, form=unit.form, name=name)
+        y = _scaled(y, unit.skip.scale, name=f"{name}_scaled")
+        return layers.Multiply(name=f"{name}_gated")([y, *gates]) if gates else y
+
+    inputs = [x, gate] if unit.skip.gates_branch else [x]
+    if unit.shortcut == "none":
+        y = scaled_branch(*inputs)
+    elif unit.survival == 1:
+        h = _shortcut(x, gate, unit, name=name)
+        y = layers.Add(name=f"{name}_add")([h, scaled_branch(*inputs)])
+    else:
+        h = _shortcut(x, gate, unit, name=name)
+        within = [keras.Input(i.shape[1:], dtype=i.dtype) for i in inputs]
+        model = keras.Model(within, scaled_branch(*within), name=f"{name}_branch")
+        drop = StochasticDepth(model, unit.survival, unit.drop_mode, name=f"{name}_add")
+        y = drop([h, *inputs])
+    return activate(y, unit.order.out, prefix=name)
+
+
+def _gate(x: KerasTensor, unit: Unit, *, name: str) -> KerasTensor | None:
+    """g(x) = σ(W·x + b), as large as the unit's output."""
+    skip = unit.skip
+    if skip.gate_bias is None:
+        return None
+    c = Conv(unit.filters, skip.gate_kernel, unit.stride, bias=True)
+    g = conv(x, c, name=f"{name}_gate", initial_bias=skip.gate_bias)
+    return layers.Activation("sigmoid", name=f"{name}_gate_sigmoid")(g)
+
+
+def _shortcut(
+    x: KerasTensor, gate: KerasTensor | None, unit: Unit, *, name: str
+) -> KerasTensor:
+    h = _reshaped(x, unit, name=name)
+    h = _scaled(h, unit.skip.scale, name=f"{name}_shortcut_scaled")
+    if gate is not None:
+        carry = layers.Rescaling(-1.0, offset=1.0, name=f"{name}_carry")(gate)
+        h = layers.Multiply(name=f"{name}_shortcut_gated")([h, carry])
+    if unit.skip.dropout:
+        h = layers.Dropout(unit.skip.dropout, name=f"{name}_shortcut_dropout")(h)
+    return h
+
+
+def _reshaped(x: KerasTensor, unit: Unit, *, name: str) -> KerasTensor:
+    """Options A, B and C. A projection is normalised where the branch's end is."""
+    widens = x.shape[-1] != unit.filters
+    if unit.shortcut == "C" or unit.skip.projects or (unit.shortcut == "B" and widens):
+        c = Conv(unit.filters, 1, unit.stride)
+        h = conv(x, c, name=f"{name}_shortcut")
+        normed = "norm" in unit.order.after
+        return norm(h, name=f"{name}_shortcut_norm") if normed else h
+    if unit.stride == 1 and not widens:
         return x
-    if filters < x.shape[-1]:
+    if unit.filters < x.shape[-1]:
         raise UsageError(
-            f"shortcut 'A' can only add channels, got {x.shape[-1]} → {filters} in "
-            f"{name}; use shortcut 'B'"
+            f"shortcut 'A' can only add channels, got {x.shape[-1]} → {unit.filters} "
+            f"in {name}; use shortcut 'B'"
         )
-    return ZeroPaddedShortcut(filters, stride, name=f"{name}_shortcut")(source)
+    return ZeroPaddedShortcut(unit.filters, unit.stride, name=f"{name}_shortcut")(x)
+
+
+def _scaled(x: KerasTensor, scale: float, *, name: str) -> KerasTensor:
+    return x if scale == 1 else layers.Rescaling(scale, name=name)(x)

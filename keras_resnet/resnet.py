@@ -1,21 +1,29 @@
-"""Residual networks of 2015 (v1) and 2016 (v2), one row each.
+"""Residual networks of 2015 (v1) and 2016 (v2), and plain ones, one row each.
 
 References:
     [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016.
     [2] He et al., "Identity Mappings in Deep Residual Networks", ECCV 2016.
+    [3] Huang et al., "Deep Networks with Stochastic Depth", ECCV 2016.
 """
 
 from dataclasses import dataclass, replace
 from functools import partial
 
-from keras import KerasTensor
+from keras import KerasTensor, layers
 
-from keras_resnet.errors import UsageError
-from keras_resnet.ops import NORM_RELU, activate, conv, head, max_pool
-from keras_resnet.residual import ORDERS, SHORTCUTS, Conv, residual
+from keras_resnet.branch import ORDERS
+from keras_resnet.errors import (
+    UsageError,
+    require_choice,
+    require_depths,
+    require_positive,
+)
+from keras_resnet.layers import DROP_MODES
+from keras_resnet.ops import NORM_RELU, Conv, activate, conv, head, max_pool
+from keras_resnet.residual import SHORTCUTS, SKIPS, Unit, residual
 
 UNITS = ("basic", "bottleneck")
-STEMS = ("imagenet", "cifar")
+STEMS = ("imagenet", "cifar", "pool_first")
 EXPANSION = 4  # output channels of a bottleneck per channel of its width; [1] fig. 5
 
 
@@ -24,53 +32,71 @@ class ResNetSpec:
     """A residual network as data.
 
     Attributes:
-        depths: Residual units in each stage. Every stage but the first halves the
-            size and doubles the width.
+        depths: Residual units in each stage. Every stage but the first doubles the
+            width.
         unit: ``"basic"`` (two 3×3) or ``"bottleneck"`` (1×1, 3×3, 1×1); [1] fig. 5.
         width: Channels of the first stage's 3×3 convolutions.
-        stem: ``"imagenet"`` (7×7, 64, stride 2, then 3×3 max-pool, stride 2; [1]
-            table 1) or ``"cifar"`` (3×3, 16; [1] section 4.2).
+        stem: ``"imagenet"`` (7×7, stride 2, then 3×3 max-pool, stride 2; [1] table
+            1), ``"cifar"`` (3×3; [1] section 4.2) or ``"pool_first"`` (7×7 with a
+            bias, pooled before the first normalisation; TF-slim's ResNet v2).
+        stem_width: Channels of the stem's convolution.
         order: Where normalisation and ReLU stand, a key of ``ORDERS``; [2] fig. 4.
-        shortcut: ``"A"``, ``"B"`` or ``"C"``; [1] section 3.3.
+        shortcut: ``"A"``, ``"B"`` or ``"C"``; [1] section 3.3. ``"none"`` makes a
+            plain network of it.
+        skip: What else is done to the shortcut, a key of ``SKIPS``; [2] fig. 2.
         stride_at: The convolution of a bottleneck that halves the size: ``"1x1"``, the
             first one ([1]) or ``"3x3"`` ("v1.5"; fb.resnet.torch).
+        halve_in: The unit that halves the size: the ``"first"`` of every stage but the
+            first ([1]) or the ``"last"`` of every stage but the last (TF-slim's v2).
+        survival: p_L, probability that the last unit's branch survives a training
+            step; that of the l-th of L units is 1 − l/L·(1 − p_L) ([3] eq. 4).
+        drop_mode: Whether survival is drawn for the ``"batch"`` ([3]) or for each
+            ``"sample"``.
     """
 
     depths: tuple[int, ...]
     unit: str = "bottleneck"
     width: int = 64
     stem: str = "imagenet"
+    stem_width: int = 64
     order: str = "original"
     shortcut: str = "B"
+    skip: str = "identity"
     stride_at: str = "1x1"
+    halve_in: str = "first"
+    survival: float = 1.0
+    drop_mode: str = "batch"
 
     def __post_init__(self) -> None:
-        if not self.depths or any(type(d) is not int or d < 1 for d in self.depths):
+        require_depths(self.depths, "unit")
+        require_positive(self, "width", "stem_width")
+        for field, choices in _CHOICES.items():
+            require_choice(field, getattr(self, field), choices)
+        if not 0 < self.survival <= 1:
             raise UsageError(
-                f"depths must be one positive unit count a stage, got {self.depths}"
+                "survival must be a probability greater than 0 and at most 1, got "
+                f"{self.survival}"
             )
-        if self.width < 1:
-            raise UsageError(f"width must be at least 1 channel, got {self.width}")
-        _one_of("unit", self.unit, UNITS)
-        _one_of("stem", self.stem, STEMS)
-        _one_of("order", self.order, ORDERS)
-        _one_of("shortcut", self.shortcut, SHORTCUTS)
-        _one_of("stride_at", self.stride_at, ("1x1", "3x3"))
+        if self.shortcut == "none" and (self.skip, self.survival) != ("identity", 1):
+            raise UsageError(
+                "a network without shortcuts (shortcut 'none') must have skip "
+                f"'identity' and survival 1, got {self.skip!r} and {self.survival}"
+            )
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """The paper's input, ``(H, W, C)``."""
-        return (224, 224, 3) if self.stem == "imagenet" else (32, 32, 3)
+        return (32, 32, 3) if self.stem == "cifar" else (224, 224, 3)
 
     @property
     def classes(self) -> int:
         """The paper's number of classes."""
-        return 1000 if self.stem == "imagenet" else 10
+        return 10 if self.stem == "cifar" else 1000
 
     @property
     def stride(self) -> int:
         """Pixels of the input per pixel of the features, the smallest input's side."""
-        stem = 4 if self.stem == "imagenet" else 1
+        stem = 1 if self.stem == "cifar" else 4
         return int(stem * 2 ** (len(self.depths) - 1))
 
     def features(self, x: KerasTensor) -> KerasTensor:
@@ -80,54 +106,84 @@ class ResNetSpec:
         takes the stem's activation as its own ([2], appendix: "special" first and last
         units).
         """
-        order = ORDERS[self.order]
         x = self._stem(x)
-        for stage, depth in enumerate(self.depths, 1):
-            for block in range(1, depth + 1):
-                first = stage == block == 1
-                x = residual(
-                    x,
-                    self._branch(stage, stride=2 if stage > 1 and block == 1 else 1),
-                    order=replace(order, before=()) if first else order,
-                    shortcut=self.shortcut,
-                    name=f"stage{stage}_block{block}",
-                )
-        return activate(x, order.before, prefix="final")
+        units = self._units()
+        if self.stem != "pool_first":
+            (name, first), *others = units
+            first = replace(first, order=replace(first.order, before=()))
+            units = [(name, first), *others]
+        for name, unit in units:
+            x = residual(x, unit, name=name)
+        return activate(x, ORDERS[self.order].before, prefix="final")
 
     def classifier(self, x: KerasTensor, classes: int) -> KerasTensor:
         """Maps features to logits ``(N, classes)``, or pooled features for 0."""
         return head(x, classes)
 
     def _stem(self, x: KerasTensor) -> KerasTensor:
-        if self.stem == "cifar":
-            x = conv(x, 16, 3, name="stem_conv")
-            return activate(x, NORM_RELU, prefix="stem")
-        x = conv(x, 64, 7, 2, name="stem_conv")
-        x = activate(x, NORM_RELU, prefix="stem")
-        return max_pool(x, 3, 2, name="stem_pool")
+        if self.stem == "pool_first":
+            x = conv(x, Conv(self.stem_width, 7, 2, bias=True), name="stem_conv")
+            x = layers.ZeroPadding2D(1, name="stem_pool_pad")(x)
+            return layers.MaxPooling2D(3, 2, name="stem_pool")(x)
+        large = self.stem == "imagenet"
+        c = Conv(self.stem_width, 7, 2) if large else Conv(self.stem_width, 3)
+        x = activate(conv(x, c, name="stem_conv"), NORM_RELU, prefix="stem")
+        return max_pool(x, 3, 2, name="stem_pool") if large else x
 
-    def _branch(self, stage: int, stride: int) -> tuple[Conv, ...]:
-        width = self.width * 2 ** (stage - 1)
+    def _units(self) -> list[tuple[str, Unit]]:
+        """The units in turn, each with its name."""
+        units: list[tuple[str, Unit]] = []
+        for stage, depth in enumerate(self.depths, 1):
+            width = self.width * 2 ** (stage - 1)
+            for block in range(1, depth + 1):
+                stride = 2 if self._halves(stage, block) else 1
+                survival = 1 - (len(units) + 1) / sum(self.depths) * (1 - self.survival)
+                unit = self._unit(width, stride)
+                unit = replace(unit, survival=survival)
+                units.append((f"stage{stage}_block{block}", unit))
+        return units
+
+    def _halves(self, stage: int, block: int) -> bool:
+        if self.halve_in == "first":
+            return stage > 1 and block == 1
+        return stage < len(self.depths) and block == self.depths[stage - 1]
+
+    def _unit(self, width: int, stride: int) -> Unit:
+        return Unit(
+            self._branch(width, stride),
+            ORDERS[self.order],
+            shortcut=self.shortcut,
+            skip=SKIPS[self.skip],
+            drop_mode=self.drop_mode,
+        )
+
+    def _branch(self, width: int, stride: int) -> tuple[Conv, ...]:
         if self.unit == "basic":
             return Conv(width, 3, stride), Conv(width, 3)
-        strides = (stride, 1) if self.stride_at == "1x1" else (1, stride)
+        first, second = (stride, 1) if self.stride_at == "1x1" else (1, stride)
         return (
-            Conv(width, 1, strides[0]),
-            Conv(width, 3, strides[1]),
+            Conv(width, 1, first),
+            Conv(width, 3, second),
             Conv(EXPANSION * width, 1),
         )
 
 
-def _one_of(field: str, value: str, choices: object) -> None:
-    names = list(choices)  # type: ignore[call-overload]
-    if value not in names:
-        raise UsageError(f"{field} must be one of {', '.join(names)}, got {value!r}")
-
+_CHOICES = {
+    "unit": UNITS,
+    "stem": STEMS,
+    "order": ORDERS,
+    "shortcut": SHORTCUTS,
+    "skip": SKIPS,
+    "stride_at": ("1x1", "3x3"),
+    "halve_in": ("first", "last"),
+    "drop_mode": DROP_MODES,
+}
 
 _v1_5 = partial(ResNetSpec, stride_at="3x3")
-_v2 = partial(ResNetSpec, stride_at="3x3", order="full_preactivation")
-_cifar = partial(ResNetSpec, unit="basic", width=16, stem="cifar", shortcut="A")
-_cifar_bottleneck = partial(ResNetSpec, width=16, stem="cifar")
+_v2 = partial(_v1_5, order="full_preactivation")
+_v2_keras = partial(_v2, stem="pool_first", halve_in="last")
+_cifar = partial(ResNetSpec, width=16, stem="cifar", stem_width=16)
+_cifar_basic = partial(_cifar, unit="basic", shortcut="A")
 
 RESNETS = {
     # [1] table 1
@@ -145,12 +201,37 @@ RESNETS = {
     "resnet101_v2": _v2((3, 4, 23, 3)),
     "resnet152_v2": _v2((3, 8, 36, 3)),
     "resnet200_v2": _v2((3, 24, 36, 3)),
+    # keras.applications, whose weights are TF-slim's
+    "resnet50_v2_keras": _v2_keras((3, 4, 6, 3)),
+    "resnet101_v2_keras": _v2_keras((3, 4, 23, 3)),
+    "resnet152_v2_keras": _v2_keras((3, 8, 36, 3)),
     # [1] section 4.2: 6n + 2 layers
-    "resnet20_cifar": _cifar((3, 3, 3)),
-    "resnet32_cifar": _cifar((5, 5, 5)),
-    "resnet44_cifar": _cifar((7, 7, 7)),
-    "resnet56_cifar": _cifar((9, 9, 9)),
-    "resnet110_cifar": _cifar((18, 18, 18)),
-    # [2] section 3.1 and table 3: 9n + 2 layers
-    "resnet164_cifar": _cifar_bottleneck((18, 18, 18)),
+    "resnet20_cifar": _cifar_basic((3, 3, 3)),
+    "resnet32_cifar": _cifar_basic((5, 5, 5)),
+    "resnet44_cifar": _cifar_basic((7, 7, 7)),
+    "resnet56_cifar": _cifar_basic((9, 9, 9)),
+    "resnet110_cifar": _cifar_basic((18, 18, 18)),
+    "resnet1202_cifar": _cifar_basic((200, 200, 200)),
+    # [2] section 3.1 and table 3: 9n + 2 layers; v2 as in the authors' resnet-1k-layers
+    "resnet164_cifar": _cifar((18, 18, 18)),
+    "resnet110_v2_cifar": _cifar_basic((18, 18, 18), order="full_preactivation"),
+    "resnet164_v2_cifar": _cifar((18, 18, 18), order="full_preactivation"),
+    "resnet1001_v2_cifar": _cifar((111, 111, 111), order="full_preactivation"),
+    # [3] section 4
+    "resnet110_sd_cifar": _cifar_basic((18, 18, 18), survival=0.5),
+    "resnet1202_sd_cifar": _cifar_basic((200, 200, 200), survival=0.5),
+}
+
+# [1] sections 3.3 and 4: the residual networks of basic units without their shortcuts
+PLAINS = {
+    name.replace("resnet", "plain"): replace(RESNETS[name], shortcut="none")
+    for name in (
+        "resnet18",
+        "resnet34",
+        "resnet20_cifar",
+        "resnet32_cifar",
+        "resnet44_cifar",
+        "resnet56_cifar",
+        "resnet110_cifar",
+    )
 }

@@ -53,18 +53,23 @@ def test_overrides_are_fields_of_the_spec() -> None:
             {},
             r"unknown model 'resnet51'; did you mean 'resnet50' .*list_models\(\)",
         ),
-        ("lenet", {}, r"unknown model 'lenet'; .*list_models\(\) shows all$"),
+        ("inception", {}, r"unknown model 'inception'; .*list_models\(\) shows all$"),
         ("", {}, r"unknown model ''; keras_resnet\.list_models\(\) shows all$"),
         (
             "resnet18",
             {"shortcuts": "C"},
             "resnet18 has no field 'shortcuts'; did you mean 'shortcut'\\? its fields "
-            "are depths, unit, width, stem, order, shortcut, stride_at$",
+            "are depths, unit, width, stem, stem_width, order, shortcut, skip, "
+            "stride_at, halve_in, survival, drop_mode$",
         ),
-        ("resnet18", {"dropout": 1}, "no field 'dropout'; its fields are depths"),
-        ("resnet18", {"shortcut": "D"}, "shortcut must be one of A, B, C, got 'D'"),
+        ("resnet18", {"dropout": 1}, "no field 'dropout'; .*its fields are depths"),
+        (
+            "resnet18",
+            {"shortcut": "D"},
+            "shortcut must be one of A, B, C, none, got 'D'",
+        ),
         ("resnet18", {"order": "v2"}, "order must be one of original, .* got 'v2'"),
-        ("resnet18", {"width": 0}, "width must be at least 1 channel, got 0"),
+        ("resnet18", {"width": 0}, "width must be at least 1, got 0"),
         ("resnet18", {"depths": ()}, "depths must be one positive unit count"),
         ("resnet18", {"width": 1.5}, "width of resnet18 must be of type int, got 1.5"),
         ("resnet18", {"width": True}, "must be of type int, got True"),
@@ -197,7 +202,9 @@ ALLOWED = {"keras", "numpy", "keras_resnet", *sys.stdlib_module_names}
 EXTRA = {  # file -> package, and whether only inside functions
     ("command.py", "tyro", False),
     ("__main__.py", "tyro", False),
-    ("layers.py", "tensorflow", True),
+    ("layers/grouped_conv.py", "tensorflow", True),
+    ("layers/normalization.py", "tensorflow", True),
+    ("network.py", "tensorflow", True),
 }
 
 

@@ -1,14 +1,17 @@
 """The residual unit re-derived in NumPy, for every order, shortcut and shape."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
+from keras_resnet.branch import ORDERS
 from keras_resnet.errors import UsageError
-from keras_resnet.ops import BN_EPSILON
-from keras_resnet.residual import ORDERS, SHORTCUTS, Conv, residual
+from keras_resnet.layers import leaf_layers
+from keras_resnet.ops import BN_EPSILON, Conv
+from keras_resnet.residual import SHORTCUTS, SKIPS, Unit, residual
 
 Weights = dict[str, list[np.ndarray]]
 
@@ -21,6 +24,15 @@ FIGURE_4 = {
     "relu_only_preactivation": "R W N R W N +",
     "full_preactivation": "N R W N R W +",
 }
+# Ibid., table 1: factors of the shortcut and of F, g the gate.
+TABLE_1: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "identity": (lambda g: 1, lambda g: 1),
+    "constant_scaling": (lambda g: 0.5, lambda g: 0.5),
+    "exclusive_gating": (lambda g: 1 - g, lambda g: g),
+    "shortcut_only_gating": (lambda g: 1 - g, lambda g: 1),
+    "conv1x1": (lambda g: 1, lambda g: 1),
+    "dropout": (lambda g: 1, lambda g: 1),  # at inference
+}
 CHANNELS = 8
 BRANCHES = {  # by unit, and by whether the shape changes
     ("basic", False): (Conv(8, 3), Conv(8, 3)),
@@ -32,11 +44,15 @@ BRANCHES = {  # by unit, and by whether the shape changes
 
 
 def unit(
-    order: str, shortcut: str, branch: tuple[Conv, ...], channels: int = CHANNELS
+    order: str,
+    shortcut: str,
+    branch: tuple[Conv, ...],
+    skip: str = "identity",
+    **fields: Any,
 ) -> keras.Model:
-    x = keras.Input((5, 6, channels))
-    y = residual(x, branch, order=ORDERS[order], shortcut=shortcut, name="unit")
-    return keras.Model(x, y)
+    x = keras.Input((5, 6, CHANNELS))
+    row = Unit(branch, ORDERS[order], shortcut=shortcut, skip=SKIPS[skip], **fields)
+    return keras.Model(x, residual(x, row, name="unit"))
 
 
 def convolve(x: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
@@ -62,32 +78,44 @@ def way(order: str, branch: tuple[Conv, ...]) -> list[str]:
 
 
 def expected_shortcut(
-    x: np.ndarray,
-    activated: np.ndarray,
-    weights: Weights,
-    branch: tuple[Conv, ...],
-    shortcut: str,
+    x: np.ndarray, weights: Weights, branch: tuple[Conv, ...], shortcut: str
 ) -> np.ndarray:
-    """Option A, B or C; what changes shape starts from the activated features."""
+    """Option A, B or C; "C" is what a 1×1 convolution on every shortcut is, too."""
     stride, filters = max(c.stride for c in branch), branch[-1].filters
-    changes = filters != x.shape[-1] or stride > 1
-    source = activated if changes else x
-    if shortcut == "C" or (shortcut == "B" and changes):
-        h = convolve(source, weights["unit_shortcut"][0], stride)
+    if shortcut == "C" or (shortcut == "B" and filters != x.shape[-1]):
+        h = convolve(x, weights["unit_shortcut"][0], stride)
         norm = weights.get("unit_shortcut_norm")
         return h if norm is None else normalise(h, norm)
     new = filters - x.shape[-1]
-    return np.pad(source[:, ::stride, ::stride], ((0, 0), (0, 0), (0, 0), (0, new)))
+    return np.pad(x[:, ::stride, ::stride], ((0, 0), (0, 0), (0, 0), (0, new)))
+
+
+def expected_gate(
+    x: np.ndarray, weights: Weights, branch: tuple[Conv, ...]
+) -> np.ndarray | None:
+    if "unit_gate" not in weights:
+        return None
+    kernel, bias = weights["unit_gate"]
+    return 1 / (1 + np.exp(-convolve(x, kernel, max(c.stride for c in branch)) - bias))
 
 
 def expected_unit(
-    x: np.ndarray, weights: Weights, branch: tuple[Conv, ...], order: str, shortcut: str
+    x: np.ndarray,
+    weights: Weights,
+    branch: tuple[Conv, ...],
+    order: str,
+    shortcut: str,
+    skip: str = "identity",
 ) -> np.ndarray:
+    of_shortcut, of_branch = TABLE_1[skip]
+    option = "C" if skip == "conv1x1" else shortcut
     steps = way(order, branch)
-    y, activated, conv = x, None, 0
+    # Both ways start from the activated features where the number of channels changes.
+    widens = branch[-1].filters != x.shape[-1]
+    y, start, conv = x, None if widens else x, 0
     for position, step in enumerate(steps):
         if step == "W":
-            activated = y if activated is None else activated
+            start = y if start is None else start
             conv += 1
             kernel = weights[f"unit_conv{conv}"][0]
             y = convolve(y, kernel, branch[conv - 1].stride)
@@ -98,14 +126,31 @@ def expected_unit(
             y = normalise(y, weights[f"unit{place}_norm{number}"])
         elif step == "R":
             y = np.maximum(y, 0)
-        else:
-            assert activated is not None
-            y = y + expected_shortcut(x, activated, weights, branch, shortcut)
+        elif shortcut != "none":
+            assert start is not None
+            h = expected_shortcut(start, weights, branch, option)
+            g = expected_gate(start, weights, branch)
+            y = of_branch(g) * y + of_shortcut(g) * h
     return y
 
 
+def weights_of(model: keras.Model) -> Weights:
+    return {layer.name: layer.get_weights() for layer in leaf_layers(model)}
+
+
+def images(count: int = 2) -> np.ndarray:
+    rng = np.random.default_rng(1)
+    return rng.normal(size=(count, 5, 6, CHANNELS)).astype("float32")
+
+
+def close(model: keras.Model, x: np.ndarray, expected: np.ndarray) -> None:
+    y = keras.ops.convert_to_numpy(model(x, training=False))
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
+    assert model.output_shape[1:] == expected.shape[1:]
+
+
 @pytest.mark.parametrize("shape", BRANCHES, ids=str)
-@pytest.mark.parametrize("shortcut", SHORTCUTS)
+@pytest.mark.parametrize("shortcut", ["A", "B", "C"])
 @pytest.mark.parametrize("order", FIGURE_4)
 def test_unit_equals_numpy(
     order: str,
@@ -115,20 +160,63 @@ def test_unit_equals_numpy(
 ) -> None:
     branch = BRANCHES[shape]
     model = enliven(unit(order, shortcut, branch))
-    weights = {layer.name: layer.get_weights() for layer in model.layers}
-    x = np.random.default_rng(1).normal(size=(2, 5, 6, CHANNELS)).astype("float32")
-    expected = expected_unit(x, weights, branch, order, shortcut)
-    y = keras.ops.convert_to_numpy(model(x, training=False))
-    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
-    assert model.output_shape[1:] == expected.shape[1:]
+    weights = weights_of(model)
+    close(model, x := images(), expected_unit(x, weights, branch, order, shortcut))
     # A projection is normalised where the branch ends in a normalisation.
     ends_in_norm = "N" in "".join(way(order, branch)).rpartition("W")[2].split("+")[0]
     projected = "unit_shortcut" in weights and bool(weights["unit_shortcut"])
     assert ("unit_shortcut_norm" in weights) == (projected and ends_in_norm)
 
 
-def test_every_published_order_is_tested() -> None:
+@pytest.mark.parametrize("changes", [False, True], ids=["same", "changes"])
+@pytest.mark.parametrize("skip", TABLE_1)
+@pytest.mark.parametrize("order", FIGURE_4)
+def test_every_kind_of_shortcut_equals_numpy(
+    order: str, skip: str, changes: bool, enliven: Callable[[keras.Model], keras.Model]
+) -> None:
+    branch = BRANCHES["basic", changes]
+    model = enliven(unit(order, "A", branch, skip))
+    if "gating" in skip:  # the initial bias makes a gate next to invisible
+        assert model.get_layer("unit_gate").bias.numpy() == pytest.approx(-6.0)
+        model.get_layer("unit_gate").bias.assign(np.linspace(-1, 1, branch[-1].filters))
+    x = images()
+    close(model, x, expected_unit(x, weights_of(model), branch, order, "A", skip))
+
+
+def test_dropout_of_the_shortcut_is_for_training() -> None:
+    model = unit("full_preactivation", "A", BRANCHES["basic", False], "dropout")
+    model.get_layer("unit_conv2").kernel.assign(np.zeros((3, 3, 8, 8)))
+    x = images() + 10
+    y = keras.ops.convert_to_numpy(model(x, training=True))
+    dropped = y == 0
+    np.testing.assert_allclose(y[~dropped], 2 * x[~dropped], rtol=1e-5)
+    assert 0.3 < dropped.mean() < 0.7
+
+
+def test_size_may_change_alone(enliven: Callable[[keras.Model], keras.Model]) -> None:
+    branch = (Conv(8, 3), Conv(8, 3, 2))
+    model = enliven(unit("full_preactivation", "B", branch))
+    x = images()
+    expected = expected_unit(x, weights_of(model), branch, "full_preactivation", "B")
+    close(model, x, expected)
+    assert not model.get_layer("unit_shortcut").weights
+
+
+@pytest.mark.parametrize("order", FIGURE_4)
+def test_unit_of_a_plain_network_has_no_shortcut(
+    order: str, enliven: Callable[[keras.Model], keras.Model]
+) -> None:
+    branch = BRANCHES["basic", True]
+    model = enliven(unit(order, "none", branch))
+    x = images()
+    close(model, x, expected_unit(x, weights_of(model), branch, order, "none"))
+    assert not {"unit_add", "unit_shortcut"} & {x.name for x in model.layers}
+
+
+def test_every_published_row_is_tested() -> None:
     assert set(FIGURE_4) == set(ORDERS)
+    assert set(TABLE_1) == set(SKIPS)
+    assert set(SHORTCUTS) == {"A", "B", "C", "none"}
 
 
 CHANGING = BRANCHES["bottleneck", True]

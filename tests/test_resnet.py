@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from keras_resnet import count_macs, count_params, create_model
-from keras_resnet.resnet import RESNETS, ResNetSpec
+from keras_resnet.resnet import PLAINS, RESNETS, ResNetSpec
 
 TORCHVISION = "torchvision.models.resnet, num_params and _ops of the weights"
-KERAS = "keras.applications' trainable parameters without the convolutions' biases"
+KERAS = "keras.applications' trainable parameters, folded biases left out"
 AKAMASTER = "github.com/akamaster/pytorch_resnet_cifar10"
 PYTORCHCV = "github.com/osmr/imgclsmob, the counts its tests assert"
 ARITHMETIC = "tables of the papers, by count() below"
@@ -50,6 +50,24 @@ GOLDEN = [
     Golden("resnet56_cifar", 855_770, 125_747_840, PYTORCHCV, PROJECTED),
     Golden("resnet110_cifar", 1_730_714, 253_149_824, PYTORCHCV, PROJECTED),
     Golden("resnet164_cifar", 1_704_154, 244_500_992, PYTORCHCV),
+    Golden("resnet1202_cifar", 19_421_274, 2_829_238_912, PYTORCHCV),
+    Golden("resnet1202_cifar", 19_424_026, 2_829_501_056, PYTORCHCV, PROJECTED),
+    Golden("resnet110_v2_cifar", 1_727_962, 252_887_680, ARITHMETIC),
+    Golden("resnet110_v2_cifar", 1_730_522, 253_149_824, PYTORCHCV, PROJECTED),
+    Golden("resnet164_v2_cifar", 1_703_258, 244_500_992, PYTORCHCV),
+    Golden("resnet1001_v2_cifar", 10_327_706, 1_487_849_984, PYTORCHCV),
+    Golden("resnet110_sd_cifar", 1_727_962, 252_887_680, AKAMASTER),
+    Golden("resnet1202_sd_cifar", 19_421_274, 2_829_238_912, PYTORCHCV),
+    Golden("resnet50_v2_keras", 25_549_416, 3_482_255_360, KERAS),
+    Golden("resnet101_v2_keras", 44_541_544, 7_194_476_544, KERAS),
+    Golden("resnet152_v2_keras", 60_185_192, 10_906_697_728, KERAS),
+    Golden("plain18", 11_515_688, 1_794_805_760, ARITHMETIC),
+    Golden("plain34", 21_623_848, 3_644_493_824, ARITHMETIC),
+    Golden("plain20_cifar", 269_722, 40_551_040, AKAMASTER),
+    Golden("plain32_cifar", 464_154, 68_862_592, AKAMASTER),
+    Golden("plain44_cifar", 658_586, 97_174_144, AKAMASTER),
+    Golden("plain56_cifar", 853_018, 125_485_696, AKAMASTER),
+    Golden("plain110_cifar", 1_727_962, 252_887_680, AKAMASTER),
 ]
 QUICK = ("resnet18", "resnet50_v1_5", "resnet50_v2", "resnet20_cifar")
 
@@ -63,8 +81,11 @@ class Table(NamedTuple):
     stride_in_3x3: bool = True
     projects: bool = True
     preactivation: bool = False
+    halves_last: bool = False
 
 
+BASIC = Table((), bottleneck=False, imagenet=False, projects=False)
+BOTTLENECK = Table((), imagenet=False, stride_in_3x3=False)
 TABLES = {
     "resnet18": Table((2, 2, 2, 2), bottleneck=False),
     "resnet34": Table((3, 4, 6, 3), bottleneck=False),
@@ -78,13 +99,27 @@ TABLES = {
     "resnet101_v2": Table((3, 4, 23, 3), preactivation=True),
     "resnet152_v2": Table((3, 8, 36, 3), preactivation=True),
     "resnet200_v2": Table((3, 24, 36, 3), preactivation=True),
+    "resnet50_v2_keras": Table((3, 4, 6, 3), preactivation=True, halves_last=True),
+    "resnet101_v2_keras": Table((3, 4, 23, 3), preactivation=True, halves_last=True),
+    "resnet152_v2_keras": Table((3, 8, 36, 3), preactivation=True, halves_last=True),
     **{
-        f"resnet{6 * n + 2}_cifar": Table(
-            (n, n, n), bottleneck=False, imagenet=False, projects=False
+        f"{kind}{6 * n + 2}_cifar": BASIC._replace(depths=(n, n, n))
+        for kind, depths in (
+            ("resnet", (3, 5, 7, 9, 18, 200)),
+            ("plain", (3, 5, 7, 9, 18)),
         )
-        for n in (3, 5, 7, 9, 18)
+        for n in depths
     },
-    "resnet164_cifar": Table((18, 18, 18), imagenet=False, stride_in_3x3=False),
+    "resnet110_sd_cifar": BASIC._replace(depths=(18, 18, 18)),
+    "resnet1202_sd_cifar": BASIC._replace(depths=(200, 200, 200)),
+    "resnet110_v2_cifar": BASIC._replace(depths=(18, 18, 18), preactivation=True),
+    "resnet164_cifar": BOTTLENECK._replace(depths=(18, 18, 18)),
+    "resnet164_v2_cifar": BOTTLENECK._replace(depths=(18, 18, 18), preactivation=True),
+    "resnet1001_v2_cifar": BOTTLENECK._replace(
+        depths=(111, 111, 111), preactivation=True
+    ),
+    "plain18": Table((2, 2, 2, 2), bottleneck=False, projects=False),
+    "plain34": Table((3, 4, 6, 3), bottleneck=False, projects=False),
 }
 
 
@@ -97,7 +132,10 @@ def count(table: Table) -> tuple[int, int]:
     normalised = channels  # of all batch norms together
     for stage, depth in enumerate(table.depths):
         for block in range(depth):
-            small = side // 2 if stage > 0 and block == 0 else side
+            halves = stage > 0 and block == 0
+            if table.halves_last:
+                halves = stage < len(table.depths) - 1 and block == depth - 1
+            small = side // 2 if halves else side
             branch = unit(table, channels, width, side, small)
             outputs = branch[-1][2]
             projected = table.projects and channels != outputs
@@ -112,7 +150,8 @@ def count(table: Table) -> tuple[int, int]:
     normalised += channels * table.preactivation
     kernels = [(k * k * inputs * outputs, at) for k, inputs, outputs, at in convs]
     dense = channels * classes
-    params = sum(weights for weights, _ in kernels) + 2 * normalised + dense + classes
+    biases = classes + 64 * table.halves_last  # of the logits and that stem
+    params = sum(weights for weights, _ in kernels) + 2 * normalised + dense + biases
     return params, sum(weights * at * at for weights, at in kernels) + dense
 
 
@@ -155,7 +194,7 @@ def test_counts_are_golden(golden: Golden) -> None:
 
 
 def test_every_network_has_golden_counts() -> None:
-    assert {golden.name for golden in GOLDEN} == set(RESNETS) == set(TABLES)
+    assert {golden.name for golden in GOLDEN} == {*RESNETS, *PLAINS} == set(TABLES)
 
 
 @pytest.mark.parametrize(  # He et al., 2015, table 1, last row, in 10⁹
@@ -373,11 +412,11 @@ def test_depth_is_in_the_name(name: str) -> None:
     [
         ({"depths": ()}, r"depths must be one positive unit count a stage, got \(\)"),
         ({"depths": (3, 0)}, r"depths must be .* got \(3, 0\)"),
-        ({"width": 0}, "width must be at least 1 channel, got 0"),
+        ({"width": 0}, "width must be at least 1, got 0"),
         ({"unit": "wide"}, "unit must be one of basic, bottleneck, got 'wide'"),
-        ({"stem": "s2d"}, "stem must be one of imagenet, cifar, got 's2d'"),
+        ({"stem": "s2d"}, "stem must be one of imagenet, cifar, pool_first, got 's2d'"),
         ({"order": "v3"}, "order must be one of original, .*, got 'v3'"),
-        ({"shortcut": "D"}, "shortcut must be one of A, B, C, got 'D'"),
+        ({"shortcut": "D"}, "shortcut must be one of A, B, C, none, got 'D'"),
         ({"stride_at": "2x2"}, "stride_at must be one of 1x1, 3x3, got '2x2'"),
     ],
 )

@@ -1,0 +1,92 @@
+"""The branch F of a residual unit: convolutions, with activations in a given order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from keras import KerasTensor, layers
+
+from keras_resnet.ops import NORM_RELU, Conv, Step, activate, conv
+
+
+@dataclass(frozen=True)
+class Order:
+    """Where normalisation and ReLU stand in a unit.
+
+    Attributes:
+        before: Ahead of the first convolution.
+        between: After every convolution but the last.
+        after: After the last convolution, ahead of the addition.
+        out: After the addition (the f of the residual equation).
+    """
+
+    before: tuple[Step, ...]
+    between: tuple[Step, ...]
+    after: tuple[Step, ...]
+    out: tuple[Step, ...]
+
+
+ORDERS = {  # He et al., "Identity Mappings in Deep Residual Networks", 2016, fig. 4
+    "original": Order((), NORM_RELU, ("norm",), ("relu",)),
+    "bn_after_addition": Order((), NORM_RELU, (), NORM_RELU),
+    "relu_before_addition": Order((), NORM_RELU, NORM_RELU, ()),
+    "relu_only_preactivation": Order(("relu",), NORM_RELU, ("norm",), ()),
+    "full_preactivation": Order(NORM_RELU, NORM_RELU, (), ()),
+}
+
+# Xie et al., "Aggregated Residual Transformations", 2017, fig. 3: three networks of
+# the same function, for a branch whose inner convolutions have C groups of channels.
+FORMS = {
+    "A": "F(x) = Σ Tᵢ(x), i = 1 … C: one path a group, outputs added",
+    "B": "one path a group up to the last convolution, paths concatenated ahead of it",
+    "C": "one path, with grouped convolution",
+}
+
+
+def branch(
+    x: KerasTensor, convs: tuple[Conv, ...], order: Order, *, form: str, name: str
+) -> KerasTensor:
+    """The branch F without what stands before its first convolution.
+
+    Args:
+        x: Features ``(N, H, W, C)``.
+        convs: The convolutions, first one first.
+        order: Where normalisation and ReLU stand.
+        form: A key of ``FORMS``.
+        name: Prefix of the names of the unit's layers.
+
+    Returns:
+        Features ``(N, ⌈H/s⌉, ⌈W/s⌉, F)``, ready for the addition.
+    """
+    *inner, last = convs
+    end = len(convs)
+    if form == "C":
+        x = _inner(x, inner, order, name=name)
+        x = conv(x, last, name=f"{name}_conv{end}")
+        return activate(x, order.after, prefix=name, suffix=str(end))
+    groups = max(c.groups for c in convs)
+    inner = [replace(c, filters=c.filters // groups, groups=1) for c in inner]
+    names = [f"{name}_path{path}" for path in range(1, groups + 1)]
+    paths = [_inner(x, inner, order, name=path) for path in names]
+    if form == "B":
+        x = _merged(layers.Concatenate(name=f"{name}_concat"), paths)
+        x = conv(x, last, name=f"{name}_conv{end}")
+    else:
+        paths = [
+            conv(y, last, name=f"{path}_conv{end}")
+            for y, path in zip(paths, names, strict=True)
+        ]
+        x = _merged(layers.Add(name=f"{name}_sum"), paths)
+    return activate(x, order.after, prefix=name, suffix=str(end))
+
+
+def _inner(
+    x: KerasTensor, convs: Sequence[Conv], order: Order, *, name: str
+) -> KerasTensor:
+    for i, c in enumerate(convs, 1):
+        x = conv(x, c, name=f"{name}_conv{i}")
+        x = activate(x, order.between, prefix=name, suffix=str(i))
+    return x
+
+
+def _merged(layer: layers.Layer, paths: list[KerasTensor]) -> KerasTensor:
+    return layer(paths) if len(paths) > 1 else paths[0]

@@ -1,0 +1,85 @@
+"""Highway networks on the CIFAR topology of the residual ones, one row each.
+
+References:
+    [1] Srivastava et al., "Highway Networks", 2015.
+    [2] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016.
+"""
+
+from dataclasses import dataclass
+
+from keras import KerasTensor
+
+from keras_resnet.branch import Order
+from keras_resnet.errors import require_depths, require_positive
+from keras_resnet.ops import NORM_RELU, Conv, activate, conv, head
+from keras_resnet.residual import Skip, Unit, residual
+
+# H is a layer of the plain network: convolution, normalisation, ReLU.
+H = Order((), (), after=NORM_RELU, out=())
+
+
+@dataclass(frozen=True)
+class HighwaySpec:
+    """A Highway network as data: ``y = T(x)·H(x) + (1 − T(x))·x`` in every layer.
+
+    H is a layer of the plain CIFAR network ([2] section 4.2), the transform gate T a
+    convolution of the same kernel with a sigmoid ([1] section 2.1). A layer that
+    changes the shape is a plain one, without gates ([1] section 2.1).
+
+    Attributes:
+        depths: Layers in each stage. Every stage but the first halves the size and
+            doubles the width.
+        width: Channels of the first stage.
+        gate_bias: Initial bias of the transform gates, negative so that a fresh
+            network carries its input along ([1] section 2.2).
+    """
+
+    depths: tuple[int, ...]
+    width: int = 16
+    gate_bias: float = -2.0
+
+    def __post_init__(self) -> None:
+        require_depths(self.depths, "layer")
+        require_positive(self, "width")
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """CIFAR's images, ``(H, W, C)``."""
+        return (32, 32, 3)
+
+    @property
+    def classes(self) -> int:
+        """CIFAR-10's number of classes."""
+        return 10
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the input per pixel of the features, the smallest input's side."""
+        return int(2 ** (len(self.depths) - 1))
+
+    def features(self, x: KerasTensor) -> KerasTensor:
+        """Maps images ``(N, H, W, C)`` to features ``(N, H/stride, W/stride, F)``."""
+        x = conv(x, Conv(self.width, 3), name="stem_conv")
+        x = activate(x, NORM_RELU, prefix="stem")
+        gates = Skip(gate_bias=self.gate_bias, gate_kernel=3, gates_branch=True)
+        for stage, depth in enumerate(self.depths, 1):
+            width = self.width * 2 ** (stage - 1)
+            for block in range(1, depth + 1):
+                if stage > 1 and block == 1:
+                    unit = Unit((Conv(width, 3, 2),), H, shortcut="none")
+                else:
+                    unit = Unit((Conv(width, 3),), H, skip=gates)
+                x = residual(x, unit, name=f"stage{stage}_block{block}")
+        return x
+
+    def classifier(self, x: KerasTensor, classes: int) -> KerasTensor:
+        """Maps features to logits ``(N, classes)``, or pooled features for 0."""
+        return head(x, classes)
+
+
+HIGHWAYS = {  # 6n + 2 layers
+    "highway20_cifar": HighwaySpec((6, 6, 6)),
+    "highway32_cifar": HighwaySpec((10, 10, 10)),
+    "highway56_cifar": HighwaySpec((18, 18, 18)),
+    "highway110_cifar": HighwaySpec((36, 36, 36)),
+}

@@ -1,0 +1,21 @@
+"""The few layers that Keras lacks, or that are faster or more exact here."""
+
+from keras_resnet.layers.grouped_conv import GroupedConv2D
+from keras_resnet.layers.normalization import BatchNormalization
+from keras_resnet.layers.pooling import MaxPooling2D
+from keras_resnet.layers.shortcut import ZeroPaddedShortcut
+from keras_resnet.layers.stochastic_depth import (
+    DROP_MODES,
+    StochasticDepth,
+    leaf_layers,
+)
+
+__all__ = [
+    "DROP_MODES",
+    "BatchNormalization",
+    "GroupedConv2D",
+    "MaxPooling2D",
+    "StochasticDepth",
+    "ZeroPaddedShortcut",
+    "leaf_layers",
+]

@@ -1,0 +1,32 @@
+"""Max pooling with symmetric padding."""
+
+import keras
+from keras import KerasTensor, ops
+
+from keras_resnet.layers.registry import register
+
+
+@register
+class MaxPooling2D(keras.layers.MaxPooling2D):
+    """Max pooling padded symmetrically by ``pool_size // 2`` of −∞.
+
+    Repeating the border pixels gives that very result, since each lies in every window
+    that reaches its copy, and unlike −∞ it survives integer quantisation.
+    """
+
+    def call(self, inputs: KerasTensor) -> KerasTensor:
+        """Pools ``(N, H, W, C)`` to ``(N, ⌈H/s⌉, ⌈W/s⌉, C)`` for an odd pool size."""
+        rows, columns = (size // 2 for size in self.pool_size)
+        padding = ((0, 0), (rows, rows), (columns, columns), (0, 0))
+        return super().call(ops.pad(inputs, padding, mode="symmetric"))
+
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
+        """Returns the shape after padding and pooling."""
+        padded = [
+            None if side is None else side + 2 * (size // 2)
+            for side, size in zip(input_shape[1:3], self.pool_size, strict=True)
+        ]
+        shape = (input_shape[0], *padded, input_shape[3])
+        return super().compute_output_shape(shape)

@@ -1,0 +1,122 @@
+"""Grouped convolution: every path gives Keras' results, gradients and exports."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_resnet.layers.grouped_conv import (
+    SPLIT_CHANNELS,
+    GroupedConv2D,
+    merged_groups,
+)
+
+# groups, input channels, filters: narrow and wide groups, more and fewer filters
+SHAPES = [(2, 6, 4), (8, 32, 16), (32, 128, 128), (2, 64, 32), (3, 3, 9), (1, 4, 8)]
+
+
+def images(channels: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(2, 7, 6, channels)).astype("float32")
+
+
+def twins(
+    groups: int, channels: int, filters: int, **options: Any
+) -> tuple[GroupedConv2D, keras.layers.Conv2D]:
+    """Ours and Keras' layer with equal weights."""
+    arguments = {"kernel_size": 3, "groups": groups, "padding": "same", **options}
+    ours = GroupedConv2D(filters, **arguments)
+    theirs = keras.layers.Conv2D(filters, **arguments)
+    for layer in (ours, theirs):
+        layer.build((None, None, None, channels))
+    theirs.set_weights(ours.get_weights())
+    return ours, theirs
+
+
+def results(layer: keras.layers.Layer, x: np.ndarray) -> list[np.ndarray]:
+    """Output, and gradients by input and weights."""
+    image = tf.constant(x)
+    variables = [v.value for v in layer.trainable_variables]
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        y = layer(image)
+        total = tf.reduce_sum(y**2)
+    return [y.numpy(), *(g.numpy() for g in tape.gradient(total, [image, *variables]))]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"strides": 2, "padding": "valid", "use_bias": False}, {"activation": "relu"}],
+    ids=["same", "strided", "activated"],
+)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_split_equals_keras(shape: tuple[int, int, int], options: dict) -> None:
+    ours, theirs = twins(*shape, **options)
+    x = images(shape[1])
+    ours.path = "split"
+    for mine, reference in zip(results(ours, x), results(theirs, x), strict=True):
+        np.testing.assert_allclose(mine, reference, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", SHAPES[:3], ids=str)
+def test_native_equals_keras(shape: tuple[int, int, int]) -> None:
+    ours, theirs = twins(*shape)
+    ours.path = "native"
+    x = images(shape[1])
+    np.testing.assert_allclose(ours(x), theirs(x), rtol=1e-5, atol=1e-5)
+
+
+def test_split_is_chosen_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, _ = twins(2, 6, 4)
+    assert layer._best_path() == "split"
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [kind])
+    assert layer._best_path() == "native"
+
+
+def test_a_block_has_enough_channels_and_divides_the_groups() -> None:
+    assert [merged_groups(32, width) for width in (4, 8, 16, 64)] == [4, 2, 1, 1]
+    assert merged_groups(3, 1) == 3
+    assert merged_groups(6, 4) == 6  # 4 does not divide 6
+    for groups in range(1, 40):
+        for width in (1, 3, 4, 8, 16, 64):
+            merged = merged_groups(groups, width)
+            assert groups % merged == 0
+            assert merged * width >= SPLIT_CHANNELS or merged == groups
+
+
+def test_config_and_weights_are_those_of_keras() -> None:
+    ours, theirs = twins(2, 6, 4, name="conv")
+    config = {**ours.get_config(), "name": "conv"}
+    assert config == {**theirs.get_config(), "name": "conv"}
+    assert [w.shape for w in ours.weights] == [w.shape for w in theirs.weights]
+    again = keras.saving.deserialize_keras_object(
+        keras.saving.serialize_keras_object(ours)
+    )
+    assert type(again) is GroupedConv2D
+
+
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision(dtype: str) -> None:
+    ours, theirs = twins(8, 32, 16, dtype=dtype)
+    x = images(32)
+    y = ours(x)
+    assert y.dtype == dtype.removeprefix("mixed_")
+    np.testing.assert_allclose(
+        tf.cast(y, tf.float32), tf.cast(theirs(x), tf.float32), rtol=0.05, atol=0.05
+    )
+
+
+@pytest.mark.parametrize("path", ["split", "native"])
+def test_exported_graph_has_no_xla_function(path: str, tmp_path: Path) -> None:
+    image = keras.Input((8, 8, 32), name="image")
+    layer = GroupedConv2D(32, 3, groups=8)
+    model = keras.Model(image, layer(image))
+    layer.path = path
+    model.export(tmp_path / "model", verbose=False)
+    assert b"_XlaMustCompile" not in (tmp_path / "model/saved_model.pb").read_bytes()
+    loaded = tf.saved_model.load(tmp_path / "model")
+    x = images(32)
+    x = np.pad(x, ((0, 0), (0, 1), (0, 2), (0, 0)))
+    np.testing.assert_allclose(loaded.serve(x), model(x), rtol=1e-4, atol=1e-5)

@@ -1,0 +1,56 @@
+"""Very deep networks at Python's default recursion limit."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+
+from keras_resnet import create_model
+from keras_resnet.network import Network, deep_recursion
+
+DEEP = """
+import sys
+from keras_resnet import command
+command.start_backend()
+import keras, numpy, keras_resnet
+limit = sys.getrecursionlimit()
+assert limit == 1000
+# 502 layers of 1,754 in a row: deeper than a thousand frames.
+model = keras_resnet.create_model("{name}", depths=(84, 83, 83), input_shape=(8, 8, 3))
+x = numpy.ones((2, 8, 8, 3), "float32")
+model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+model.train_on_batch(x, numpy.zeros(2))
+model.save(sys.argv[1])
+for load in (keras_resnet.load_model, keras.models.load_model):
+    assert numpy.array_equal(load(sys.argv[1])(x), model(x))
+keras.models.clone_model(model)
+assert sys.getrecursionlimit() == limit
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet1202_cifar", "resnet1202_sd_cifar"])
+def test_deep_network_at_the_default_limit(name: str, tmp_path: Path) -> None:
+    path = str(tmp_path / "model.keras")
+    subprocess.run([sys.executable, "-c", DEEP.format(name=name), path], check=True)
+
+
+def test_limit_comes_back() -> None:
+    before = sys.getrecursionlimit()
+    with pytest.raises(KeyError), deep_recursion():
+        assert sys.getrecursionlimit() > before
+        raise KeyError
+    assert sys.getrecursionlimit() == before
+
+
+def test_network_is_an_ordinary_functional_model() -> None:
+    model = create_model("resnet20_cifar", depths=(1,), input_shape=(4, 4, 3))
+    assert type(model) is Network
+    assert isinstance(model, keras.Model)
+    inner = keras.Model(model.input, model.get_layer("stage1_block1_add").output)
+    assert inner.output_shape == (None, 4, 4, 16)
+    paths = {variable.path for variable in model.variables}
+    assert "stage1_block1_conv1/kernel" in paths
+    assert len(paths) == len(model.variables)
