@@ -21,7 +21,8 @@ REQUIRES = [
     "ai-edge-litert>=2.1",
 ]
 EXTRAS = {
-    "dev": ["pytest>=8", "ruff>=0.9", "mypy>=1.13"],
+    "torch": ["torch>=2.6", "safetensors>=0.4"],
+    "dev": ["pytest>=8", "ruff>=0.9", "mypy>=1.13", "jax>=0.6", "safetensors>=0.4"],
 }
 
 setup(
@@ -33,7 +34,14 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.14",
-    packages=["keras_resnet", "keras_resnet.layers", "training", "training.sources", "export"],
+    packages=[
+        "keras_resnet",
+        "keras_resnet.layers",
+        "keras_resnet.weights",
+        "training",
+        "training.sources",
+        "export",
+    ],
     package_data={"keras_resnet": ["py.typed"], "training": ["report.html.j2"]},
     install_requires=REQUIRES,
     extras_require=EXTRAS,

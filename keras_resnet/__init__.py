@@ -10,21 +10,37 @@ from typing import TYPE_CHECKING, Any
 from keras_resnet.errors import UsageError
 
 if TYPE_CHECKING:
+    from keras_resnet import weights
+    from keras_resnet.alexnet import AlexNetSpec
+    from keras_resnet.densenet import DenseNetSpec
     from keras_resnet.describe import count_macs, count_params
+    from keras_resnet.googlenet import GoogLeNetSpec
+    from keras_resnet.highway import HighwaySpec
+    from keras_resnet.lenet import LeNetSpec
     from keras_resnet.models import MODELS, create_model, list_models, load_model
     from keras_resnet.resnet import ResNetSpec
+    from keras_resnet.resnext import ResNeXtSpec
+    from keras_resnet.vgg import VGGSpec
 
 __version__ = "0.1.0"
 
 __all__ = [
     "MODELS",
+    "AlexNetSpec",
+    "DenseNetSpec",
+    "GoogLeNetSpec",
+    "HighwaySpec",
+    "LeNetSpec",
+    "ResNeXtSpec",
     "ResNetSpec",
     "UsageError",
+    "VGGSpec",
     "count_macs",
     "count_params",
     "create_model",
     "list_models",
     "load_model",
+    "weights",
 ]
 
 _HOMES = {
@@ -35,10 +51,19 @@ _HOMES = {
     "list_models": "models",
     "load_model": "models",
     "ResNetSpec": "resnet",
+    "AlexNetSpec": "alexnet",
+    "DenseNetSpec": "densenet",
+    "GoogLeNetSpec": "googlenet",
+    "HighwaySpec": "highway",
+    "LeNetSpec": "lenet",
+    "ResNeXtSpec": "resnext",
+    "VGGSpec": "vgg",
 }
 
 
 def __getattr__(name: str) -> Any:
+    if name == "weights":
+        return import_module(f"{__name__}.weights")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -46,3 +46,22 @@ def require_depths(depths: tuple[int, ...], what: str) -> None:
         raise UsageError(
             f"depths must be one positive {what} count a stage, got {depths}"
         )
+
+
+def require_widths(widths: tuple[int, ...], count: int) -> None:
+    """Raises UsageError unless ``widths`` are ``count`` positive channel counts."""
+    whole = all(type(width) is int and width > 0 for width in widths)
+    if len(widths) != count or not whole:
+        raise UsageError(
+            f"widths must be {count} positive channel counts, got {widths}"
+        )
+
+
+def require_rate(record: object, *fields: str) -> None:
+    """Raises UsageError unless the fields of ``record`` are dropout rates."""
+    for field in fields:
+        if not 0 <= getattr(record, field) < 1:
+            raise UsageError(
+                f"{field} must be a rate of at least 0 and less than 1, got "
+                f"{getattr(record, field)}"
+            )

@@ -53,8 +53,8 @@ class HighwaySpec:
         return 10
 
     @property
-    def stride(self) -> int:
-        """Pixels of the input per pixel of the features, the smallest input's side."""
+    def smallest_side(self) -> int:
+        """Pixels of the input per pixel of the features."""
         return int(2 ** (len(self.depths) - 1))
 
     def features(self, x: KerasTensor) -> KerasTensor:

@@ -6,17 +6,22 @@ from dataclasses import fields, replace
 from difflib import get_close_matches
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from zipfile import ZipFile, is_zipfile
 
 import keras
 from keras import KerasTensor
 
+from keras_resnet.alexnet import ALEXNETS
+from keras_resnet.densenet import DENSENETS
 from keras_resnet.errors import UsageError
+from keras_resnet.googlenet import GOOGLENETS
 from keras_resnet.highway import HIGHWAYS
+from keras_resnet.lenet import LENETS
 from keras_resnet.network import Network, quick_variables
 from keras_resnet.resnet import PLAINS, RESNETS
 from keras_resnet.resnext import RESNEXTS
+from keras_resnet.vgg import VGGS
 
 
 class Spec(Protocol):
@@ -31,7 +36,7 @@ class Spec(Protocol):
         """The paper's number of classes."""
 
     @property
-    def stride(self) -> int:
+    def smallest_side(self) -> int:
         """The side of the smallest input, in pixels."""
 
     def features(self, x: KerasTensor) -> KerasTensor:
@@ -41,7 +46,27 @@ class Spec(Protocol):
         """Maps features to float32 logits ``(N, classes)``, pooled features for 0."""
 
 
-MODELS: dict[str, Spec] = {**PLAINS, **HIGHWAYS, **RESNETS, **RESNEXTS}
+@runtime_checkable
+class AuxiliarySpec(Spec, Protocol):
+    """A spec with classifiers that help training and are absent otherwise."""
+
+    auxiliary_weight: float
+
+    def auxiliary(self, model: keras.Model, classes: int) -> list[KerasTensor]:
+        """Attaches the classifiers to a network; returns their float32 logits."""
+
+
+MODELS: dict[str, Spec] = {
+    **LENETS,
+    **ALEXNETS,
+    **VGGS,
+    **GOOGLENETS,
+    **HIGHWAYS,
+    **PLAINS,
+    **RESNETS,
+    **RESNEXTS,
+    **DENSENETS,
+}
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -88,6 +113,7 @@ def create_model(
     input_shape: tuple[int | None, int | None, int] | None = None,
     classes: int | None = None,
     dtype: str | None = None,
+    weights: str | Path | None = None,
     **overrides: Any,
 ) -> keras.Model:
     """Builds a network: normalised images in, logits out.
@@ -99,14 +125,18 @@ def create_model(
         classes: Number of classes; 0 gives pooled features ``(N, C)`` instead of
             logits. Default: the paper's.
         dtype: Keras dtype policy, say ``"mixed_bfloat16"``. Default: the global one.
+        weights: A file of weights (``.keras``, ``.weights.h5``, or torchvision's and
+            timm's ``.pth`` and ``.safetensors``), or ``"imagenet"`` for those that
+            keras.applications publishes. A head for another number of classes is left
+            out, with a warning. Default: fresh ones.
         **overrides: Fields of the network's spec to replace, say ``shortcut="C"``.
 
     Returns:
         A functional model ``(N, H, W, C)`` → float32 logits ``(N, classes)``.
 
     Raises:
-        UsageError: Unknown name or field, or an input smaller than the network's
-            stride.
+        UsageError: Unknown name or field, or an input smaller than the smallest
+            that the network takes.
     """
     spec = find_spec(name, **overrides)
     shape = spec.input_shape if input_shape is None else tuple(input_shape)
@@ -122,7 +152,33 @@ def create_model(
     with _dtype_policy(dtype), quick_variables():
         image = keras.Input(shape, name="image")
         logits = spec.classifier(spec.features(image), classes)
-        return Network(image, logits, name=name)
+        model = Network(image, logits, name=name)
+    if weights is not None:
+        _load_weights(model, weights)
+    return model
+
+
+def with_auxiliary(model: keras.Model, spec: AuxiliarySpec) -> keras.Model:
+    """Returns a network for training: ``model``, with further logits as outputs.
+
+    Layers and weights of ``model`` are shared; the network itself stays as it is.
+
+    Args:
+        model: A network with a head, made from ``spec``.
+        spec: What has auxiliary classifiers.
+    """
+    with _dtype_policy(model.dtype_policy.name), quick_variables():
+        auxiliary = spec.auxiliary(model, model.output_shape[-1])
+    return Network(model.input, [model.output, *auxiliary], name=model.name)
+
+
+def _load_weights(model: keras.Model, weights: str | Path) -> None:
+    from keras_resnet.weights import load_file, load_imagenet
+
+    if weights == "imagenet":
+        load_imagenet(model)
+    else:
+        load_file(model, weights)
 
 
 def load_model(path: str | Path) -> keras.Model:
@@ -154,11 +210,12 @@ def _check_shape(name: str, shape: tuple[int | None, ...], spec: Spec) -> None:
             f"any height or width), got {shape}"
         )
     sides = [side for side in shape[:2] if side is not None]
-    if sides and min(sides) < spec.stride:
+    least = spec.smallest_side
+    if sides and min(sides) < least:
         smaller = "" if name.endswith("_cifar") else " or a *_cifar network"
         raise UsageError(
-            f"input of {name} must be at least {spec.stride}×{spec.stride} pixels (its "
-            f"stride), got {'×'.join(str(side) for side in shape[:2])}; "
+            f"input of {name} must be at least {least}×{least} pixels, got "
+            f"{'×'.join(str(side) for side in shape[:2])}; "
             f"choose a larger image size{smaller}"
         )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import keras
 from keras import KerasTensor, layers
 
+from keras_resnet.errors import UsageError
 from keras_resnet.layers import BatchNormalization, GroupedConv2D, MaxPooling2D
 
 BN_MOMENTUM = 0.9  # of the old statistics (fb.resnet.torch: 0.1 of the new ones)
@@ -19,13 +20,17 @@ Step = str  # "norm" or "relu"
 NORM_RELU: tuple[Step, ...] = ("norm", "relu")
 
 
-def he_normal() -> keras.initializers.Initializer:
+def he_normal(fan: str = "fan_out") -> keras.initializers.Initializer:
     """Zero-mean normal of variance ``2 / (kernel² · filters)``.
 
-    Reference: He et al., "Delving Deep into Rectifiers", 2015, eq. 14, which the
-    ResNet paper (section 3.4) initialises by. Not truncated, unlike Keras' HeNormal.
+    With ``"fan_in"``, of ``2 / (kernel² · channels)``, which keeps the size of what
+    flows forward instead of the gradient's.
+
+    Reference: He et al., "Delving Deep into Rectifiers", 2015, eq. 14 (eq. 10 for
+    ``"fan_in"``), which the ResNet paper (section 3.4) initialises by. Not truncated,
+    unlike Keras' HeNormal.
     """
-    return keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
+    return keras.initializers.VarianceScaling(2.0, fan, "untruncated_normal")
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,12 @@ class Conv:
 
 
 def conv(
-    x: KerasTensor, c: Conv, *, name: str, initial_bias: float = 0.0
+    x: KerasTensor,
+    c: Conv,
+    *,
+    name: str,
+    initial_bias: float = 0.0,
+    initializer: keras.initializers.Initializer | None = None,
 ) -> KerasTensor:
     """He-initialised convolution of ``(N, H, W, C)``, to ``⌈H/stride⌉`` by default."""
     padding = c.kernel // 2 if c.padding is None else c.padding
@@ -66,7 +76,7 @@ def conv(
         c.stride,
         padding="same" if same else "valid",
         use_bias=c.bias,
-        kernel_initializer=he_normal(),
+        kernel_initializer=initializer or he_normal(),
         bias_initializer=keras.initializers.Constant(initial_bias),
         name=name,
         **options,
@@ -95,6 +105,35 @@ def activate(
     return x
 
 
+def conv_relu(
+    x: KerasTensor, c: Conv, *, name: str, fan: str = "fan_out"
+) -> KerasTensor:
+    """Convolution, initialised by ``he_normal(fan)``, and ReLU."""
+    x = conv(x, c, name=name, initializer=he_normal(fan))
+    return relu(x, name=f"{name}_relu")
+
+
+def fully_connected(x: KerasTensor, units: int, *, name: str) -> KerasTensor:
+    """Hidden layer ``(N, C)`` to ``(N, units)`` with ReLU, without normalisation."""
+    initial = he_normal("fan_in")
+    x = layers.Dense(units, kernel_initializer=initial, name=name)(x)
+    return relu(x, name=f"{name}_relu")
+
+
+def flatten(x: KerasTensor, *, name: str = "flatten") -> KerasTensor:
+    """Maps ``(N, h, w, C)`` to ``(N, h·w·C)`` for fully connected layers.
+
+    Raises:
+        UsageError: The height or width is open (None).
+    """
+    if None in x.shape[1:]:
+        raise UsageError(
+            "height and width of the input of a network with fully connected layers "
+            "must be fixed, got None; give input_shape as integers"
+        )
+    return layers.Flatten(name=name)(x)
+
+
 def max_pool(x: KerasTensor, size: int, stride: int, *, name: str) -> KerasTensor:
     """Maximum over ``size``×``size`` windows, padded by ``size // 2`` of −∞."""
     return MaxPooling2D(size, stride, name=name)(x)
@@ -114,8 +153,8 @@ def head(x: KerasTensor, classes: int) -> KerasTensor:
     return logits(layers.GlobalAveragePooling2D(name="pool")(x), classes)
 
 
-def logits(x: KerasTensor, classes: int) -> KerasTensor:
+def logits(x: KerasTensor, classes: int, *, name: str = "logits") -> KerasTensor:
     """Linear classifier on features ``(N, C)``; the features where ``classes`` is 0."""
     if classes == 0:
         return x
-    return layers.Dense(classes, dtype="float32", name="logits")(x)
+    return layers.Dense(classes, dtype="float32", name=name)(x)

@@ -94,8 +94,8 @@ class ResNetSpec:
         return 10 if self.stem == "cifar" else 1000
 
     @property
-    def stride(self) -> int:
-        """Pixels of the input per pixel of the features, the smallest input's side."""
+    def smallest_side(self) -> int:
+        """Pixels of the input per pixel of the features."""
         stem = 1 if self.stem == "cifar" else 4
         return int(stem * 2 ** (len(self.depths) - 1))
 

@@ -75,3 +75,35 @@ def test_metrics_are_of_all_examples() -> None:
     losses = [made.step(images[:8], labels[:8]), made.step(images[8:], labels[8:])]
     expected = (8 * losses[0] + 4 * losses[1]) / 12
     assert made.metrics.result()["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_auxiliary_classifiers_are_trained_and_left_out() -> None:
+    """Szegedy et al., 2015, section 5: their losses count 0.3 in training."""
+    recipe = Recipe(
+        model="googlenet", learning_rate=0.01, warmup_epochs=0, weight_decay=0.0
+    )
+    keras.utils.set_random_seed(0)
+    model = create_model("googlenet", input_shape=(32, 32, 3), classes=4)
+    prepared = Preprocessing((32, 32), 3, 1.0, (120.0,) * 3, (60.0,) * 3)
+    optimizer = keras.optimizers.SGD(recipe.learning_rate)
+    made = Trainer(model, prepared, optimizer=optimizer, recipe=recipe)
+    before = {v.path: v.numpy() for v in made.network.trainable_variables}
+    images = tf.random.stateless_uniform((4, 32, 32, 3), (0, 1), maxval=255.0)
+    made.step(images, tf.range(4))
+    changed = {
+        v.path.split("/")[0]
+        for v in made.network.trainable_variables
+        if np.any(v.numpy() != before[v.path])
+    }
+    assert {"aux1_conv", "aux1_logits", "aux2_fc", "logits"} <= changed
+    assert not any("aux" in layer.name for layer in model.layers)
+    assert len(made.network.outputs) == 3
+
+    # The gradient of an auxiliary bias is 0.3 (p − y), averaged over the batch.
+    bias = made.network.get_layer("aux1_logits").bias
+    auxiliary = keras.Model(model.input, made.network.outputs[1])
+    assert auxiliary.output_shape == (None, 4)
+    slope = (before[bias.path] - bias.numpy()) / 0.01
+    assert np.abs(slope).max() <= 0.3
+    assert slope.sum() == pytest.approx(0, abs=1e-5)

@@ -1,5 +1,6 @@
 """Stochastic depth: the decay rule, the draws, what is computed, and what is served."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +171,32 @@ def test_survival_is_a_probability(survival: float) -> None:
 def test_a_plain_network_cannot_drop() -> None:
     with pytest.raises(UsageError, match=r"without shortcuts .* survival 1, got"):
         create_model("plain20_cifar", survival=0.5)
+
+
+ADDONS = json.loads((Path(__file__).parent / "golden" / "addons.json").read_text())
+
+
+@pytest.mark.parametrize("case", ADDONS["cases"], ids=lambda c: str(c["survival"]))
+def test_equals_tensorflow_addons(
+    case: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its StochasticDepth, recorded by golden/make_addons_golden.py."""
+    x = keras.Input((3, 3, 2))
+    drop = StochasticDepth(keras.Model(x, keras.layers.Identity()(x)), case["survival"])
+    h, f = (tf.constant(case[name]) for name in ("shortcut", "branch"))
+    np.testing.assert_allclose(drop([h, f]), case["inference"], rtol=1e-6)
+    for outcome in ("kept", "dropped"):
+        monkeypatch.setattr(
+            drop, "_draw", lambda h, o=outcome: tf.constant(o == "kept")
+        )
+        with tf.GradientTape() as tape:
+            tape.watch([h, f])
+            y = drop([h, f], training=True)
+            total = tf.reduce_sum(y**2)
+        expected = case["training"][outcome]
+        np.testing.assert_allclose(y, expected["output"], rtol=1e-6)
+        slopes = tape.gradient(total, [h, f], unconnected_gradients="zero")
+        for slope, recorded in zip(slopes, expected["gradients"], strict=True):
+            np.testing.assert_allclose(slope, recorded, rtol=1e-6)
+    deviation = (case["survival"] * (1 - case["survival"]) / ADDONS["draws"]) ** 0.5
+    assert case["rate"] == pytest.approx(case["survival"], abs=5 * deviation)

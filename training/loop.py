@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from keras_resnet.errors import Stopped
+from keras_resnet.models import AuxiliarySpec, find_spec, with_auxiliary
 from training.checkpoint import Checkpoints
 from training.images import Tensor
 from training.metrics import Logs, Metrics, cross_entropy
@@ -29,11 +30,12 @@ class Trainer:
         model: Normalised images → float32 logits.
         prepared: Normalises pixels.
         optimizer: Updates the trainable variables.
-        recipe: Weight decay.
+        recipe: Weight decay, and the network's spec.
         jit_compile: Compile the step with XLA.
 
     Attributes:
         model: The network.
+        network: The network as it is trained, with its auxiliary classifiers if any.
         optimizer: The optimizer.
         metrics: Of the epoch so far.
     """
@@ -48,18 +50,23 @@ class Trainer:
         jit_compile: bool = False,
     ) -> None:
         self.model = model
+        self.network, self._auxiliary_weight = model, 0.0
+        spec = find_spec(recipe.model, **recipe.spec_fields)
+        if isinstance(spec, AuxiliarySpec):
+            self.network = with_auxiliary(model, spec)
+            self._auxiliary_weight = spec.auxiliary_weight
         self.optimizer = optimizer
         self.metrics = Metrics(("loss", "top1"), model.output_shape[-1])
         self._prepared = prepared
         self._decay = recipe.weight_decay
         self._decayed = [
             v
-            for v in model.trainable_variables
+            for v in self.network.trainable_variables
             if recipe.decay == "all" or len(v.shape) > 1
         ]
-        self._state = [v for v in model.variables if v.dtype == "float32"]
+        self._state = [v for v in self.network.variables if v.dtype == "float32"]
         self._step = tf.function(self._training_step, jit_compile=jit_compile)
-        optimizer.build(model.trainable_variables)
+        optimizer.build(self.network.trainable_variables)
 
     def step(self, images: Tensor, labels: Tensor) -> float:
         """Updates the weights by one batch; returns its mean cross-entropy.
@@ -70,13 +77,18 @@ class Trainer:
         return float(self._step(images, labels))
 
     def _training_step(self, images: Tensor, labels: Tensor) -> Tensor:
-        variables = self.model.trainable_variables
+        variables = self.network.trainable_variables
         with tf.GradientTape() as tape:
-            logits = self.model(self._prepared.normalise(images), training=True)
+            outputs = self.network(self._prepared.normalise(images), training=True)
+            logits, *auxiliary = outputs if isinstance(outputs, list) else [outputs]
             losses = cross_entropy(labels, logits)
             loss = tf.reduce_mean(losses)
             penalty = tf.add_n([tf.nn.l2_loss(v.value) for v in self._decayed])
-            objective = self.optimizer.scale_loss(loss + self._decay * penalty)
+            objective = loss + self._decay * penalty
+            for others in auxiliary:
+                beside = tf.reduce_mean(cross_entropy(labels, others))
+                objective += self._auxiliary_weight * beside
+            objective = self.optimizer.scale_loss(objective)
         self.optimizer.apply(tape.gradient(objective, variables), variables)
         self.metrics.update(losses, logits, labels)
         state = [tf.nn.l2_loss(v.value) for v in self._state]

@@ -91,7 +91,9 @@ def _train(session: Session, run: Run) -> None:
         model, prepared, recipe=recipe, optimizer=optimizer, jit_compile=jit_compile
     )
     evaluator = Evaluator(model, prepared, jit_compile=jit_compile)
-    checkpoints = Checkpoints(run.checkpoints, model, optimizer, trainer.metrics)
+    checkpoints = Checkpoints(
+        run.checkpoints, trainer.network, optimizer, trainer.metrics
+    )
     if checkpoints.restore():
         print(f"resuming at epoch {int(checkpoints.epoch) + 1}", flush=True)
     watched = "val" if "val" in dataset.splits else "test"

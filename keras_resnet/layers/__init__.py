@@ -1,6 +1,7 @@
 """The few layers that Keras lacks, or that are faster or more exact here."""
 
 from keras_resnet.layers.grouped_conv import GroupedConv2D
+from keras_resnet.layers.local_response import LocalResponseNormalization
 from keras_resnet.layers.normalization import BatchNormalization
 from keras_resnet.layers.pooling import MaxPooling2D
 from keras_resnet.layers.shortcut import ZeroPaddedShortcut
@@ -9,13 +10,16 @@ from keras_resnet.layers.stochastic_depth import (
     StochasticDepth,
     leaf_layers,
 )
+from keras_resnet.layers.table_conv import TableConv2D
 
 __all__ = [
     "DROP_MODES",
     "BatchNormalization",
     "GroupedConv2D",
+    "LocalResponseNormalization",
     "MaxPooling2D",
     "StochasticDepth",
+    "TableConv2D",
     "ZeroPaddedShortcut",
     "leaf_layers",
 ]

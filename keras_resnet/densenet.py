@@ -1,0 +1,144 @@
+"""Densely connected networks, one row each.
+
+References:
+    [1] Huang et al., "Densely Connected Convolutional Networks", CVPR 2017, and the
+        authors' code (liuzhuang13/DenseNet).
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+from keras import KerasTensor, layers
+
+from keras_resnet.errors import (
+    UsageError,
+    require_choice,
+    require_depths,
+    require_positive,
+)
+from keras_resnet.ops import NORM_RELU, Conv, activate, conv, head, max_pool
+
+STEMS = ("imagenet", "cifar")
+
+
+@dataclass(frozen=True)
+class DenseNetSpec:
+    """A DenseNet as data: x_l = H_l([x_0, …, x_{l−1}]) within each stage.
+
+    Attributes:
+        depths: Layers in each stage (dense block). A transition that halves the size
+            stands between two stages.
+        growth_rate: Channels that a layer adds, k in the paper.
+        bottleneck: Channels of the 1×1 convolution ahead of a layer's 3×3, in multiples
+            of ``growth_rate``; 0 for none. (DenseNet-B: 4.)
+        compression: Share θ of the channels that a transition keeps. (DenseNet-C: 0.5.)
+        stem: ``"imagenet"`` (7×7, stride 2, then 3×3 max-pool, stride 2; [1] table 1)
+            or ``"cifar"`` (3×3; [1] section 3).
+        stem_width: Channels of the stem.
+        dropout: Share of each layer's output that training sets to 0; [1] section 3
+            has 0.2 where images are not augmented.
+    """
+
+    depths: tuple[int, ...]
+    growth_rate: int = 32
+    bottleneck: int = 4
+    compression: float = 0.5
+    stem: str = "imagenet"
+    stem_width: int = 64
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_depths(self.depths, "layer")
+        require_positive(self, "growth_rate", "stem_width")
+        require_choice("stem", self.stem, STEMS)
+        if self.bottleneck < 0:
+            raise UsageError(f"bottleneck must be at least 0, got {self.bottleneck}")
+        if not 0 < self.compression <= 1:
+            raise UsageError(
+                "compression must be greater than 0 and at most 1, got "
+                f"{self.compression}"
+            )
+        if not 0 <= self.dropout < 1:
+            raise UsageError(
+                f"dropout must be at least 0 and less than 1, got {self.dropout}"
+            )
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """The paper's input, ``(H, W, C)``."""
+        return (32, 32, 3) if self.stem == "cifar" else (224, 224, 3)
+
+    @property
+    def classes(self) -> int:
+        """The paper's number of classes."""
+        return 10 if self.stem == "cifar" else 1000
+
+    @property
+    def smallest_side(self) -> int:
+        """Pixels of the input per pixel of the features."""
+        return int((1 if self.stem == "cifar" else 4) * 2 ** (len(self.depths) - 1))
+
+    def features(self, x: KerasTensor) -> KerasTensor:
+        """Maps images ``(N, H, W, C)`` to features ``(N, H/32, W/32, F)``."""
+        x = self._stem(x)
+        for stage, depth in enumerate(self.depths, 1):
+            for layer in range(1, depth + 1):
+                name = f"stage{stage}_layer{layer}"
+                new = self._layer(x, name=name)
+                x = layers.Concatenate(name=f"{name}_concat")([x, new])
+            if stage < len(self.depths):
+                x = self._transition(x, name=f"transition{stage}")
+        return activate(x, NORM_RELU, prefix="final")
+
+    def classifier(self, x: KerasTensor, classes: int) -> KerasTensor:
+        """Maps features to logits ``(N, classes)``, or pooled features for 0."""
+        return head(x, classes)
+
+    def _stem(self, x: KerasTensor) -> KerasTensor:
+        if self.stem == "cifar":
+            return conv(x, Conv(self.stem_width, 3), name="stem_conv")
+        x = conv(x, Conv(self.stem_width, 7, 2), name="stem_conv")
+        x = activate(x, NORM_RELU, prefix="stem")
+        return max_pool(x, 3, 2, name="stem_pool")
+
+    def _layer(self, x: KerasTensor, *, name: str) -> KerasTensor:
+        """H: norm, ReLU and convolution, twice with a bottleneck; [1] section 3."""
+        convs = [Conv(self.growth_rate, 3)]
+        if self.bottleneck:
+            convs.insert(0, Conv(self.bottleneck * self.growth_rate, 1))
+        for i, c in enumerate(convs, 1):
+            x = activate(x, NORM_RELU, prefix=name, suffix=str(i))
+            x = conv(x, c, name=f"{name}_conv{i}")
+            if self.dropout:
+                x = layers.Dropout(self.dropout, name=f"{name}_dropout{i}")(x)
+        return x
+
+    def _transition(self, x: KerasTensor, *, name: str) -> KerasTensor:
+        """Norm, ReLU, 1×1 convolution, 2×2 average pooling; [1] section 3."""
+        filters = max(1, int(self.compression * x.shape[-1]))
+        x = activate(x, NORM_RELU, prefix=name)
+        x = conv(x, Conv(filters, 1), name=f"{name}_conv")
+        if self.dropout:
+            x = layers.Dropout(self.dropout, name=f"{name}_dropout")(x)
+        return layers.AveragePooling2D(2, name=f"{name}_pool")(x)
+
+
+_cifar = partial(
+    DenseNetSpec, stem="cifar", stem_width=16, bottleneck=0, compression=1.0
+)
+_cifar_bc = partial(DenseNetSpec, stem="cifar")
+
+DENSENETS = {
+    # [1] table 1
+    "densenet121": DenseNetSpec((6, 12, 24, 16)),
+    "densenet161": DenseNetSpec((6, 12, 36, 24), 48, stem_width=96),
+    "densenet169": DenseNetSpec((6, 12, 32, 32)),
+    "densenet201": DenseNetSpec((6, 12, 48, 32)),
+    # [1] table 2: 3n + 4 layers, or 6n + 4 with bottlenecks, whose stem has 2k channels
+    "densenet40_k12_cifar": _cifar((12, 12, 12), 12),
+    "densenet100_k12_cifar": _cifar((32, 32, 32), 12),
+    "densenet100_k24_cifar": _cifar((32, 32, 32), 24),
+    "densenetbc100_k12_cifar": _cifar_bc((16, 16, 16), 12, stem_width=24),
+    "densenetbc190_k40_cifar": _cifar_bc((31, 31, 31), 40, stem_width=80),
+    "densenetbc250_k24_cifar": _cifar_bc((41, 41, 41), 24, stem_width=48),
+}

@@ -1,0 +1,139 @@
+"""LeNet-5 with all that its paper describes up to F6, one row.
+
+Kept from the paper, where later versions simplify: the coefficient and bias of each
+subsampled map and the squashing after it (not a bare average or maximum), the partial
+connections of C3 (table I; not all maps to all), the scaled hyperbolic tangent (not
+ReLU), and C5 as a convolution.
+Taken from later versions: the output is a linear layer trained by softmax and cross
+entropy, not Euclidean radial basis functions to fixed 7×12 bitmaps trained by the
+paper's eq. 9; and weights are drawn as in [2], not uniformly within ±2.4 / fan-in.
+The paper centres its 28×28 digits in 32×32 pixels: ``padding=2`` does that.
+
+References:
+    [1] LeCun et al., "Gradient-Based Learning Applied to Document Recognition",
+        Proceedings of the IEEE, 1998.
+    [2] LeCun et al., "Efficient BackProp", 1998.
+"""
+
+from dataclasses import dataclass
+
+import keras
+from keras import KerasTensor, layers
+
+from keras_resnet.errors import UsageError, require_positive
+from keras_resnet.layers import TableConv2D
+from keras_resnet.layers.registry import register
+from keras_resnet.ops import Conv, conv, flatten, logits
+
+# [1] table I: the maps of S2, from 0, that each of the 16 maps of C3 is connected to
+TABLE_I = (
+    *((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 4, 5), (0, 1, 5)),
+    *((0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5), (0, 3, 4, 5), (0, 1, 4, 5)),
+    *((0, 1, 2, 5), (0, 1, 3, 4), (1, 2, 4, 5), (0, 2, 3, 5), (0, 1, 2, 3, 4, 5)),
+)
+SIDE = 32  # pixels of the input, of which C5 leaves one
+
+
+@register
+def scaled_tanh(x: KerasTensor) -> KerasTensor:
+    """``1.7159 · tanh(2x / 3)``, which maps ±1 to ±1; [1] section II.B, appendix A."""
+    return 1.7159 * keras.ops.tanh(x * (2 / 3))
+
+
+@dataclass(frozen=True)
+class LeNetSpec:
+    """LeNet-5 as data.
+
+    Attributes:
+        maps: Feature maps of C1 and S2.
+        connections: For each map of C3 the maps of S2, from 0, that it sees.
+        deep: Feature maps of C5.
+        hidden: Units of F6.
+        padding: Zeros around the image on every side, in pixels.
+    """
+
+    maps: int = 6
+    connections: tuple[tuple[int, ...], ...] = TABLE_I
+    deep: int = 120
+    hidden: int = 84
+    padding: int = 0
+
+    def __post_init__(self) -> None:
+        require_positive(self, "maps", "deep", "hidden")
+        if not (self.connections and all(map(self._is_known, self.connections))):
+            raise UsageError(
+                "connections must list different maps from 0 to "
+                f"{self.maps - 1} for every filter, got {self.connections}"
+            )
+        if not 0 <= self.padding < SIDE // 2:
+            raise UsageError(
+                f"padding must be from 0 to {SIDE // 2 - 1} pixels, got {self.padding}"
+            )
+
+    def _is_known(self, inputs: object) -> bool:
+        if not (isinstance(inputs, tuple | list) and inputs):
+            return False
+        return set(inputs) <= set(range(self.maps)) and len(set(inputs)) == len(inputs)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """The paper's input, ``(H, W, C)``, without what is padded."""
+        return (self.smallest_side, self.smallest_side, 1)
+
+    @property
+    def classes(self) -> int:
+        """The ten digits."""
+        return 10
+
+    @property
+    def smallest_side(self) -> int:
+        """The side of the smallest input, in pixels."""
+        return SIDE - 2 * self.padding
+
+    def features(self, x: KerasTensor) -> KerasTensor:
+        """Maps images ``(N, H, W, C)`` to C5, ``(N, 1, 1, deep)`` for the paper's."""
+        x = _convolve(x, Conv(self.maps, 5, bias=True, padding=self.padding), name="c1")
+        x = _subsample(x, name="s2")
+        c3 = TableConv2D(
+            self.connections, 5, kernel_initializer=_initializer(), name="c3"
+        )
+        x = _squash(c3(x), name="c3")
+        x = _subsample(x, name="s4")
+        return _convolve(x, Conv(self.deep, 5, bias=True, padding=0), name="c5")
+
+    def classifier(self, x: KerasTensor, classes: int) -> KerasTensor:
+        """Maps C5 to logits ``(N, classes)``, or to F6 ``(N, hidden)`` for 0.
+
+        Raises:
+            UsageError: The height or width is open (None).
+        """
+        f6 = layers.Dense(self.hidden, kernel_initializer=_initializer(), name="f6")
+        return logits(_squash(f6(flatten(x)), name="f6"), classes)
+
+
+def _initializer() -> keras.initializers.Initializer:
+    """Normal of variance 1 / fan-in, which suits the scaled tanh; [2] eq. 16."""
+    return keras.initializers.VarianceScaling(1.0, "fan_in", "untruncated_normal")
+
+
+def _squash(x: KerasTensor, *, name: str) -> KerasTensor:
+    return layers.Activation(scaled_tanh, name=f"{name}_tanh")(x)
+
+
+def _convolve(x: KerasTensor, c: Conv, *, name: str) -> KerasTensor:
+    return _squash(conv(x, c, name=name, initializer=_initializer()), name=name)
+
+
+def _subsample(x: KerasTensor, *, name: str) -> KerasTensor:
+    """Averages 2×2 pixels, times a coefficient, plus a bias for each map, squashed.
+
+    [1] section II.B sums the four pixels: its coefficient is a quarter of this one.
+    """
+    x = layers.AveragePooling2D(2, name=f"{name}_pool")(x)
+    # One weight and one bias a map.
+    return _squash(
+        layers.DepthwiseConv2D(1, depthwise_initializer="ones", name=name)(x), name=name
+    )
+
+
+LENETS = {"lenet5": LeNetSpec()}  # [1] section II.B

@@ -1,0 +1,140 @@
+"""Weights of torchvision's and timm's networks."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_resnet.errors import UsageError
+from keras_resnet.layers import leaf_layers
+from keras_resnet.weights.assign import assign, weights_of
+from keras_resnet.weights.names import TORCH_DENSENET, TORCH_RESNET, renamed
+
+VARIABLES = {
+    "kernel": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+IGNORED = "num_batches_tracked"  # PyTorch counts batches; nothing reads it here
+# timm keeps VGG's fully connected layers as convolutions, under names of its own.
+TIMM_VGG = {
+    "pre_logits.fc1": "classifier.0",
+    "pre_logits.fc2": "classifier.3",
+    "head.fc": "classifier.6",
+}
+
+
+def load_torch(model: keras.Model, state_dict: Mapping[str, Any]) -> None:
+    """Takes over the weights of a torchvision or timm network: equal logits after.
+
+    Supported: ``resnet18``, ``resnet34``, ``resnet*_v1_5`` (their bottlenecks stride in
+    the 3×3), ``resnext*``, ``densenet*``, ``vgg*`` and ``alexnet_one_tower``.
+
+    Args:
+        model: A network made by ``create_model``.
+        state_dict: Parameters by name, as tensors or arrays.
+
+    Raises:
+        UsageError: The network is not theirs, saying why, or names or shapes differ.
+    """
+    theirs = _module_names(model)
+    given = {
+        name: _array(value)
+        for name, value in map(_torchvision_name, state_dict.items())
+        if not name.endswith(IGNORED)
+    }
+    values = {}
+    for name in weights_of(model):
+        layer, kind = name.split("/")
+        key = f"{theirs[layer]}.{VARIABLES[kind]}"
+        if key in given:
+            values[name] = _converted(given.pop(key), model.get_layer(layer), kind)
+    if "logits/kernel" not in values:  # a network without a head has no use for one
+        for kind in ("weight", "bias"):
+            given.pop(f"{theirs['logits']}.{kind}", None)
+    assign(model, {**values, **given}, "the state dict")
+
+
+def _module_names(model: keras.Model) -> dict[str, str]:
+    """What PyTorch calls each layer, the head included even where there is none."""
+    layers = {layer.name: layer for layer in leaf_layers(model)}
+    reason = _difference(layers)
+    if reason:
+        raise UsageError(
+            f"load_torch takes networks that torchvision or timm have, got "
+            f"{model.name}: {reason}"
+        )
+    names = [*(name for name in layers if name != "logits"), "logits"]
+    if "flatten" in layers:
+        return _places(names)
+    dense = any(name.startswith("transition") for name in names)
+    rules = TORCH_DENSENET if dense else TORCH_RESNET
+    return {name: renamed(name, rules) for name in names}
+
+
+def _places(names: list[str]) -> dict[str, str]:
+    """VGG and AlexNet are sequences there, their layers numbered in turn."""
+    names = [name for name in names if not name.endswith(("_pad", "image"))]
+    middle = names.index("flatten")
+    return {
+        **{name: f"features.{i}" for i, name in enumerate(names[:middle])},
+        **{name: f"classifier.{i}" for i, name in enumerate(names[middle + 1 :])},
+    }
+
+
+def _difference(layers: Mapping[str, keras.layers.Layer]) -> str | None:
+    """Why neither library has such a network; None where one has."""
+    if "inception3a_5x5" in layers:
+        return (
+            "torchvision's GoogLeNet has 3×3 convolutions where the paper and this "
+            "network have 5×5, and batch instead of local response normalisation"
+        )
+    if "conv1_lrn" in layers:
+        return (
+            "torchvision's AlexNet is the one-tower network of 2014; load it into "
+            "'alexnet_one_tower'"
+        )
+    if "stage1_block1_pre_norm" in layers or "stage1_block2_pre_norm" in layers:
+        return "their residual networks are not pre-activated"
+    bottleneck = "stage1_block1_conv3" in layers and "stage2_block1_conv1" in layers
+    if bottleneck and layers["stage2_block1_conv1"].strides[0] > 1:
+        return (
+            "their bottlenecks halve the size in the 3×3 convolution, those of the "
+            "paper in the first 1×1; load it into a '_v1_5' network, or with "
+            "stride_at='3x3'"
+        )
+    ours = {"stem_pool", "stage1_conv1", "conv1"}  # ImageNet's stems
+    return None if ours & set(layers) else "they have no such network"
+
+
+def _torchvision_name(item: tuple[str, Any]) -> tuple[str, Any]:
+    module, _, kind = item[0].removeprefix("module.").rpartition(".")
+    return f"{TIMM_VGG.get(module, module)}.{kind}", item[1]
+
+
+def _array(value: Any) -> np.ndarray:
+    if hasattr(value, "detach"):  # a tensor; NumPy has no bfloat16
+        value = value.detach().cpu().float().numpy()
+    return np.asarray(value)
+
+
+def _converted(value: np.ndarray, layer: keras.layers.Layer, kind: str) -> np.ndarray:
+    """Channels last; left as it is, for the report, where that cannot be."""
+    if kind != "kernel":
+        return value
+    if isinstance(layer, keras.layers.Conv2D):
+        return value.transpose(2, 3, 1, 0) if value.ndim == 4 else value
+    value = value.reshape(len(value), -1)
+    source = layer.input._keras_history.operation
+    while isinstance(source, keras.layers.Dropout):
+        source = source.input._keras_history.operation
+    if isinstance(source, keras.layers.Flatten):
+        height, width, channels = source.input.shape[1:]
+        if value.shape[1] == height * width * channels:
+            value = value.reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
+            value = value.reshape(len(value), -1)
+    return value.T

@@ -1,0 +1,274 @@
+"""Weights from keras.applications, from files, and between forms of a network."""
+
+import gc
+import sys
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_resnet import UsageError, create_model, weights
+from keras_resnet.weights import files
+from keras_resnet.weights.assign import weights_of
+
+TINY: dict[str, Any] = {"depths": (2, 1), "input_shape": (8, 8, 3)}
+SMALL_RESNEXT: dict[str, Any] = {
+    "depths": (2, 1),
+    "width": 8,
+    "cardinality": 4,
+    "group_width": 2,
+    "stem": "cifar",
+    "input_shape": (8, 8, 3),
+    "classes": 3,
+}
+
+
+def shapes(side: int, count: int = 2) -> np.ndarray:
+    """Images of large shapes: noise averages out to the same logits."""
+    y, x = np.mgrid[:side, :side].astype("float32") * (7 / side)
+    waves = [
+        np.sin((n + 1) * x + c) * np.cos((c + 1) * y / (n + 1))
+        for n in range(count)
+        for c in range(3)
+    ]
+    return np.stack(waves, -1).reshape(side, side, count, 3).transpose(2, 0, 1, 3)
+
+
+def live(reference: keras.Model) -> keras.Model:
+    """Gives statistics, γ, β and biases values as training would."""
+    rng = np.random.default_rng(0)
+    for layer in reference.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            for weight in layer.weights:
+                spread = rng.uniform(0.5, 1.0, weight.shape)
+                centred = weight.name in ("beta", "moving_mean")
+                weight.assign(spread - 0.75 if centred else spread)
+        elif getattr(layer, "use_bias", False):
+            layer.bias.assign(rng.uniform(-0.5, 0.5, layer.bias.shape))
+    return reference
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", files.IMAGENET)
+def test_logits_are_those_of_keras_applications(name: str) -> None:
+    build = getattr(keras.applications, files.IMAGENET[name])
+    reference = live(build(weights=None, classifier_activation=None))
+    model = create_model(name)
+    weights.load_keras_applications(model, reference)
+    images = 100 * shapes(224)  # as large as Keras' preprocessing makes them
+    expected = np.asarray(reference(images, training=False))
+    logits = np.asarray(model(images, training=False))
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-5 * np.ptp(expected))
+    assert np.abs(expected[0] - expected[1]).max() > 1e-2 * np.abs(expected).max()
+    del reference, model
+    keras.backend.clear_session()
+    gc.collect()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "options", "reference", "message"),
+    [
+        (
+            "resnet50_v2",
+            {},
+            "ResNet50V2",
+            "unlike the paper; load it into 'resnet50_v2_",
+        ),
+        ("resnet50_v1_5", {}, "ResNet50", "in the first 1×1 .* into 'resnet50', "),
+        (
+            "resnet50",
+            {"depths": (3, 4, 6, 2)},
+            "ResNet50",
+            r"\d+ unknown \(conv5_block3",
+        ),
+        ("densenet121", {}, "ResNet50", r"must fit densenet121, got \d+ missing"),
+    ],
+)
+def test_another_network_is_refused(
+    name: str, options: dict[str, Any], reference: str, message: str
+) -> None:
+    model = create_model(name, input_shape=(64, 64, 3), **options)
+    other = getattr(keras.applications, reference)(
+        weights=None, input_shape=(64, 64, 3), include_top=False
+    )
+    with pytest.raises(UsageError, match=message) as error:
+        weights.load_keras_applications(model, other)
+    assert len(str(error.value)) < 700 and "\n" not in str(error.value)
+
+
+@pytest.mark.slow
+def test_without_top_the_head_stays() -> None:
+    reference = live(
+        keras.applications.ResNet50(
+            weights=None, input_shape=(64, 64, 3), include_top=False, pooling="avg"
+        )
+    )
+    model = create_model("resnet50", input_shape=(64, 64, 3), classes=4)
+    with pytest.warns(UserWarning, match="resnet50 has no head for 4 classes"):
+        weights.load_keras_applications(model, reference)
+    features = create_model("resnet50", input_shape=(64, 64, 3), classes=0)
+    weights.load_keras_applications(features, reference)
+    images = shapes(64)
+    expected = np.asarray(reference(images, training=False))
+    np.testing.assert_allclose(
+        features(images, training=False), expected, rtol=0, atol=1e-5 * np.ptp(expected)
+    )
+
+
+def gradients(model: keras.Model, images: np.ndarray) -> list[np.ndarray]:
+    """The output, and what the weights' gradients are in form C."""
+    with tf.GradientTape() as tape:
+        y = model(images, training=True)
+        total = tf.reduce_sum(y * tf.constant([1.0, -2.0, 0.5]))
+    variables = model.trainable_variables
+    slopes = dict(
+        zip((v.path for v in variables), tape.gradient(total, variables), strict=True)
+    )
+    for variable in model.variables:
+        if variable.path in slopes:
+            variable.assign(slopes[variable.path])
+    return y
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "order"),
+    [
+        pytest.param(
+            *case, marks=() if case == ("C", "A", "original") else pytest.mark.slow
+        )
+        for case in product("ABC", "ABC", ("original", "full_preactivation"))
+    ],
+)
+def test_forms_are_the_same_function(
+    source: str, target: str, order: str, enliven: Callable[[keras.Model], keras.Model]
+) -> None:
+    """Xie et al., 2017, fig. 3: outputs and gradients, whatever the layout."""
+    one, other = (
+        create_model("resnext50_32x4d", form=form, order=order, **SMALL_RESNEXT)
+        for form in (source, target)
+    )
+    enliven(one)
+    weights.transfer(one, other)
+    images = shapes(8, 4)
+    np.testing.assert_allclose(
+        other(images, training=False), one(images, training=False), rtol=0, atol=1e-5
+    )
+    # In training, and the gradients: assigned as weights, carried over to compare.
+    y_one, y_other = gradients(one, images), gradients(other, images)
+    np.testing.assert_allclose(y_other, y_one, rtol=0, atol=1e-5)
+    carried = create_model("resnext50_32x4d", form=target, order=order, **SMALL_RESNEXT)
+    weights.transfer(one, carried)
+    for name, slope in weights_of(carried).items():
+        mine = np.asarray(weights_of(other)[name])
+        scale = max(1.0, float(np.abs(mine).max()))
+        np.testing.assert_allclose(mine, slope, rtol=0, atol=1e-5 * scale, err_msg=name)
+
+
+def test_transfer_to_stochastic_depth(
+    enliven: Callable[[keras.Model], keras.Model],
+) -> None:
+    model = enliven(create_model("resnet20_cifar", **TINY))
+    dropped = create_model("resnet20_cifar", survival=0.999999, **TINY)
+    weights.transfer(model, dropped)
+    images = shapes(8)
+    np.testing.assert_allclose(
+        dropped(images, training=False), model(images, training=False), atol=1e-4
+    )
+
+
+def test_transfer_of_another_network_is_refused() -> None:
+    one = create_model("resnet20_cifar", **TINY)
+    other = create_model("resnet20_cifar", depths=(3, 1), input_shape=(8, 8, 3))
+    with pytest.raises(UsageError, match=r"10 missing \(stage1_block3_conv1/kernel"):
+        weights.transfer(one, other)
+
+
+@pytest.mark.parametrize("suffix", ["model.keras", "model.weights.h5"])
+@pytest.mark.parametrize("survival", [1.0, 0.5])
+def test_files_of_this_library(
+    suffix: str,
+    survival: float,
+    tmp_path: Path,
+    enliven: Callable[[keras.Model], keras.Model],
+) -> None:
+    model = enliven(create_model("resnet20_cifar", survival=survival, **TINY))
+    path = tmp_path / suffix
+    model.save(path) if suffix.endswith(".keras") else model.save_weights(path)
+    again = create_model("resnet20_cifar", weights=path, survival=survival, **TINY)
+    images = shapes(8)
+    np.testing.assert_array_equal(again(images), model(images))
+    with pytest.warns(UserWarning, match="no head for 4 classes"):
+        other = create_model(
+            "resnet20_cifar", weights=str(path), classes=4, survival=survival, **TINY
+        )
+    np.testing.assert_array_equal(
+        other.get_layer("stem_conv").kernel, model.get_layer("stem_conv").kernel
+    )
+    assert other.output_shape == (None, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("nowhere.keras", None, "must be 'imagenet' or an existing file, got"),
+        ("model.txt", b"x", r"must be a file .keras, .weights.h5, .pth, .*got"),
+        ("model.keras", b"junk", "must be a complete .keras file"),
+        ("model.weights.h5", b"junk", "must be a complete file of this network, got"),
+    ],
+)
+def test_bad_file_is_refused(
+    name: str, content: bytes | None, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UsageError, match=message) as error:
+        create_model("resnet20_cifar", weights=path, **TINY)
+    assert "\n" not in str(error.value)
+
+
+def test_torch_files(tmp_path: Path) -> None:
+    state = {"conv1.weight": np.zeros((64, 3, 7, 7))}
+    path = tmp_path / "model.safetensors"
+    safetensors = pytest.importorskip("safetensors.numpy")
+    safetensors.save_file(state, path)
+    with pytest.raises(
+        UsageError, match=r"weights of the state dict must fit resnet18"
+    ):
+        create_model("resnet18", weights=path, depths=(1,), input_shape=(32, 32, 3))
+
+
+def test_torch_files_need_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    path = tmp_path / "model.pth"
+    path.write_bytes(b"x")
+    with pytest.raises(UsageError, match=r"needs the package torch, .*\[torch\]"):
+        create_model("resnet18", weights=path, depths=(1,), input_shape=(32, 32, 3))
+
+
+def test_imagenet_is_keras_applications(monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = keras.applications.VGG16(weights=None, input_shape=(32, 32, 3))
+    reference.get_layer("block1_conv1").kernel.assign(np.full((3, 3, 3, 64), 0.25))
+    monkeypatch.setattr(keras.applications, "VGG16", lambda: reference)
+    model = create_model("vgg16", weights="imagenet", input_shape=(32, 32, 3))
+    assert set(np.unique(model.get_layer("stage1_conv1").kernel)) == {0.25}
+
+
+def test_imagenet_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match=r"exist for resnet50, .*, got resnet20_cifar"):
+        create_model("resnet20_cifar", weights="imagenet", **TINY)
+
+    def fails() -> keras.Model:
+        raise Exception("URL fetch failure")
+
+    monkeypatch.setattr(keras.applications, "ResNet50", fails)
+    with pytest.raises(UsageError, match=r"must be downloadable .*got URL fetch"):
+        create_model("resnet50", weights="imagenet", depths=(1,))

@@ -1,0 +1,170 @@
+"""Weights of torchvision and timm: their logits, and why some cannot be taken."""
+
+import gzip
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from keras_resnet import UsageError, create_model, weights
+from keras_resnet.weights.assign import weights_of
+
+GOLDEN = Path(__file__).parent / "golden"
+RECORDED = json.loads(gzip.decompress((GOLDEN / "torch.json.gz").read_bytes()))
+QUICK = {"resnet18"}
+CASES = [
+    pytest.param(
+        library,
+        name,
+        marks=() if name in QUICK and library == "timm" else pytest.mark.slow,
+    )
+    for library in ("torchvision", "timm")
+    for name in RECORDED[library]
+    if name != "googlenet"
+]
+
+
+def drawn(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """As in make_torch_golden.py, which cannot be imported without torch."""
+    import zlib
+
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    if name.endswith("num_batches_tracked"):
+        return np.zeros(shape, "int64")
+    if len(shape) < 2:
+        spread = rng.random(shape, "float32")
+        if name.endswith("running_var"):
+            return spread + np.float32(0.5)
+        return spread / 2 if name.endswith("weight") else (spread - 0.5) / 5
+    fan_in = int(np.prod(shape[1:]))
+    return rng.standard_normal(shape, "float32") * np.float32((2 / fan_in) ** 0.5)
+
+
+def image() -> np.ndarray:
+    y, x = np.mgrid[:224, :224].astype("float32") / 32
+    return np.stack(
+        [np.sin(x + c) * np.cos((c + 1) * y / 2) for c in range(3)], axis=-1
+    )[None]
+
+
+def state_dict(library: str, name: str) -> dict[str, np.ndarray]:
+    parameters = RECORDED[library][name]["parameters"]
+    return {key: drawn(key, tuple(shape)) for key, shape in parameters.items()}
+
+
+@pytest.mark.parametrize(("library", "name"), CASES)
+def test_logits_are_theirs(library: str, name: str) -> None:
+    model = create_model(name)
+    weights.load_torch(model, state_dict(library, name))
+    recorded = RECORDED[library][name]
+    logits = np.asarray(model(image(), training=False))[0]
+    assert np.abs(logits).max() == pytest.approx(recorded["largest"], rel=1e-4)
+    np.testing.assert_allclose(
+        logits[: len(recorded["logits"])],
+        recorded["logits"],
+        rtol=0,
+        atol=1e-4 * recorded["largest"],
+    )
+
+
+def test_every_network_that_they_have_is_recorded() -> None:
+    names = set(RECORDED["torchvision"]) | set(RECORDED["timm"])
+    assert {f"vgg{d}{bn}" for d in (11, 13, 16, 19) for bn in ("", "_bn")} <= names
+    assert {f"densenet{d}" for d in (121, 161, 169, 201)} <= names
+    assert {"resnet18", "resnet34", "resnext101_32x4d", "alexnet_one_tower"} <= names
+
+
+class Tensor:
+    """What ``load_torch`` uses of a tensor in bfloat16."""
+
+    def __init__(self, value: np.ndarray) -> None:
+        self.value = value
+
+    def detach(self) -> "Tensor":
+        return self
+
+    cpu = float = detach
+
+    def numpy(self) -> np.ndarray:
+        return self.value
+
+
+TINY: dict[str, Any] = {"depths": (1,), "input_shape": (32, 32, 3)}
+
+
+def tiny_state(classes: int = 1000) -> dict[str, np.ndarray]:
+    """A ResNet of one basic unit."""
+    shapes: dict[str, tuple[int, ...]] = {"conv1.weight": (64, 3, 7, 7)}
+    shapes |= {f"layer1.0.conv{i}.weight": (64, 64, 3, 3) for i in (1, 2)}
+    for norm in ("bn1", "layer1.0.bn1", "layer1.0.bn2"):
+        for kind in ("weight", "bias", "running_mean", "running_var"):
+            shapes[f"{norm}.{kind}"] = (64,)
+        shapes[f"{norm}.num_batches_tracked"] = ()
+    shapes |= {"fc.weight": (classes, 64), "fc.bias": (classes,)}
+    return {name: drawn(name, shape) for name, shape in shapes.items()}
+
+
+def test_tensors_and_wrapped_names_are_taken() -> None:
+    model = create_model("resnet18", **TINY)
+    state = tiny_state()
+    weights.load_torch(model, {f"module.{n}": Tensor(v) for n, v in state.items()})
+    kernel = np.asarray(model.get_layer("stem_conv").kernel)
+    np.testing.assert_array_equal(kernel, state["conv1.weight"].transpose(2, 3, 1, 0))
+
+
+def test_other_classes_keep_a_fresh_head() -> None:
+    model = create_model("resnet18", classes=5, **TINY)
+    head = np.array(model.get_layer("logits").kernel)
+    with pytest.warns(UserWarning, match="no head for 5 classes: that of resnet18"):
+        weights.load_torch(model, tiny_state())
+    np.testing.assert_array_equal(model.get_layer("logits").kernel, head)
+    assert np.any(model.get_layer("stage1_block1_norm2").moving_mean)
+
+
+def test_features_need_no_head() -> None:
+    model = create_model("resnet18", classes=0, **TINY)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        weights.load_torch(model, tiny_state())
+    assert np.any(model.get_layer("stage1_block1_norm2").moving_mean)
+
+
+def test_mismatch_is_a_short_diff_and_changes_nothing() -> None:
+    model = create_model("resnet18", **TINY)
+    before = {name: np.array(v) for name, v in weights_of(model).items()}
+    state = tiny_state()
+    del state["layer1.0.bn2.weight"]
+    state["layer1.1.conv1.weight"] = np.zeros((64, 64, 3, 3))
+    state["conv1.weight"] = np.zeros((64, 3, 3, 3))
+    with pytest.raises(UsageError) as error:
+        weights.load_torch(model, state)
+    assert str(error.value) == (
+        "weights of the state dict must fit resnet18, got 1 missing "
+        "(stage1_block1_norm2/gamma (64,)), 1 unknown (layer1.1.conv1.weight "
+        "(64, 64, 3, 3)), 1 of another shape (stem_conv/kernel (3, 3, 3, 64) for "
+        "(7, 7, 3, 64))"
+    )
+    for name, variable in weights_of(model).items():
+        np.testing.assert_array_equal(variable, before[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("googlenet", {}, "3×3 convolutions where the paper and this network have 5×5"),
+        ("resnet50", {"depths": (1, 1)}, "in the first 1×1; load it into a '_v1_5'"),
+        ("resnet50_v2", {"depths": (2,)}, "residual networks are not pre-activated"),
+        ("alexnet", {"hidden": 8}, "one-tower network of 2014; load it into"),
+        ("lenet5", {}, "they have no such network"),
+        ("highway20_cifar", {"depths": (1,)}, "they have no such network"),
+    ],
+)
+def test_a_network_they_lack_is_refused(
+    name: str, options: dict[str, Any], message: str
+) -> None:
+    model = create_model(name, **options)
+    with pytest.raises(UsageError, match=message):
+        weights.load_torch(model, {})
