@@ -1,4 +1,4 @@
-"""``python -m keras_resnet list | describe NAME``."""
+"""``python -m keras_resnet list | describe NAME | deviations NAME | table``."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -30,24 +30,49 @@ class Describe:
     """Number of classes; default: the paper's."""
 
 
+@dataclass(frozen=True)
+class Deviations:
+    """Print how a network differs from its paper, keras.applications, torchvision."""
+
+    name: tyro.conf.Positional[str]
+    """One of the names that `list` prints."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Print docs/architectures.md: parameters and MACs of every network."""
+
+
 Command = (
     Annotated[List, tyro.conf.subcommand("list")]
     | Annotated[Describe, tyro.conf.subcommand("describe")]
+    | Annotated[Deviations, tyro.conf.subcommand("deviations")]
+    | Annotated[Table, tyro.conf.subcommand("table")]
 )
 
 
 def main() -> None:
     """Runs the command line."""
-    options: List | Describe = command.parse(
+    options: List | Describe | Deviations | Table = command.parse(
         Command,  # type: ignore[arg-type]
         prog="python -m keras_resnet",
     )
     command.start_backend(tensorflow=False)
-    from keras_resnet import describe, models
+    from keras_resnet import deviations, models, table
 
     if isinstance(options, List):
         print("\n".join(models.list_models(options.pattern)))
-        return
+    elif isinstance(options, Describe):
+        print(_described(options))
+    elif isinstance(options, Deviations):
+        print(deviations.report(options.name))
+    else:
+        print(table.architectures())
+
+
+def _described(options: Describe) -> str:
+    from keras_resnet import describe, models
+
     asked = (options.image_size, options.image_size, options.channels)
     usual = models.find_spec(options.name).input_shape
     height, width, channels = (
@@ -56,7 +81,7 @@ def main() -> None:
     model = models.create_model(
         options.name, input_shape=(height, width, channels), classes=options.classes
     )
-    print(describe.describe(model))
+    return describe.describe(model)
 
 
 if __name__ == "__main__":

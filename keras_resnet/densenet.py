@@ -15,6 +15,7 @@ from keras_resnet.errors import (
     require_choice,
     require_depths,
     require_positive,
+    require_rate,
 )
 from keras_resnet.ops import NORM_RELU, Conv, activate, conv, head, max_pool
 
@@ -58,10 +59,7 @@ class DenseNetSpec:
                 "compression must be greater than 0 and at most 1, got "
                 f"{self.compression}"
             )
-        if not 0 <= self.dropout < 1:
-            raise UsageError(
-                f"dropout must be at least 0 and less than 1, got {self.dropout}"
-            )
+        require_rate(self, "dropout")
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
