@@ -42,6 +42,8 @@ lint: .venv/installed-dev
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/resnext_forms.py
+	$(BIN)/python benchmarks/stochastic_depth.py
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,69 @@
+"""Training ResNeXt-50 32x4d: its three forms, and Keras' grouped convolution.
+
+python benchmarks/resnext_forms.py
+"""
+
+import os
+import platform
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from turns import Contender, Step, keras_step, measure, report, work
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure training steps of ResNeXt-50's forms."""
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the networks."""
+    batch: int = 8
+    """Images a step."""
+    rounds: int = 3
+    """Steps of each network that count."""
+
+
+def ours(precision: str, batch: int, form: str) -> Step:
+    from keras_resnet import create_model
+
+    return keras_step(
+        lambda: create_model("resnext50_32x4d", form=form), precision, batch
+    )
+
+
+def keras_groups(precision: str, batch: int) -> Step:
+    """Form C with Keras' own layer in place of ours."""
+    import keras
+
+    import keras_resnet.ops
+    from keras_resnet import create_model
+
+    keras_resnet.ops.GroupedConv2D = keras.layers.Conv2D
+    return keras_step(lambda: create_model("resnext50_32x4d"), precision, batch)
+
+
+CONTENDERS = {
+    **{
+        form: Contender(f"form {form}", partial(ours, form=form))
+        for form in ("A", "B", "C")
+    },
+    "keras": Contender("keras.layers.Conv2D(groups=32)", keras_groups),
+}
+
+
+def main() -> None:
+    """Runs the command line."""
+    import tyro
+
+    options = tyro.cli(Options)
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    arguments = (options.precision, options.batch)
+    seconds = measure(__file__, CONTENDERS, arguments, rounds=options.rounds, warmup=1)
+    title = f"training ResNeXt-50, batch {options.batch}, {options.precision}"
+    ratios = (("C", "keras"), ("C", "A"), ("C", "B"))
+    report(title, options.batch, CONTENDERS, seconds, ratios)
+
+
+if __name__ == "__main__" and not work(CONTENDERS):
+    main()

@@ -1,0 +1,54 @@
+"""A training step of ResNet-110 with stochastic depth beside one without.
+
+python benchmarks/stochastic_depth.py
+"""
+
+import os
+import platform
+from dataclasses import dataclass
+from functools import partial
+
+from turns import Contender, Step, keras_step, measure, report, work
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure training steps with and without stochastic depth."""
+
+    batch: int = 128
+    """Images a step."""
+    rounds: int = 15
+    """Steps of each network that count; each draws anew what it drops."""
+
+
+def network(precision: str, batch: int, name: str) -> Step:
+    from keras_resnet import create_model
+
+    return keras_step(lambda: create_model(name), precision, batch, (32, 32, 3))
+
+
+CONTENDERS = {
+    name: Contender(name, partial(network, name=name))
+    for name in ("resnet110_sd_cifar", "resnet110_cifar")
+}
+
+
+def main() -> None:
+    """Runs the command line."""
+    import tyro
+
+    options = tyro.cli(Options)
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    seconds = measure(
+        __file__, CONTENDERS, ("float32", options.batch), rounds=options.rounds
+    )
+    title = f"training ResNet-110, batch {options.batch}, float32"
+    ratios = (("resnet110_sd_cifar", "resnet110_cifar"),)
+    report(title, options.batch, CONTENDERS, seconds, ratios)
+    means = {key: sum(times) / len(times) for key, times in seconds.items()}
+    share = means["resnet110_sd_cifar"] / means["resnet110_cifar"]
+    print(f"  mean step with stochastic depth: {share:.2f} of that without")
+
+
+if __name__ == "__main__" and not work(CONTENDERS):
+    main()

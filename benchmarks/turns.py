@@ -1,0 +1,166 @@
+"""Training steps of several networks, measured in turns.
+
+Every network is in a process of its own. After a warm-up they take turns, step by step
+(A B C A B C …), so that a machine whose speed drifts drifts for all; the others wait
+meanwhile. Printed are images a second and the ratios of the medians.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+Step = Callable[[], object]  # trains one batch
+Seconds = dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A network to measure.
+
+    Attributes:
+        name: For people.
+        make: Makes its training step, of precision and batch.
+        onednn: Value of TF_ENABLE_ONEDNN_OPTS; None leaves TensorFlow its default.
+        python: The interpreter that runs it.
+    """
+
+    name: str
+    make: Callable[[str, int], Step]
+    onednn: str | None = "1"
+    python: str = sys.executable
+
+
+def keras_step(
+    build: Callable[[], object],
+    precision: str,
+    batch: int,
+    shape: tuple[int, int, int] = (224, 224, 3),
+) -> Step:
+    """Returns a step of SGD with momentum on one batch of noise."""
+    import keras
+    import tensorflow as tf
+
+    if precision == "bfloat16":
+        keras.config.set_dtype_policy("mixed_bfloat16")
+    model = build()
+    optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
+    optimizer.build(model.trainable_variables)
+    images = tf.random.normal((batch, *shape))
+    labels = tf.zeros((batch,), tf.int32)
+
+    @tf.function
+    def train() -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            logits = tf.cast(model(images, training=True), tf.float32)
+            loss = tf.reduce_mean(
+                tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            )
+        variables = model.trainable_variables
+        optimizer.apply(tape.gradient(loss, variables), variables)
+        return loss
+
+    return lambda: train().numpy()
+
+
+class Worker:
+    """A contender in a process of its own, which trains a step when told to."""
+
+    def __init__(
+        self, script: str, key: str, contender: Contender, arguments: tuple[str, int]
+    ) -> None:
+        environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+        environment.pop("TF_ENABLE_ONEDNN_OPTS", None)
+        if contender.onednn is not None:
+            environment["TF_ENABLE_ONEDNN_OPTS"] = contender.onednn
+        self._process = subprocess.Popen(
+            [contender.python, script, "--worker", key, *map(str, arguments)],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def step(self) -> float:
+        """Has the process train a step; returns the seconds that it took."""
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write("step\n")
+        self._process.stdin.flush()
+        return float(self._process.stdout.readline())
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.communicate()
+
+
+def work(contenders: dict[str, Contender]) -> bool:
+    """In a worker, trains a step for every line and answers with the seconds.
+
+    Returns:
+        Whether this process was a worker.
+    """
+    if sys.argv[1:2] != ["--worker"]:
+        return False
+    key, precision, batch = sys.argv[2:5]
+    step = contenders[key].make(precision, int(batch))
+    for _ in sys.stdin:
+        began = time.perf_counter()
+        step()
+        print(time.perf_counter() - began, flush=True)
+    return True
+
+
+def measure(
+    script: str,
+    contenders: dict[str, Contender],
+    arguments: tuple[str, int],
+    *,
+    rounds: int,
+    warmup: int = 2,
+) -> Seconds:
+    """Returns the seconds of ``rounds`` steps of each contender of ``script``.
+
+    Args:
+        script: The file that calls ``work`` with the same contenders.
+        contenders: By name.
+        arguments: Precision and batch.
+        rounds: Steps of each network that count.
+        warmup: Steps of each before them.
+    """
+    workers = {
+        key: Worker(script, key, contender, arguments)
+        for key, contender in contenders.items()
+    }
+    for worker in workers.values():
+        for _ in range(warmup):
+            worker.step()
+    seconds: Seconds = {key: [] for key in workers}
+    for _ in range(rounds):
+        for key, worker in workers.items():
+            seconds[key].append(worker.step())
+    for worker in workers.values():
+        worker.close()
+    return seconds
+
+
+def report(
+    title: str,
+    batch: int,
+    contenders: dict[str, Contender],
+    seconds: Seconds,
+    ratios: Sequence[tuple[str, str]],
+) -> None:
+    """Prints images a second and the ratios of the medians."""
+    print(f"\n{title}: images/s")
+    for key, times in seconds.items():
+        best = batch / min(times)
+        median = batch / statistics.median(times)
+        print(f"  {contenders[key].name:48} best {best:7.2f}  median {median:7.2f}")
+    for mine, peer in ratios:
+        if peer in seconds:
+            ratio = statistics.median(seconds[peer]) / statistics.median(seconds[mine])
+            print(f"  {contenders[mine].name} / {contenders[peer].name}: {ratio:.2f}×")
