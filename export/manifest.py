@@ -1,0 +1,120 @@
+"""What an artifact is and where it comes from; its files' hashes.
+
+A SavedModel's manifest lies inside its version folder, so that both appear at once;
+TensorFlow Serving reads only the names it knows there. The manifest of a single file,
+say ``model.tflite``, lies beside it: ``model.tflite.manifest.json``. This module knows
+nothing of the rest of this project, so that a loader that doesn't either can use it.
+"""
+
+import hashlib
+import json
+import os
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from training.runs import Run
+
+NAME = "manifest.json"
+PACKAGES = ("keras-resnet", "tensorflow", "keras", "numpy")
+
+
+def location(path: Path) -> Path:
+    """Returns the path of an artifact's manifest."""
+    return path / NAME if path.is_dir() else path.with_name(f"{path.name}.{NAME}")
+
+
+def write(path: Path, facts: dict[str, Any]) -> None:
+    """Writes the manifest of a complete artifact.
+
+    Args:
+        path: A version folder of a SavedModel, or a file.
+        facts: What it is, as JSON values; the files' sizes and hashes are added.
+    """
+    files = {name: _describe(file) for name, file in sorted(_files(path).items())}
+    text = json.dumps({**facts, "files": files}, indent=2, ensure_ascii=False) + "\n"
+    target = location(path)
+    draft = target.with_name(f".{target.name}-draft")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(target)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Returns an artifact's manifest.
+
+    Raises:
+        ValueError: There is none, or it is none.
+    """
+    target = location(path)
+    try:
+        manifest = json.loads(target.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"artifact must have a manifest, got no {target}") from None
+    except ValueError as error:
+        raise ValueError(f"manifest must be JSON, got {target}: {error}") from None
+    files = manifest.get("files") if isinstance(manifest, dict) else None
+    if not isinstance(files, dict):
+        raise ValueError(f"manifest must list files, got none in {target}")
+    return dict(manifest)
+
+
+def check(path: Path) -> None:
+    """Checks that an artifact's files are those of its manifest, and no others.
+
+    Args:
+        path: A version folder of a SavedModel, or a file.
+
+    Raises:
+        ValueError: There is no manifest, or a file is another, missing or added; the
+            message is one line that names the file.
+    """
+    listed, found = read(path)["files"], _files(path)
+    for name in sorted(listed.keys() | found.keys()):
+        if name not in found:
+            raise ValueError(f"artifact must be complete, got {path} without {name}")
+        if name not in listed:
+            raise ValueError(f"artifact must be as exported, got {path} with {name}")
+        if listed[name] != _describe(found[name]):
+            raise ValueError(
+                f"{name} of {path} must be as exported, got another content than its "
+                "manifest has"
+            )
+
+
+def source(run: "Run") -> dict[str, Any]:
+    """Returns a run's part of a manifest: what was trained, and how well."""
+    config = run.config
+    return {
+        "run": {
+            "path": str(run.path),
+            "model": config["model"],
+            "dataset": config["dataset"],
+            "preprocessing": config["preprocessing"],
+            "precision": config["device"]["precision"],
+            "seed": config["seed"],
+            "versions": config["versions"],
+            "evaluation": run.evaluated,
+        },
+        "versions": {name: metadata.version(name) for name in PACKAGES},
+    }
+
+
+def _files(path: Path) -> dict[str, Path]:
+    """The artifact's files by their names relative to it, without the manifest."""
+    if path.is_file():
+        return {path.name: path}
+    # A link to a folder is listed too: it would be read, and is in no manifest.
+    inside = (p for p in path.rglob("*") if p.is_file() or p.is_symlink())
+    return {p.relative_to(path).as_posix(): p for p in inside if p != path / NAME}
+
+
+def _describe(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    return {"size": file.stat().st_size, "sha256": digest}
