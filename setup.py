@@ -19,11 +19,15 @@ REQUIRES = [
     "jinja2>=3.1",
     "matplotlib>=3.9",
     "ai-edge-litert>=2.1",
+    "flatbuffers>=24",
 ]
 EXTRAS = {
     "torch": ["torch>=2.6", "safetensors>=0.4"],
+    "onnx": ["tf2onnx>=1.17,<2", "onnx>=1.17", "onnxruntime>=1.20"],
+    "openvino": ["openvino>=2025.0"],
     "dev": ["pytest>=8", "ruff>=0.9", "mypy>=1.13", "jax>=0.6", "safetensors>=0.4"],
 }
+EXTRAS["dev"] += EXTRAS["onnx"] + EXTRAS["openvino"]
 
 setup(
     name="keras-resnet",
@@ -41,8 +45,13 @@ setup(
         "training",
         "training.sources",
         "export",
+        "export.runtimes",
     ],
-    package_data={"keras_resnet": ["py.typed"], "training": ["report.html.j2"]},
+    package_data={
+        "keras_resnet": ["py.typed"],
+        "training": ["report.html.j2"],
+        "export.runtimes": ["classify.c"],
+    },
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     classifiers=[

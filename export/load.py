@@ -1,56 +1,95 @@
-"""Loads an exported network the way its users do, knowing nothing of this project.
+"""Finds out what an artifact is and loads it, knowing nothing of this project.
 
-``python -m export.load ARTIFACT FOLDER`` classifies ``FOLDER/images.npy`` (and the
-image files ``FOLDER/files/*``, where the format takes files) and writes the
-probabilities beside them. It imports neither keras_resnet nor training.
+Neither this module nor ``export.runtimes`` imports keras_resnet or training, so both
+can be copied to wherever an artifact is used.
 """
 
 import json
-import sys
-from collections.abc import Callable
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from export.runtimes import RUNTIMES, Array, Session, readers
 
-Array = np.ndarray
-BATCH_SIZE = 32
+KINDS = {".tflite": "TFLite", ".onnx": "ONNX"}  # by a file's suffix
+
+__all__ = ["Array", "Artifact", "find", "load", "newest_version", "versions"]
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """An exported network, loaded.
+    """An exported network, found.
 
     Attributes:
         path: The file, or the version folder of a SavedModel.
-        format: ``"SavedModel"`` or ``"TFLite"``.
-        classify: Pixels 0–255, float32 ``(N, H, W, C)`` → probabilities.
-        classify_files: Image files' bytes → probabilities; None where the format has
-            no decoder.
+        kind: ``"SavedModel"``, ``"TFLite"`` or ``"ONNX"``.
     """
 
     path: Path
-    format: str
-    classify: Callable[[Array], Array]
-    classify_files: Callable[[list[bytes]], Array] | None = None
+    kind: str
+
+    @property
+    def size(self) -> int:
+        """Bytes of its files."""
+        if self.path.is_file():
+            return self.path.stat().st_size
+        return sum(p.stat().st_size for p in self.path.rglob("*") if p.is_file())
 
 
-def load(path: Path) -> Artifact:
-    """Loads an artifact, of a folder of versions the newest.
+def find(path: Path) -> Artifact:
+    """Returns the artifact at a path, of a folder of versions the newest.
 
     Raises:
-        FileNotFoundError: There is none at ``path``.
+        FileNotFoundError: There is none.
     """
-    if path.is_file() and path.suffix == ".tflite":
-        return _tflite(path)
+    if path.is_file() and path.suffix in KINDS:
+        return Artifact(path, KINDS[path.suffix])
     folder = newest_version(path)
     if folder is None:
         raise FileNotFoundError(
-            f"artifact must be a SavedModel folder, a folder of its versions or a "
-            f".tflite file, got {path}"
+            f"artifact must be a SavedModel folder, a folder of its versions, a .tflite "
+            f"or an .onnx file, got {path}"
         )
-    return _saved_model(folder)
+    return Artifact(folder, "SavedModel")
+
+
+def load(path: Path, runtime: str | None = None) -> Session:
+    """Loads an artifact.
+
+    Args:
+        path: What ``find`` takes.
+        runtime: A key of ``RUNTIMES``; None: the first one installed that reads it.
+
+    Raises:
+        FileNotFoundError: There is no artifact.
+        ValueError: The runtime is unknown, missing or doesn't read such artifacts.
+    """
+    artifact = find(path)
+    name = choose(artifact.kind, runtime)
+    return RUNTIMES[name].open(artifact.path, artifact.kind)
+
+
+def choose(kind: str, runtime: str | None = None) -> str:
+    """Returns the name of the runtime to load artifacts of a kind with.
+
+    Raises:
+        ValueError: The runtime is unknown, missing or doesn't read such artifacts.
+    """
+    able = readers(kind, installed=False)
+    installed = readers(kind)
+    if runtime is not None and runtime not in able:
+        raise ValueError(
+            f"runtime for {kind} must be one of {', '.join(able)}, got {runtime!r}"
+        )
+    if (runtime or installed) and (runtime is None or runtime in installed):
+        return runtime or installed[0]
+    wanted = [runtime] if runtime else able
+    packages = sorted({RUNTIMES[name].package.replace("_", "-") for name in wanted})
+    raise ValueError(
+        f"runtime for {kind} must be installed, got none of {', '.join(wanted)}; "
+        f"pip install {' or '.join(packages)}"
+    )
 
 
 def versions(folder: Path) -> list[int]:
@@ -64,57 +103,3 @@ def newest_version(path: Path) -> Path | None:
         return path
     found = versions(path) if path.is_dir() else []
     return path / str(found[-1]) if found else None
-
-
-def _saved_model(path: Path) -> Artifact:
-    import tensorflow as tf
-
-    loaded = tf.saved_model.load(str(path))
-    pixels = loaded.signatures["serving_default"]
-    files = loaded.signatures.get("classify_bytes")
-
-    def classify(images: Array) -> Array:
-        return np.asarray(pixels(image=tf.constant(images))["probabilities"])
-
-    def classify_files(data: list[bytes]) -> Array:
-        return np.asarray(files(image_bytes=tf.constant(data))["probabilities"])
-
-    return Artifact(path, "SavedModel", classify, classify_files if files else None)
-
-
-def _tflite(path: Path) -> Artifact:
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(str(path))
-    serve = interpreter.get_signature_runner("serving_default")
-
-    def classify(images: Array) -> Array:
-        # One at a time, as on a phone; a batch would have to be resized for.
-        outputs = [serve(image=image[np.newaxis]) for image in images]
-        return np.concatenate([output["probabilities"] for output in outputs])
-
-    return Artifact(path, "TFLite", classify)
-
-
-def _in_batches(classify: Callable[[Any], Array], inputs: Any) -> Array:
-    """Classifies a few at a time: large networks need much memory for an image."""
-    starts = range(0, len(inputs), BATCH_SIZE)
-    return np.concatenate([classify(inputs[i : i + BATCH_SIZE]) for i in starts])
-
-
-def main() -> None:
-    """Classifies a folder's images, see the module."""
-    artifact = load(Path(sys.argv[1]))
-    folder = Path(sys.argv[2])
-    own = sorted({"keras_resnet", "training"} & {m.split(".")[0] for m in sys.modules})
-    facts = {"path": str(artifact.path), "format": artifact.format, "imported": own}
-    (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
-    images = np.load(folder / "images.npy")
-    np.save(folder / "pixels.npy", _in_batches(artifact.classify, images))
-    if artifact.classify_files is not None:
-        files = [path.read_bytes() for path in sorted((folder / "files").iterdir())]
-        np.save(folder / "bytes.npy", _in_batches(artifact.classify_files, files))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,60 +1,211 @@
 """``python -m export.tflite RUN --out FILE``: for phones and small devices."""
 
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import tyro
 
 from keras_resnet import command
+from keras_resnet.errors import Stopped, UsageError
 from training.runs import Run, write_atomically, written_to
+
+Quantization = Literal["none", "float16", "dynamic", "int8"]
+CALIBRATION_IMAGES = 300  # that the ranges of int8 activations are measured on
 
 
 @dataclass(frozen=True)
 class Options:
-    """Export a run's network as a TensorFlow Lite file."""
+    """Export a run's network as a TensorFlow Lite file.
+
+    Its accuracy on the test split is measured before and after. Where it drops by more
+    than --max-drop, nothing is written and the exit status is 1.
+    """
 
     run: tyro.conf.Positional[Path]
     """Folder of the run."""
     out: Path
-    """The file; an older one is replaced once the new one is complete."""
-    quantize: Literal["none"] = "none"
-    """none: float32."""
+    """The file, NAME.tflite; an older one is replaced once the new one is complete."""
+    quantize: Quantization = "none"
+    """none: float32. float16: weights in half precision. dynamic: weights in 8 bits.
+    int8: weights and activations in 8 bits, pixels as uint8."""
+    images: int | None = None
+    """How many test images to measure the accuracy on, spread evenly; None: all."""
+    max_drop: float = 1.0
+    """Points (0.01) of accuracy that the file may lose."""
 
 
-def export(run: Run, out: Path) -> Path:
-    """Writes a float32 flatbuffer, raw pixels → probabilities; returns its path.
+@dataclass(frozen=True)
+class Accuracy:
+    """Share of test images classified rightly.
+
+    Attributes:
+        before: By the run's network in float32.
+        after: By the file, in LiteRT.
+        images: Their number.
+    """
+
+    before: float
+    after: float
+    images: int
+
+    @property
+    def drop(self) -> float:
+        """Points lost."""
+        return 100 * (self.before - self.after)
+
+
+def export(
+    run: Run,
+    out: Path,
+    quantize: Quantization = "none",
+    *,
+    images: int | None = None,
+    max_drop: float = 1.0,
+) -> Accuracy:
+    """Writes a flatbuffer, raw pixels → probabilities, with labels and a manifest.
+
+    The input is float32 pixels 0–255, of int8 files uint8; the output float32.
+
+    Args:
+        run: A complete run.
+        out: The file.
+        quantize: See ``Options``.
+        images: Test images to measure the accuracy on; None: all.
+        max_drop: Points of accuracy that it may lose.
 
     Raises:
-        UsageError: The run is not complete, or the disk is full.
+        UsageError: The run is not complete, ``out`` is no .tflite, or the disk is full.
+        Stopped: The accuracy drops by more; nothing is written.
     """
-    import tensorflow as tf
-
-    from export import saved_model
+    from export import manifest, saved_model, tflite_metadata
+    from export.description import Description
 
     run.require_complete()
+    require_suffix(out, ".tflite")
     with tempfile.TemporaryDirectory() as folder:
         saved = saved_model.export(run, Path(folder))
-        converter = tf.lite.TFLiteConverter.from_saved_model(
-            str(saved), signature_keys=["serving_default"]
+        flatbuffer = convert(saved, run, quantize)
+        accuracy = _accuracy(saved, flatbuffer, run, images)
+    if accuracy.drop > max_drop:
+        raise Stopped(
+            f"accuracy must drop by at most {max_drop:g} points, got "
+            f"{accuracy.drop:.2f} ({accuracy.before:.4f} → {accuracy.after:.4f} on "
+            f"{accuracy.images} images); {out} is as it was: choose another --quantize "
+            "or a higher --max-drop"
         )
-        with command.descriptor_silenced(2):  # MLIR reports its progress there
-            flatbuffer = converter.convert()
+    about = Description.of_run(run.config)
+    flatbuffer = tflite_metadata.embed(flatbuffer, run.config["model"]["name"], about)
+    facts = {
+        "format": "TFLite",
+        "quantize": quantize,
+        "accuracy": {**asdict(accuracy), "drop": accuracy.drop},
+        **manifest.source(run),
+    }
     with written_to(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, lambda path: path.write_bytes(flatbuffer))
-    return out
+        manifest.write(out, facts)
+    return accuracy
+
+
+def require_suffix(out: Path, suffix: str) -> None:
+    """Raises UsageError unless a file's name ends as its format's readers expect."""
+    if out.suffix != suffix:
+        raise UsageError(f"output file must be named *{suffix}, got {out}")
+
+
+def convert(saved: Path, run: Run, quantize: Quantization) -> bytes:
+    """Converts the ``serving_default`` of a run's SavedModel."""
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        str(saved), signature_keys=["serving_default"]
+    )
+    if quantize != "none":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if quantize == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if quantize == "int8":
+        converter.representative_dataset = lambda: ([x] for x in calibration(run))
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = tf.uint8
+    with command.descriptor_silenced(2):  # MLIR reports its progress there
+        return bytes(converter.convert())
+
+
+def calibration(run: Run) -> Iterator[np.ndarray]:
+    """Yields training images as evaluation sees them, float32 ``(1, H, W, C)``."""
+    from training.pipeline import evaluation_batches
+    from training.preprocessing import Preprocessing
+    from training.sources import run_data
+
+    split = run_data(run).split("train")
+    count = min(CALIBRATION_IMAGES, len(split))
+    chosen = np.random.default_rng(0).permutation(len(split))[:count]
+    prepared = Preprocessing.from_dict(run.config["preprocessing"])
+    batches = evaluation_batches(split.take(np.sort(chosen)), prepared, 1)
+    for number, (pixels, _) in enumerate(batches.as_numpy_iterator()):
+        image = pixels.astype(np.float32)
+        if number == 0:
+            # The input's range must be 0 to 255 for its scale to be one grey level, so
+            # that raw pixels can be given; two corners will do.
+            image[0, 0, 0], image[0, -1, -1] = 0, 255
+        yield image
+
+
+def _accuracy(saved: Path, flatbuffer: bytes, run: Run, images: int | None) -> Accuracy:
+    import os
+
+    from ai_edge_litert.interpreter import Interpreter
+
+    from export.runtimes import litert, tensorflow
+    from training.pipeline import evaluation_batches
+    from training.preprocessing import Preprocessing
+    from training.sources import run_data
+
+    before = tensorflow.open_session(saved, "SavedModel")
+    after = litert.session(
+        Interpreter(model_content=flatbuffer, num_threads=os.cpu_count())
+    )
+    split = run_data(run).split("test")
+    if images is not None and images < len(split):
+        split = split.take(np.linspace(0, len(split) - 1, images).astype(int))
+    prepared = Preprocessing.from_dict(run.config["preprocessing"])
+    right: dict[str, Any] = {"before": 0, "after": 0}
+    for pixels, labels in evaluation_batches(split, prepared, 32).as_numpy_iterator():
+        for name, session in {"before": before, "after": after}.items():
+            best = session.classify(pixels.astype(np.float32)).argmax(-1)
+            right[name] += int((best == labels).sum())
+    shares = {name: count / len(split) for name, count in right.items()}
+    return Accuracy(**shares, images=len(split))
 
 
 def main() -> None:
     """Runs the command line."""
     options = command.parse(Options, prog="python -m export.tflite")
+    require_suffix(options.out, ".tflite")
+    if options.images is not None and options.images < 1:
+        raise UsageError(f"images must be at least 1, got {options.images}")
     run = Run.open(options.run)
     run.require_complete()
     command.start_backend()
-    path = export(run, options.out)
-    print(f"TFLite: {path} ({path.stat().st_size / 2**20:.2f} MiB)")
+    accuracy = export(
+        run,
+        options.out,
+        options.quantize,
+        images=options.images,
+        max_drop=options.max_drop,
+    )
+    size = options.out.stat().st_size / 2**20
+    print(f"TFLite: {options.out} ({options.quantize}, {size:.2f} MiB)")
+    print(
+        f"  accuracy {accuracy.before:.4f} → {accuracy.after:.4f} on "
+        f"{accuracy.images} test images"
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,6 @@
 """``python -m export.verify ARTIFACT RUN``: is the artifact the network of the run?"""
 
-import json
 import os
-import subprocess
-import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,170 +9,212 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tyro
 
+from export import manifest
+from export.compare import Difference, compare
+from export.load import Artifact, choose, find
+from export.runtimes import readers
+from export.worker import Worker
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError
 from training.runs import Run, write_json
 
 if TYPE_CHECKING:
-    from training.datasets import Split
-    from training.preprocessing import Preprocessing
+    from export.question import Question
 
 # Largest difference of a probability that float32 kernels of different runtimes make.
-TOLERANCES = {"SavedModel": 1e-5, "TFLite": 1e-4}
-# Artifacts are float32; a run in half precision rounds each activation to 8 or 11 bits.
-PRECISION_TOLERANCES = {"float32": 0.0, "bfloat16": 0.1, "float16": 0.01}
-AGREEMENT = 0.99  # share of images whose most probable class must be the same
+TOLERANCES = {
+    "tensorflow": 1e-5,
+    "c-api": 1e-5,
+    "litert": 1e-4,
+    "onnxruntime": 1e-4,
+    "openvino": 1e-4,
+}
+# Artifacts of fewer bits round as they may: their answers count.
+AGREEMENT = 0.95  # share of images whose most probable class must be the same
+MAX_DROP = 1.0  # points of accuracy
 
 
 @dataclass(frozen=True)
 class Options:
-    """Compare an artifact with its run on real test images, in a separate process.
+    """Compare an artifact with its run on real test images, in separate processes.
 
-    Exit status 0 only where it is the same network.
+    Its files must be those of its manifest; a SavedModel may have no operation that
+    reaches out of the graph. Then each runtime installed that reads the artifact
+    classifies test images, in a process that knows nothing of this project. Exit status
+    0 only where all find the same network.
     """
 
     artifact: tyro.conf.Positional[Path]
-    """A SavedModel's version folder or folder of versions, or a .tflite file."""
+    """A SavedModel's version folder or folder of versions, a .tflite or .onnx file."""
     run: tyro.conf.Positional[Path]
     """Folder of the run."""
     images: int = 500
     """How many images of the test split to compare on, spread evenly over it."""
+    runtimes: tuple[str, ...] = ()
+    """Which of tensorflow, c-api, openvino, litert, onnxruntime; none: all installed
+    but c-api."""
+    c_api: bool = False
+    """Also build a C program against TensorFlow's C library (with cc) and run it."""
+    max_drop: float = MAX_DROP
+    """Points (0.01) of accuracy that an artifact of fewer than 32 bits may lose."""
 
 
 @dataclass(frozen=True)
-class Difference:
-    """How two classifiers' probabilities differ on the same images.
+class Tolerances:
+    """What still counts as the same network.
 
     Attributes:
-        images: Their number.
-        largest: Largest absolute difference of a probability.
-        mean: Mean absolute difference.
-        agreement: Share of images with the same most probable class.
-        accuracy: Share that the artifact classifies rightly.
+        rounded: The artifact computes with fewer than 32 bits on purpose.
+        max_drop: Points of accuracy that it may then lose.
     """
 
-    images: int
-    largest: float
-    mean: float
-    agreement: float
-    accuracy: float
+    rounded: bool
+    max_drop: float = MAX_DROP
 
-    def __str__(self) -> str:
-        return (
-            f"max |difference| {self.largest:.1e}, mean {self.mean:.1e}, agreement "
-            f"{self.agreement:.2%}, accuracy {self.accuracy:.4f} ({self.images} images)"
-        )
+    def allow(self, runtime: str, difference: Difference) -> bool:
+        """Whether a difference found by a runtime is small enough."""
+        if self.rounded:
+            agrees = difference.agreement >= AGREEMENT
+            return agrees and difference.drop <= self.max_drop
+        return difference.largest <= TOLERANCES[runtime]
 
-
-def compare(ours: np.ndarray, theirs: np.ndarray, labels: np.ndarray) -> Difference:
-    """Compares probabilities ``(N, classes)``, the run's and the artifact's.
-
-    Raises:
-        Stopped: They have different shapes, or some are not finite.
-    """
-    if ours.shape != theirs.shape:
-        raise Stopped(
-            f"not the same network: probabilities must be {ours.shape}, got "
-            f"{theirs.shape}"
-        )
-    if not np.isfinite(theirs).all():
-        raise Stopped("not the same network: some probabilities are not finite")
-    differences = np.abs(ours.astype(np.float64) - theirs)
-    best = theirs.argmax(-1)
-    return Difference(
-        images=len(labels),
-        largest=float(differences.max()),
-        mean=float(differences.mean()),
-        agreement=float((ours.argmax(-1) == best).mean()),
-        accuracy=float((best == labels).mean()),
-    )
+    def describe(self, runtimes: list[str]) -> str:
+        """Returns it in words."""
+        if self.rounded:
+            return f"agreement {AGREEMENT:.0%}, {self.max_drop:g} points of accuracy"
+        return f"{max(TOLERANCES[runtime] for runtime in runtimes):g}"
 
 
-def verify(artifact: Path, run: Run, images: int = 500) -> dict[str, Any]:
+def verify(
+    artifact: Path,
+    run: Run,
+    images: int = 500,
+    *,
+    runtimes: tuple[str, ...] = (),
+    max_drop: float = MAX_DROP,
+) -> dict[str, Any]:
     """Compares an artifact with its run; the figures also go to RUN/artifacts.json.
 
+    Args:
+        artifact: What ``export.load.find`` takes.
+        run: A complete run.
+        images: How many test images.
+        runtimes: Keys of ``export.runtimes.RUNTIMES``; none: all installed but c-api.
+        max_drop: Points of accuracy that a rounded artifact may lose.
+
     Returns:
-        ``path``, ``format``, ``size`` in bytes, ``same``, ``tolerance``, ``imported``
-        (packages of this project in the process that loaded it: none), and the
-        differences for ``pixels`` and, where the format takes them, for ``bytes`` of
-        image files.
+        ``path``, ``format``, ``size`` in bytes, ``same``, ``tolerance`` in words,
+        ``runtimes`` (for each, its ``version``, what it ``imported`` of this project,
+        and the differences for ``pixels`` and, where it takes them, for ``bytes`` of
+        image files), the first one's ``pixels`` and ``bytes``; ``trained``, how the
+        run's own half precision differs from its weights in float32, if it has one.
 
     Raises:
-        UsageError: The artifact cannot be loaded, or the run is not complete.
-        Stopped: It has other classes or gives no numbers.
+        UsageError: There is no artifact, no such runtime, or the run is not complete.
+        Stopped: The artifact was changed, is dangerous, cannot be loaded, has other
+            classes or gives no numbers.
     """
-    from training.preprocessing import Preprocessing
-    from training.sources import run_data
-
     run.require_complete()
-    split = run_data(run).split("test")
-    count = min(images, len(split))
-    split = split.take(np.linspace(0, len(split) - 1, count).astype(int))
-    prepared = Preprocessing.from_dict(run.config["preprocessing"])
+    found = located(artifact)
+    names = _runtimes(found, runtimes)
+    facts = checked(found)
+    tolerances = Tolerances(is_rounded(facts), max_drop)
     with tempfile.TemporaryDirectory() as folder:
-        expected = _question(Path(folder), run, split, prepared)
-        facts = _answer(artifact, Path(folder))
-        found = {
-            name: compare(expected, np.load(path), split.labels.numpy())
-            for name in ("pixels", "bytes")
-            if (path := Path(folder, f"{name}.npy")).is_file()
-        }
-    precision = run.config["device"]["precision"]
-    tolerance = max(TOLERANCES[facts["format"]], PRECISION_TOLERANCES[precision])
-    path = Path(facts["path"])
-    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+        from export.question import ask
+
+        question = ask(run, Path(folder), images)
+        answers = {name: _answer(found, name, Path(folder), question) for name in names}
     result = {
-        "path": str(path),
-        "format": facts["format"],
-        "size": sum(file.stat().st_size for file in files),
+        "path": str(found.path),
+        "format": found.kind,
+        "size": found.size,
         "same": all(
-            difference.largest <= tolerance and difference.agreement >= AGREEMENT
-            for difference in found.values()
+            tolerances.allow(name, answer[inputs])
+            for name, answer in answers.items()
+            for inputs in {"pixels", "bytes"} & set(answer)
         ),
-        "tolerance": tolerance,
-        "imported": facts["imported"],
-        **{name: asdict(difference) for name, difference in found.items()},
+        "tolerance": tolerances.describe(names),
+        "runtimes": {name: _plain(answer) for name, answer in answers.items()},
+        **_plain(answers[names[0]]),
     }
-    known = run.artifacts
-    write_json(run.path / "artifacts.json", {**known, result["path"]: result})
+    if question.trained is not None:
+        trained = compare(question.expected, question.trained, question.labels)
+        result["trained"] = asdict(trained)
+    write_json(run.path / "artifacts.json", {**run.artifacts, result["path"]: result})
     return result
 
 
-def _question(
-    folder: Path, run: Run, split: "Split", prepared: "Preprocessing"
-) -> np.ndarray:
-    """Writes images for the other process; returns the run's probabilities for them."""
-    import tensorflow as tf
+def located(artifact: Path) -> Artifact:
+    """Returns the artifact at a path.
 
-    from keras_resnet.models import load_model
-    from training.images import FILE_CHANNELS
-    from training.pipeline import evaluation_batches
-
-    batches = evaluation_batches(split, prepared, len(split))
-    pixels, _ = next(iter(batches))
-    np.save(folder / "images.npy", pixels.numpy().astype(np.float32))
-    (folder / "files").mkdir()
-    for index in range(len(split) if prepared.channels in FILE_CHANNELS else 0):
-        (folder / "files" / f"{index:06}").write_bytes(split.encoded(index))
-    network = load_model(run.model)
-    logits = network.predict(prepared.normalise(pixels), batch_size=32, verbose=0)
-    return np.asarray(tf.nn.softmax(logits))
+    Raises:
+        UsageError: There is none.
+    """
+    try:
+        return find(artifact)
+    except FileNotFoundError as error:
+        raise UsageError(str(error)) from None
 
 
-def _answer(artifact: Path, folder: Path) -> dict[str, Any]:
+def checked(artifact: Artifact) -> dict[str, Any]:
+    """Returns an artifact's manifest, once it is found safe to load.
+
+    Raises:
+        Stopped: Its files are not those of the manifest, or it would reach out.
+    """
+    try:
+        manifest.check(artifact.path)
+        facts = manifest.read(artifact.path)
+    except ValueError as error:
+        raise Stopped(f"not loaded: {error}") from None
+    if artifact.kind == "SavedModel":
+        from export import safety
+
+        if operations := safety.flagged(artifact.path):
+            raise Stopped(
+                f"not loaded: SavedModel must compute only, got {artifact.path} with "
+                f"{', '.join(operations)}"
+            )
+    return facts
+
+
+def is_rounded(facts: dict[str, Any]) -> bool:
+    """Whether a manifest tells of an artifact that computes with fewer than 32 bits."""
+    narrow = facts.get("compute", "float32") != "float32"
+    return narrow or facts.get("quantize", "none") != "none"
+
+
+def _runtimes(artifact: Artifact, wanted: tuple[str, ...]) -> list[str]:
+    names = wanted or [r for r in readers(artifact.kind) if r != "c-api"] or [None]
+    try:
+        return [choose(artifact.kind, name) for name in names]
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _answer(
+    artifact: Artifact, runtime: str, folder: Path, question: "Question"
+) -> dict[str, Any]:
     """Has a process of its own load the artifact and classify the folder's images."""
-    done = subprocess.run(
-        [sys.executable, "-m", "export.load", str(artifact), str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        if (folder / "facts.json").is_file():
-            raise Stopped(f"not the same network: {artifact} loads, but: {reason}")
-        raise UsageError(f"artifact must load, got {artifact}: {reason}")
-    return dict(json.loads((folder / "facts.json").read_text(encoding="utf-8")))
+    try:
+        with Worker(artifact.path, runtime) as worker:
+            facts = worker.tell(classify=str(folder))
+            facts["version"] = worker.facts["version"]
+    except RuntimeError as error:
+        raise Stopped(f"artifact must load in {runtime}, got: {error}") from None
+    for inputs in ("pixels", "bytes"):
+        file = folder / f"{runtime}-{inputs}.npy"
+        if file.is_file():
+            facts[inputs] = compare(question.expected, np.load(file), question.labels)
+    return facts
+
+
+def _plain(answer: dict[str, Any]) -> dict[str, Any]:
+    """Replaces the differences by dictionaries, for JSON."""
+    return {
+        name: asdict(value) if isinstance(value, Difference) else value
+        for name, value in answer.items()
+    }
 
 
 def main() -> None:
@@ -183,23 +222,43 @@ def main() -> None:
     options = command.parse(Options, prog="python -m export.verify")
     run = Run.open(options.run)
     run.require_complete()
-    if not options.artifact.exists():
-        raise UsageError(f"artifact must exist, got {options.artifact}")
     if options.images < 1:
         raise UsageError(f"images must be at least 1, got {options.images}")
-    # Both processes compute on the CPU: one GPU's memory does not serve two, and its
+    found = located(options.artifact)
+    runtimes = options.runtimes
+    if options.c_api:
+        others = runtimes or tuple(readers(found.kind))
+        runtimes = tuple(dict.fromkeys((*others, "c-api")))
+    _runtimes(found, runtimes)
+    # All processes compute on the CPU: one GPU's memory does not serve two, and its
     # products are rounded more coarsely.
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     command.start_backend()
-    result = verify(options.artifact, run, options.images)
-    print(f"{result['format']}: {result['path']}")
-    for name in ("pixels", "bytes"):
-        if name in result:
-            print(f"  {name}: {Difference(**result[name])}")
+    result = verify(
+        found.path, run, options.images, runtimes=runtimes, max_drop=options.max_drop
+    )
+    report(result, run)
+
+
+def report(result: dict[str, Any], run: Run) -> None:
+    """Prints what ``verify`` found.
+
+    Raises:
+        Stopped: It is not the same network.
+    """
+    print(f"{result['format']}: {result['path']} ({result['size'] / 2**20:.2f} MiB)")
+    if "trained" in result:
+        precision = run.config["device"]["precision"]
+        print(f"  the run's own {precision}: {Difference(**result['trained'])}")
+    for name, answer in result["runtimes"].items():
+        for inputs in ("pixels", "bytes"):
+            if inputs in answer:
+                difference = Difference(**answer[inputs])
+                print(f"  {name} {answer['version']}, {inputs}: {difference}")
     if not result["same"]:
         raise Stopped(
             f"not the same network: {result['path']} differs from {run.path} by more "
-            f"than {result['tolerance']}, or in the most probable class"
+            f"than {result['tolerance']}"
         )
     print(f"  the same network as {run.path} (within {result['tolerance']})")
 

@@ -38,7 +38,10 @@ def test_of_a_folder(folder: Path) -> None:
             # sha256sum
             "sha256": "eef93e1d14482804277fca0172464032d1a4fdbcc338524059fa1e861454ad4d",
         },
-        "variables/variables.index": {"size": 7, "sha256": "9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c"},
+        "variables/variables.index": {
+            "size": 7,
+            "sha256": "9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c",
+        },
     }
 
 

@@ -1,0 +1,91 @@
+"""Image files to pixels where the artifact has no decoder, as training decoded them.
+
+With Pillow, and without TensorFlow: for phones' and ONNX's runtimes.
+"""
+
+import io
+import warnings
+
+import numpy as np
+from PIL import Image
+
+from export.description import Description
+
+Array = np.ndarray
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+MAX_PIXELS = 50_000_000
+
+
+def decode(data: bytes, about: Description, max_pixels: int = MAX_PIXELS) -> Array:
+    """Maps the bytes of an image file to the pixels that the network looks at.
+
+    Args:
+        data: A JPEG, PNG, GIF (its first frame), BMP or WebP file.
+        about: Size, channels, and share of the image to look at.
+        max_pixels: Width times height that is decoded.
+
+    Returns:
+        uint8 ``(H, W, C)``.
+
+    Raises:
+        ValueError: It is no such file, is damaged, or the image is larger.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                if image.width * image.height > max_pixels:
+                    raise ValueError(
+                        f"image must be of at most {max_pixels} pixels, got "
+                        f"{image.width}×{image.height}"
+                    )
+                pixels = _pixels(image, about.channels)
+    except Image.UnidentifiedImageError:
+        raise ValueError(
+            "image must be a JPEG, PNG, GIF, BMP or WebP file, got none"
+        ) from None
+    except Image.DecompressionBombError:
+        raise ValueError(
+            f"image must be of at most {max_pixels} pixels, got more"
+        ) from None
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"image must be undamaged, got: {error}") from None
+    return resize(cut(pixels, about), about.size)
+
+
+def _pixels(image: Image.Image, channels: int) -> Array:
+    """The whole image, uint8 ``(H, W, channels)``."""
+    if channels not in (1, 3):
+        raise ValueError(
+            f"network of image files must have 1 or 3 channels, got {channels}"
+        )
+    mode = {1: "L", 3: "RGB"}[channels]
+    if channels == 1 and image.format in ("JPEG", "MPO"):
+        image.draft("L", None)  # the brightness as it is stored
+    if image.mode.startswith("I"):  # 16-bit grey, of which convert() keeps the lowest 8
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return np.asarray(image.convert(mode)).reshape(image.height, image.width, channels)
+
+
+def cut(pixels: Array, about: Description) -> Array:
+    """The largest centred window of the network's aspect, scaled by ``crop``."""
+    sides = np.array(pixels.shape[:2], np.float32)
+    wanted = np.array(about.size, np.float32)
+    extent = np.round(np.float32(about.crop) * np.min(sides / wanted) * wanted)
+    height, width = np.clip(extent.astype(int), 1, pixels.shape[:2])
+    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
+    return pixels[top : top + height, left : left + width]
+
+
+def resize(pixels: Array, size: tuple[int, int]) -> Array:
+    """Resizes ``(H, W, C)`` uint8 by antialiased bilinear interpolation."""
+    if pixels.shape[:2] == size:
+        return pixels
+    # In float: Pillow rounds 8-bit images between the two axes.
+    channels = [
+        np.asarray(
+            Image.fromarray(channel).resize(size[::-1], Image.Resampling.BILINEAR)
+        )
+        for channel in np.moveaxis(pixels.astype(np.float32), -1, 0)
+    ]
+    return np.round(np.clip(np.stack(channels, -1), 0, 255)).astype(np.uint8)

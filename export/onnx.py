@@ -1,0 +1,102 @@
+"""``python -m export.onnx RUN --out FILE``: for ONNX Runtime and what reads ONNX."""
+
+import tempfile
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from export.tflite import require_suffix
+from keras_resnet import command
+from keras_resnet.errors import UsageError
+from training.runs import Run, write_atomically, written_to
+
+OPSET = 18  # the highest that tf2onnx 1.17 writes
+NEEDED = ("onnx", "tf2onnx", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Export a run's network as an ONNX file."""
+
+    run: tyro.conf.Positional[Path]
+    """Folder of the run."""
+    out: Path
+    """The file, NAME.onnx; an older one is replaced once the new one is complete."""
+
+
+def export(run: Run, out: Path) -> Path:
+    """Writes an ONNX graph, raw pixels → probabilities, with labels and a manifest.
+
+    Its input is ``image``, float32 ``(batch, H, W, C)``, pixels 0–255; the output
+    ``probabilities``. Labels and preprocessing are in its ``metadata_props``.
+
+    Raises:
+        UsageError: The run is not complete, ``out`` is no .onnx, the extra ``[onnx]``
+            is not installed, or the disk is full.
+    """
+    from export import manifest, saved_model
+    from export.description import Description
+
+    run.require_complete()
+    require_suffix(out, ".onnx")
+    require_packages()
+    with tempfile.TemporaryDirectory() as folder:
+        graph = convert(saved_model.export(run, Path(folder)))
+    graph.graph.name = run.config["model"]["name"]
+    for name, text in Description.of_run(run.config).files().items():
+        graph.metadata_props.add(key=name, value=text)
+    contents = graph.SerializeToString()
+    facts = {"format": "ONNX", "opset": OPSET, **manifest.source(run)}
+    with written_to(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(out, lambda path: path.write_bytes(contents))
+        manifest.write(out, facts)
+    return out
+
+
+def require_packages() -> None:
+    """Raises UsageError unless the extra ``[onnx]`` is installed."""
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"export to ONNX needs {', '.join(NEEDED)}, got no {', '.join(missing)}; "
+            "pip install 'keras-resnet[onnx]'"
+        )
+
+
+def convert(saved: Path) -> Any:
+    """Converts the ``serving_default`` of a SavedModel to a checked ``ModelProto``."""
+    import onnx
+    import tensorflow as tf
+    import tf2onnx
+
+    loaded = tf.saved_model.load(str(saved))  # owns the function's variables
+    serve = loaded.signatures["serving_default"]
+    image = serve.structured_input_signature[1]["image"]
+    with command.descriptor_silenced(2):
+        graph, _ = tf2onnx.convert.from_function(
+            tf.function(lambda image: serve(image=image)), [image], opset=OPSET
+        )
+    for value in (*graph.graph.input, *graph.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    onnx.checker.check_model(graph, full_check=True)
+    return graph
+
+
+def main() -> None:
+    """Runs the command line."""
+    options = command.parse(Options, prog="python -m export.onnx")
+    require_suffix(options.out, ".onnx")
+    require_packages()
+    run = Run.open(options.run)
+    run.require_complete()
+    command.start_backend()
+    path = export(run, options.out)
+    print(f"ONNX: {path} (opset {OPSET}, {path.stat().st_size / 2**20:.2f} MiB)")
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,234 @@
+"""``python -m export.predict ARTIFACT IMAGES…``: labels of image files."""
+
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tyro
+
+from export import manifest
+from export.description import Description, read
+from export.load import Artifact, choose, find
+from export.runtimes import RUNTIMES, Array, Session
+from export.worker import BATCH_SIZE, ENVIRONMENT
+from keras_resnet import command
+from keras_resnet.errors import Stopped, UsageError, require_positive
+from training.runs import write_atomically, written_to
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp"}
+Format = Literal["table", "csv", "json"]
+Classify = Callable[[list[bytes]], Array]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Classify image files with an exported network, whatever its format.
+
+    A file that is no image, or too large a one, is named on stderr; the others are
+    classified all the same, and the exit status is 1.
+    """
+
+    artifact: tyro.conf.Positional[Path]
+    """A SavedModel's version folder or folder of versions, a .tflite or .onnx file."""
+    images: tyro.conf.Positional[tuple[Path, ...]]
+    """Image files, and folders: of these, every image file at any depth (.jpg, .jpeg,
+    .png, .gif, .bmp, .webp)."""
+    top: int = 1
+    """How many labels for each image, most probable first."""
+    format: Format = "table"
+    """table, csv (a row a label) or json."""
+    out: Path | None = None
+    """File to write to; None: standard output."""
+    runtime: str | None = None
+    """tensorflow, c-api, openvino, litert or onnxruntime; None: the first installed."""
+    max_pixels: int = 50_000_000
+    """Largest image that is decoded, width times height. (A SavedModel decodes by
+    itself and has its own limit inside.)"""
+
+    def __post_init__(self) -> None:
+        require_positive(self, "top", "max_pixels")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What an artifact says of one image file.
+
+    Attributes:
+        file: The image file.
+        labels: The most probable labels, first one first.
+        probabilities: Theirs.
+    """
+
+    file: Path
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+
+def predict(options: Options) -> Iterator[Prediction | tuple[Path, str]]:
+    """Yields predictions in the order of the files; for a bad file, what is wrong.
+
+    Raises:
+        UsageError: There is no such artifact, image or runtime.
+        Stopped: The artifact was changed, is dangerous, or says nothing of its labels.
+    """
+    files = listed(options.images)
+    classify, about = opened(options)
+    for start in range(0, len(files), BATCH_SIZE):
+        batch = files[start : start + BATCH_SIZE]
+        for file, answer in zip(batch, _classified(classify, batch), strict=True):
+            if isinstance(answer, str):
+                yield file, answer
+                continue
+            best = np.argsort(-answer, kind="stable")[: options.top]
+            labels = tuple(about.labels[i] for i in best)
+            yield Prediction(file, labels, tuple(answer[best].tolist()))
+
+
+def listed(paths: tuple[Path, ...]) -> list[Path]:
+    """Returns the files meant by files and folders.
+
+    Raises:
+        UsageError: One does not exist, or there is no image.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(path.rglob("*"))
+            files += [p for p in inside if p.suffix.lower() in SUFFIXES and p.is_file()]
+        elif path.exists():
+            files.append(path)
+        else:
+            raise UsageError(f"image must be a file or a folder, got no {path}")
+    if not files:
+        given = ", ".join(map(str, paths)) or "none"
+        raise UsageError(f"images must be files or folders with some, got {given}")
+    return files
+
+
+def opened(options: Options) -> tuple[Classify, Description]:
+    """Loads the artifact; returns what classifies files' bytes, and its description."""
+    try:
+        artifact = find(options.artifact)
+        runtime = choose(artifact.kind, options.runtime)
+    except (FileNotFoundError, ValueError) as error:
+        raise UsageError(str(error)) from None
+    try:
+        _require_safe(artifact)
+        about = read(artifact)
+    except ValueError as error:
+        raise Stopped(f"not loaded: {error}") from None
+    os.environ.update({**ENVIRONMENT, **os.environ})
+    with command.descriptor_silenced(2):
+        session = RUNTIMES[runtime].open(artifact.path, artifact.kind)
+    return session.classify_files or _decoder(session, about, options), about
+
+
+def _require_safe(artifact: Artifact) -> None:
+    """Raises ValueError for files that were changed and graphs that do more."""
+    if manifest.location(artifact.path).is_file():
+        manifest.check(artifact.path)
+    if artifact.kind == "SavedModel":
+        from export import safety
+
+        if operations := safety.flagged(artifact.path):
+            raise ValueError(
+                f"SavedModel must compute only, got {', '.join(operations)}"
+            )
+
+
+def _decoder(session: Session, about: Description, options: Options) -> Classify:
+    from export.decode import decode
+
+    def classify(data: list[bytes]) -> Array:
+        pixels = [decode(content, about, options.max_pixels) for content in data]
+        return session.classify(np.stack(pixels).astype(np.float32))
+
+    return classify
+
+
+def _classified(classify: Classify, files: list[Path]) -> list[Array | str]:
+    """Probabilities of each file, or what is wrong with it."""
+    try:
+        return list(classify([file.read_bytes() for file in files]))
+    except (OSError, RuntimeError, ValueError) as error:
+        if len(files) == 1:
+            return [" ".join(str(error).split())]
+    # One of them is bad: which?
+    return [answer for file in files for answer in _classified(classify, [file])]
+
+
+def render(predictions: list[Prediction], form: Format) -> str:
+    """Returns predictions as a table, as CSV or as JSON."""
+    if form == "json":
+        values = [
+            {
+                "file": str(p.file),
+                "predictions": [
+                    {"label": label, "probability": probability}
+                    for label, probability in zip(
+                        p.labels, p.probabilities, strict=True
+                    )
+                ],
+            }
+            for p in predictions
+        ]
+        return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+    rows: list[tuple[Any, ...]] = [
+        (str(p.file), rank, label, probability)
+        for p in predictions
+        for rank, (label, probability) in enumerate(
+            zip(p.labels, p.probabilities, strict=True), 1
+        )
+    ]
+    if form == "csv":
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerows([("file", "rank", "label", "probability"), *rows])
+        return text.getvalue()
+    widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 2)]
+    return "".join(
+        f"{file if rank == 1 else '':{widths[0]}}  {label:{widths[1]}}  {share:.4f}\n"
+        for file, rank, label, share in rows
+    )
+
+
+def _with_progress(options: Options) -> list[Prediction | tuple[Path, str]]:
+    from tqdm import tqdm
+
+    count = len(listed(options.images))
+    bar = tqdm(predict(options), total=count, unit="image", disable=None, delay=2)
+    return list(bar)
+
+
+def main() -> None:
+    """Runs the command line."""
+    options = command.parse(Options, prog="python -m export.predict")
+    if options.out is not None and options.out.is_dir():
+        raise UsageError(f"output file must be a file, got the folder {options.out}")
+    answers = _with_progress(options)
+    predictions = [answer for answer in answers if isinstance(answer, Prediction)]
+    bad = [answer for answer in answers if not isinstance(answer, Prediction)]
+    for file, reason in bad:
+        print(f"bad image: {file}: {reason}", file=sys.stderr)
+    text = render(predictions, options.format)
+    if options.out is None:
+        print(text, end="")
+    else:
+        out = options.out
+        with written_to(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(out, lambda path: path.write_text(text, "utf-8"))
+    if bad:
+        sys.stdout.flush()
+        raise Stopped(f"{len(bad)} of {len(answers)} images could not be classified")
+
+
+if __name__ == "__main__":
+    command.run(main)

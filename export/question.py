@@ -1,0 +1,79 @@
+"""Test images for an artifact to classify, and what the run's network says of them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_resnet.models import create_model, load_model
+from training.images import FILE_CHANNELS
+from training.pipeline import evaluation_batches
+from training.preprocessing import Preprocessing
+from training.runs import Run
+from training.sources import run_data
+
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True)
+class Question:
+    """Images in a folder, and the answers.
+
+    Attributes:
+        labels: The images' classes.
+        expected: Probabilities by the run's weights in float32.
+        trained: Probabilities by the run's network in its own precision; None where
+            that is float32.
+    """
+
+    labels: np.ndarray
+    expected: np.ndarray
+    trained: np.ndarray | None
+
+
+def ask(run: Run, folder: Path, images: int) -> Question:
+    """Writes test images for ``export.worker`` into a folder.
+
+    Args:
+        run: A complete run.
+        folder: Gets ``pixels.npy`` and, where they are of 1 or 3 channels, ``files/``.
+        images: How many, spread evenly over the test split; all if it has fewer.
+    """
+    split = run_data(run).split("test")
+    count = min(images, len(split))
+    split = split.take(np.linspace(0, len(split) - 1, count).astype(int))
+    prepared = Preprocessing.from_dict(run.config["preprocessing"])
+    pixels, labels = next(iter(evaluation_batches(split, prepared, count)))
+    np.save(folder / "pixels.npy", pixels.numpy().astype(np.float32))
+    (folder / "files").mkdir()
+    for index in range(count if prepared.channels in FILE_CHANNELS else 0):
+        (folder / "files" / f"{index:06}").write_bytes(split.encoded(index))
+    inputs = prepared.normalise(pixels)
+    network = load_model(run.model)
+    half = run.config["device"]["precision"] != "float32"
+    return Question(
+        labels=labels.numpy(),
+        expected=_probabilities(_in_float32(run, network), inputs),
+        trained=_probabilities(network, inputs) if half else None,
+    )
+
+
+def _in_float32(run: Run, network: keras.Model) -> keras.Model:
+    """The network with every layer in float32, whatever it was trained in."""
+    facts = run.config["model"]
+    model = create_model(
+        facts["name"],
+        input_shape=tuple(facts["input_shape"]),
+        classes=facts["classes"],
+        dtype="float32",
+        **run.recipe.spec_fields,
+    )
+    model.set_weights(network.get_weights())
+    return model
+
+
+def _probabilities(network: keras.Model, inputs: np.ndarray) -> np.ndarray:
+    logits = network.predict(inputs, batch_size=BATCH_SIZE, verbose=0)
+    return np.asarray(tf.nn.softmax(tf.cast(logits, tf.float32)))

@@ -1,0 +1,87 @@
+"""TensorFlow's C library on a SavedModel: ``classify.c``, built on the spot."""
+
+import os
+import subprocess
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export.runtimes import Array, Session
+
+SOURCE = Path(__file__).with_name("classify.c")
+LIBRARIES = ("libtensorflow_cc.so.2", "libtensorflow_framework.so.2")
+
+
+def open_session(path: Path, kind: str) -> Session:
+    """Builds the program; each call of the session is a run of it.
+
+    It reads the folder by the tensors' names, which are in the signatures.
+    """
+    del kind  # SavedModel
+    # Removed when the session is: the closures below hold it.
+    folder = tempfile.TemporaryDirectory(prefix="classify-")
+    program = build(Path(folder.name))
+    signatures = _signatures(path)
+    pixels, files = signatures["serving_default"], signatures.get("classify_bytes")
+
+    def classify(images: Array) -> Array:
+        return answer(pixels, [np.float32(image).tobytes() for image in images])
+
+    def classify_files(data: list[bytes]) -> Array:
+        return answer(files, data)
+
+    def answer(signature: Any, data: list[bytes]) -> Array:
+        (given,) = signature.inputs.values()
+        with tempfile.TemporaryDirectory(dir=folder.name) as inputs:
+            paths = [Path(inputs, f"{i:06}") for i in range(len(data))]
+            for file, content in zip(paths, data, strict=True):
+                file.write_bytes(content)
+            names = [given.name, signature.outputs["probabilities"].name]
+            printed = _run([str(program), str(path), *names, *map(str, paths)])
+        lines = printed.splitlines()
+        return np.array([line.split() for line in lines], np.float32)
+
+    (image,) = pixels.inputs.values()
+    shape = tuple(int(d.size) for d in image.tensor_shape.dim[1:])
+    return Session(classify, shape, classify_files if files else None)
+
+
+def build(folder: Path) -> Path:
+    """Compiles the program against the libraries that TensorFlow's package brings.
+
+    Raises:
+        RuntimeError: The C compiler said no.
+    """
+    found = find_spec("tensorflow")
+    assert found and found.origin
+    home = Path(found.origin).parent
+    program = folder / "classify"
+    _run(
+        [
+            *("cc", "-O1", "-Wall", "-Werror", str(SOURCE), "-o", str(program)),
+            f"-I{home / 'include'}",
+            *(str(home / library) for library in LIBRARIES),
+            f"-Wl,-rpath,{home}",
+        ]
+    )
+    return program
+
+
+def _signatures(path: Path) -> Any:
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    saved = SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    (graph,) = (g for g in saved.meta_graphs if "serve" in g.meta_info_def.tags)
+    return graph.signature_def
+
+
+def _run(line: list[str]) -> str:
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
+    done = subprocess.run(line, capture_output=True, text=True, check=False, env=quiet)
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise RuntimeError(f"{Path(line[0]).name} must succeed, got: {reason}")
+    return done.stdout

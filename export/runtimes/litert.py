@@ -1,0 +1,37 @@
+"""LiteRT, which phones run, on a .tflite file."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from export.runtimes import Array, Session
+
+
+def open_session(path: Path, kind: str) -> Session:
+    """Loads a .tflite file's ``serving_default``, on all cores."""
+    del kind  # TFLite
+    return session(Interpreter(str(path), num_threads=os.cpu_count()))
+
+
+def session(interpreter: Interpreter) -> Session:
+    """Returns how an interpreter classifies pixels of the dtype that it takes."""
+    interpreter.allocate_tensors()
+    (image,), (output,) = (
+        interpreter.get_input_details(),
+        interpreter.get_output_details(),
+    )
+    integer = np.issubdtype(image["dtype"], np.integer)
+
+    def classify(images: Array) -> Array:
+        shape = interpreter.get_input_details()[0]["shape"]
+        if not np.array_equal(shape, images.shape):
+            interpreter.resize_tensor_input(image["index"], images.shape, strict=True)
+            interpreter.allocate_tensors()
+        given = np.rint(images) if integer else images
+        interpreter.set_tensor(image["index"], given.astype(image["dtype"]))
+        interpreter.invoke()
+        return np.asarray(interpreter.get_tensor(output["index"]))
+
+    return Session(classify, tuple(map(int, image["shape"][1:])))

@@ -1,0 +1,27 @@
+"""ONNX Runtime on an .onnx file."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from export.runtimes import Array, Session
+
+
+def open_session(path: Path, kind: str) -> Session:
+    """Loads an .onnx file, on a GPU where this build of ONNX Runtime has one."""
+    del kind  # ONNX
+    providers = onnxruntime.get_available_providers()
+    wanted = [p for p in PROVIDERS if p in providers]
+    session = onnxruntime.InferenceSession(str(path), providers=wanted)
+    (image,) = session.get_inputs()
+
+    def classify(images: Array) -> Array:
+        (probabilities,) = session.run(None, {image.name: images.astype(np.float32)})
+        return np.asarray(probabilities)
+
+    return Session(classify, tuple(image.shape[1:]))
+
+
+# TensorRT and others compile for minutes or round more coarsely, so not by default.
+PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")

@@ -1,0 +1,163 @@
+"""A process of its own that runs an artifact, knowing nothing of this project.
+
+``python -m export.worker ARTIFACT RUNTIME`` loads the artifact, prints a line of JSON
+about it, and answers each line of JSON on its input with another:
+
+- ``{"classify": FOLDER}`` classifies the pixels ``FOLDER/pixels.npy`` and, where the
+  runtime decodes files, the image files ``FOLDER/files/*``; it writes the probabilities
+  to ``FOLDER/RUNTIME-pixels.npy`` and ``FOLDER/RUNTIME-bytes.npy``.
+- ``{"time": BATCH}`` classifies a batch of noise and tells the seconds that it took.
+
+What fails is answered by ``{"error": REASON}``. ``Worker`` is the other side of it.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from export.load import choose, find
+from export.runtimes import RUNTIMES, Array, Session
+
+BATCH_SIZE = 32
+PROJECT = ("keras_resnet", "training")
+ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1"}
+
+
+class Worker:
+    """An artifact in a process of its own; a context manager that ends it.
+
+    Attributes:
+        facts: ``kind``, ``runtime``, ``version`` of the runtime, ``shape`` of an image.
+
+    Raises:
+        RuntimeError: The process cannot load the artifact, or cannot do what it is
+            told; the message is its reason, one line.
+    """
+
+    def __init__(self, artifact: Path, runtime: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "export.worker", str(artifact), runtime],
+            env={**ENVIRONMENT, **os.environ},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            self.facts = self._answer()
+        except RuntimeError:
+            self.close()
+            raise
+
+    def tell(self, **request: object) -> dict[str, Any]:
+        """Has the process do something, see the module; returns its answer."""
+        assert self._process.stdin
+        try:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has ended: the answer tells why
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout and self._process.stderr
+        line = self._process.stdout.readline()
+        if not line:
+            said = self._process.communicate()[1].strip().splitlines()
+            status = self._process.returncode
+            raise RuntimeError(said[-1] if said else f"it ended with status {status}")
+        answer = dict(json.loads(line))
+        if "error" in answer:
+            raise RuntimeError(answer["error"])
+        return answer
+
+    def close(self) -> None:
+        """Ends the process."""
+        if self._process.poll() is None:
+            self._process.communicate()
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def in_batches(classify: Callable[[Any], Array], inputs: Any) -> Array:
+    """Classifies a few at a time: large networks need much memory for an image."""
+    starts = range(0, len(inputs), BATCH_SIZE)
+    return np.concatenate([classify(inputs[i : i + BATCH_SIZE]) for i in starts])
+
+
+def _classify(session: Session, runtime: str, folder: Path) -> dict[str, Any]:
+    pixels = np.load(folder / "pixels.npy")
+    np.save(folder / f"{runtime}-pixels.npy", in_batches(session.classify, pixels))
+    files = [path.read_bytes() for path in sorted((folder / "files").iterdir())]
+    if files and session.classify_files is not None:
+        answer = in_batches(session.classify_files, files)
+        np.save(folder / f"{runtime}-bytes.npy", answer)
+    # Looked at last: what a runtime imports as it runs counts too.
+    imported = {module.split(".")[0] for module in sys.modules}
+    return {"imported": sorted(imported & set(PROJECT))}
+
+
+def _time(session: Session, batch: int) -> dict[str, Any]:
+    noise = np.random.default_rng(0).integers(0, 256, (batch, *session.shape))
+    images = noise.astype(np.float32)
+    began = time.perf_counter()
+    session.classify(images)
+    return {"seconds": time.perf_counter() - began}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package.replace("_", "-"))
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _answer(session: Session, runtime: str, request: dict[str, Any]) -> dict[str, Any]:
+    if "classify" in request:
+        return _classify(session, runtime, Path(request["classify"]))
+    return _time(session, request["time"])
+
+
+def main() -> None:
+    """Works, see the module."""
+    path, runtime = sys.argv[1:]
+    # C++ libraries write to descriptor 1 as they please: the answers have their own.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    def say(answer: dict[str, Any]) -> None:
+        print(json.dumps(answer), file=answers, flush=True)
+
+    try:
+        artifact = find(Path(path))
+        entry = RUNTIMES[choose(artifact.kind, runtime)]
+        session = entry.open(artifact.path, artifact.kind)
+        installed = _version(entry.package)
+        say({"kind": artifact.kind, "version": installed, "shape": session.shape})
+        for line in sys.stdin:
+            say(_answer(session, runtime, json.loads(line)))
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        say({"error": f"{reason:.500}"})
+
+
+if __name__ == "__main__":
+    main()
