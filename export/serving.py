@@ -1,14 +1,41 @@
 """The graph that is served: raw pixels or files in, probabilities and labels out."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
 
+from export.guard import MAX_PIXELS, limited
+from keras_resnet.errors import require_positive
+from keras_resnet.folding import fold
 from keras_resnet.models import create_model, load_model
 from training.images import FILE_CHANNELS, Tensor
 from training.preprocessing import Preprocessing
 from training.runs import Run
+
+PARALLEL_DECODES = 4  # images of one request; each may need memory for max_pixels
+Network = Callable[[Tensor], Any]  # normalised images -> features and logits
+DTYPES = {"float32": "float32", "bf16": "bfloat16"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """What form the graph takes."""
+
+    freeze: bool = True
+    """Batch norms folded into the convolutions, weights as constants: faster."""
+    compute: Literal["float32", "bf16"] = "float32"
+    """What weights are stored and features computed in; bf16 is for CPUs with AVX-512
+    BF16 or AMX, and for GPUs and TPUs. Probabilities are float32."""
+    max_pixels: int = MAX_PIXELS
+    """Largest image that classify_bytes decodes, in pixels."""
+
+    def __post_init__(self) -> None:
+        require_positive(self, "max_pixels")
 
 
 def serving_model(run: Run) -> keras.Model:
@@ -27,44 +54,77 @@ def serving_model(run: Run) -> keras.Model:
     return model
 
 
+def _network(model: keras.Model, form: Form) -> tuple[Network, list[tf.Variable]]:
+    """Returns what computes features and logits, and the variables it needs."""
+    dtype = DTYPES[form.compute]
+    if form.freeze or dtype != "float32":
+        model = fold(model, dtype)
+    model = type(model)(model.input, [model.get_layer("logits").input, model.output])
+    if not form.freeze:
+        return partial(model, training=False), [v.value for v in model.variables]
+    kinds = model.trainable_variables, model.non_trainable_variables
+    weights = [[variable.numpy() for variable in kind] for kind in kinds]
+
+    def frozen(x: Tensor) -> Tensor:
+        constants = [[tf.constant(weight) for weight in kind] for kind in weights]
+        outputs, _ = model.stateless_call(*constants, x, training=False)
+        return outputs
+
+    return frozen, []
+
+
 class Serving(tf.Module):
     """The network between its preprocessing and its labels.
 
     Args:
         run: A complete run.
         labels_file: The labels, one a line, kept beside the graph as an asset.
+        form: What form the graph takes.
     """
 
-    def __init__(self, run: Run, labels_file: Path) -> None:
+    def __init__(self, run: Run, labels_file: Path, form: Form) -> None:
         super().__init__(name="serving")
         config = run.config
+        self._form = form
         self._prepared = Preprocessing.from_dict(config["preprocessing"])
         self._labels = tf.constant(config["dataset"]["labels"])
         self._asset = tf.saved_model.Asset(str(labels_file))
-        self._network = serving_model(run)
-        # What a SavedModel stores are the variables tracked here.
-        self._variables = [variable.value for variable in self._network.variables]
-        image = tf.TensorSpec((None, *self._prepared.input_shape), tf.float32, "image")
+        # What a SavedModel stores are the variables tracked here. The network itself
+        # would be stored too, and a second time, were it an attribute.
+        self._network, self._variables = _network(serving_model(run), form)
+        shape = (None, *self._prepared.input_shape)
+        image = tf.TensorSpec(shape, tf.float32, "image")
         image_bytes = tf.TensorSpec((None,), tf.string, "image_bytes")
+        # One function for all signatures, so that constants are stored once.
+        self._outputs = tf.function(self._compute, [image], autograph=False)
         self.classify = tf.function(self._classify, [image])
+        self.features = tf.function(self._features, [image])
         self.classify_bytes = tf.function(self._classify_bytes, [image_bytes])
 
     @property
     def signatures(self) -> dict[str, object]:
         """The SavedModel's signatures."""
-        signatures = {"serving_default": self.classify}
+        signatures = {"serving_default": self.classify, "features": self.features}
         if self._prepared.channels in FILE_CHANNELS:
             signatures["classify_bytes"] = self.classify_bytes
         return signatures
 
     def _classify(self, image: Tensor) -> dict[str, Tensor]:
-        return {"probabilities": self._probabilities(image)}
+        _, probabilities = self._outputs(image)
+        return {"probabilities": probabilities}
+
+    def _features(self, image: Tensor) -> dict[str, Tensor]:
+        features, _ = self._outputs(image)
+        return {"features": features}
 
     def _classify_bytes(self, image_bytes: Tensor) -> dict[str, Tensor]:
         pixels = tf.map_fn(
-            self._prepared.decode, image_bytes, fn_output_signature=tf.uint8
+            lambda data: self._prepared.decode(limited(data, self._form.max_pixels)),
+            image_bytes,
+            fn_output_signature=tf.uint8,
+            parallel_iterations=PARALLEL_DECODES,
         )
-        probabilities = self._probabilities(pixels)
+        _, probabilities = self._outputs(tf.cast(pixels, tf.float32))
         class_id = tf.argmax(probabilities, -1)
         return {
             "probabilities": probabilities,
@@ -72,6 +132,8 @@ class Serving(tf.Module):
             "label": tf.gather(self._labels, class_id),
         }
 
-    def _probabilities(self, pixels: Tensor) -> Tensor:
-        logits = self._network(self._prepared.normalise(pixels), training=False)
-        return tf.nn.softmax(logits)
+    def _compute(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw pixels → float32 features ``(N, C)`` and probabilities."""
+        x = self._prepared.normalise(image)
+        features, logits = self._network(x)
+        return tf.cast(features, tf.float32), tf.nn.softmax(logits)

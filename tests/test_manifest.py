@@ -9,6 +9,10 @@ import pytest
 from export import manifest
 from training.runs import Run
 
+# sha256sum of "graph" and of "weights"
+GRAPH = "eef93e1d14482804277fca0172464032d1a4fdbcc338524059fa1e861454ad4d"
+WEIGHTS = "9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c"
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -33,15 +37,8 @@ def test_of_a_folder(folder: Path) -> None:
     written = manifest.read(folder)
     assert written["format"] == "SavedModel"
     assert written["files"] == {
-        "saved_model.pb": {
-            "size": 5,
-            # sha256sum
-            "sha256": "eef93e1d14482804277fca0172464032d1a4fdbcc338524059fa1e861454ad4d",
-        },
-        "variables/variables.index": {
-            "size": 7,
-            "sha256": "9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c",
-        },
+        "saved_model.pb": {"size": 5, "sha256": GRAPH},
+        "variables/variables.index": {"size": 7, "sha256": WEIGHTS},
     }
 
 
@@ -91,7 +88,7 @@ def test_what_is_not_as_exported_is_refused(spoil: str, folder: Path) -> None:
 
 def test_a_spoilt_file_is_refused(file: Path) -> None:
     flip(file)
-    with pytest.raises(ValueError, match="model.tflite of .* got another content"):
+    with pytest.raises(ValueError, match=r"model.tflite of .* got another content"):
         manifest.check(file)
 
 

@@ -1,0 +1,136 @@
+"""A limit on an image's size, told from its file's header, inside the graph.
+
+A file of a few kilobytes can hold an image of gigabytes. TensorFlow's decoders have no
+limit to set, so a served graph asks for the size first.
+"""
+
+from typing import Any
+
+import tensorflow as tf
+
+from training.images import Tensor
+
+# What a decoder can need at most is about 12 bytes a pixel (an animated WebP).
+MAX_PIXELS = 50_000_000
+# Blocks of at most 255 bytes; an encoder fills all but the last of each frame.
+MAX_GIF_BLOCKS = 100_000
+
+
+def limited(data: Tensor, max_pixels: int = MAX_PIXELS) -> Tensor:
+    """Returns an image file's bytes if they may be decoded.
+
+    Args:
+        data: The bytes of a JPEG, PNG, GIF, BMP or WebP file, a scalar string.
+        max_pixels: Width times height that is allowed; of a GIF, whose frames are all
+            decoded to get at the first, the sum over the frames.
+
+    Raises:
+        InvalidArgumentError: When called: the image is larger, or no image.
+    """
+    count = pixels(data)
+    said = f"image must be a JPEG, PNG, GIF, BMP or WebP file of at most {max_pixels} "
+    allowed = tf.debugging.Assert(
+        (count > 0) & (count <= max_pixels), [f"{said}pixels, got", count]
+    )
+    with tf.control_dependencies([allowed]):
+        return tf.identity(data)
+
+
+def pixels(data: Tensor) -> Tensor:
+    """Returns the pixels that decoding a file would make, int64; 0 for no image."""
+    head = _bytes(tf.strings.substr(data, 0, 30))
+    head = tf.pad(head, [[0, 30 - tf.size(head)]])
+    cases = [
+        (_starts(head, b"\xff\xd8\xff"), lambda: _jpeg(data)),
+        (_starts(head, b"\x89PNG\r\n\x1a\n"), lambda: _png(head)),
+        (_starts(head, b"GIF8"), lambda: _gif(_bytes(data))),
+        (_starts(head, b"BM"), lambda: _bmp(head)),
+        (_starts(head, b"RIFF") & _starts(head[8:], b"WEBP"), lambda: _webp(head)),
+    ]
+    return tf.case(cases, default=lambda: tf.constant(0, tf.int64))
+
+
+def _bytes(data: Tensor) -> Tensor:
+    return tf.cast(tf.io.decode_raw(data, tf.uint8), tf.int64)
+
+
+def _starts(head: Tensor, magic: bytes) -> Tensor:
+    return tf.reduce_all(head[: len(magic)] == list(magic))
+
+
+def _number(data: Tensor, start: Any, size: int) -> Tensor:
+    """The little-endian number of ``size`` bytes at ``start``."""
+    return tf.reduce_sum(data[start : start + size] * [256**i for i in range(size)])
+
+
+def _jpeg(data: Tensor) -> Tensor:
+    shape = tf.image.extract_jpeg_shape(data, output_type=tf.int64)
+    return shape[0] * shape[1]
+
+
+def _png(head: Tensor) -> Tensor:
+    # The header chunk must be the first; libpng refuses any other.
+    width, height = (_number(tf.reverse(head[i : i + 4], [0]), 0, 4) for i in (16, 20))
+    return tf.where(_starts(head[12:], b"IHDR"), _product(width, height), 0)
+
+
+def _bmp(head: Tensor) -> Tensor:
+    width, height = (_number(head, i, 4) for i in (18, 22))
+    # A negative height, in two's complement, says that rows are stored top down.
+    return _product(width, tf.where(height < 2**31, height, 2**32 - height))
+
+
+def _webp(head: Tensor) -> Tensor:
+    """Lossy, lossless and extended (RFC 9649, sections 2.5 to 2.7)."""
+    lossy = (_number(head, 26, 2) % 2**14, _number(head, 28, 2) % 2**14)
+    packed = _number(head, 21, 4)
+    lossless = (packed % 2**14 + 1, packed // 2**14 % 2**14 + 1)
+    extended = (_number(head, 24, 3) + 1, _number(head, 27, 3) + 1)
+    kinds = ((b"VP8 ", lossy), (b"VP8L", lossless), (b"VP8X", extended))
+    found = [
+        tf.where(_starts(head[12:], kind), _product(*size), 0) for kind, size in kinds
+    ]
+    return tf.add_n(found)
+
+
+def _product(width: Tensor, height: Tensor) -> Tensor:
+    """Width times height; more than any limit where it would overflow."""
+    most = tf.constant(2**31, tf.int64)
+    return tf.minimum(width, most) * tf.minimum(height, most)
+
+
+def _gif(data: Tensor) -> Tensor:
+    """The sum over the frames, found by following the file's blocks.
+
+    After the header come extensions (``!``, a label, sub-blocks), images (``,``, nine
+    bytes, a table of colours, a code size, sub-blocks) and the end (``;``). A sub-block
+    begins with its length; length 0 ends a row of them. Reading stops where giflib
+    stops, at whatever is none of these. More than ``MAX_GIF_BLOCKS`` count as too many
+    pixels.
+    """
+    end = tf.size(data, tf.int64)
+    data = tf.pad(data, [[0, 10]])
+
+    def colours(packed: Tensor) -> Tensor:
+        return tf.where(packed >= 128, 3 * 2 ** (packed % 8 + 1), 0)
+
+    def going(position: Tensor, _inside: Tensor, _total: Tensor, _n: Tensor) -> Tensor:
+        return position < end
+
+    def step(position: Tensor, inside: Tensor, total: Tensor, n: Tensor) -> Any:
+        first = data[position]
+        frame = _number(data, position + 5, 2) * _number(data, position + 7, 2)
+        image = ~inside & (first == ord(","))
+        known = inside | image | (first == ord("!"))
+        ahead = tf.where(image, 11 + colours(data[position + 9]), 2)
+        ahead = tf.where(inside, 1 + first, ahead)
+        ahead = tf.where(known, ahead, end)
+        total = total + tf.where(image, frame, 0)
+        total = tf.where(n < MAX_GIF_BLOCKS, total, 2**62)
+        ahead = tf.where(n < MAX_GIF_BLOCKS, ahead, end)
+        return position + ahead, tf.where(inside, first > 0, True), total, n + 1
+
+    start = 13 + colours(data[10])
+    zero = tf.constant(0, tf.int64)
+    state = tf.while_loop(going, step, (start, False, zero, zero))
+    return state[2]
