@@ -4,11 +4,8 @@ Neither this module nor ``export.runtimes`` imports keras_resnet or training, so
 can be copied to wherever an artifact is used.
 """
 
-import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from export.runtimes import RUNTIMES, Array, Session, readers
 
@@ -48,8 +45,8 @@ def find(path: Path) -> Artifact:
     folder = newest_version(path)
     if folder is None:
         raise FileNotFoundError(
-            f"artifact must be a SavedModel folder, a folder of its versions, a .tflite "
-            f"or an .onnx file, got {path}"
+            f"artifact must be a SavedModel folder, a folder of its versions, a "
+            f".tflite or an .onnx file, got {path}"
         )
     return Artifact(folder, "SavedModel")
 

@@ -114,17 +114,18 @@ def listed(paths: tuple[Path, ...]) -> list[Path]:
 
 def opened(options: Options) -> tuple[Classify, Description]:
     """Loads the artifact; returns what classifies files' bytes, and its description."""
+    os.environ.update({**ENVIRONMENT, **os.environ})
     try:
         artifact = find(options.artifact)
         runtime = choose(artifact.kind, options.runtime)
     except (FileNotFoundError, ValueError) as error:
         raise UsageError(str(error)) from None
     try:
-        _require_safe(artifact)
-        about = read(artifact)
+        with command.descriptor_silenced(2):  # C++ libraries say there that they start
+            _require_safe(artifact)
+            about = read(artifact)
     except ValueError as error:
         raise Stopped(f"not loaded: {error}") from None
-    os.environ.update({**ENVIRONMENT, **os.environ})
     with command.descriptor_silenced(2):
         session = RUNTIMES[runtime].open(artifact.path, artifact.kind)
     return session.classify_files or _decoder(session, about, options), about

@@ -1,10 +1,11 @@
 """``python -m export.tflite RUN --out FILE``: for phones and small devices."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import tyro
@@ -158,8 +159,6 @@ def calibration(run: Run) -> Iterator[np.ndarray]:
 
 
 def _accuracy(saved: Path, flatbuffer: bytes, run: Run, images: int | None) -> Accuracy:
-    import os
-
     from ai_edge_litert.interpreter import Interpreter
 
     from export.runtimes import litert, tensorflow
@@ -168,14 +167,15 @@ def _accuracy(saved: Path, flatbuffer: bytes, run: Run, images: int | None) -> A
     from training.sources import run_data
 
     before = tensorflow.open_session(saved, "SavedModel")
-    after = litert.session(
-        Interpreter(model_content=flatbuffer, num_threads=os.cpu_count())
-    )
+    with command.descriptor_silenced(2):  # LiteRT says there that it starts
+        after = litert.session(
+            Interpreter(model_content=flatbuffer, num_threads=os.cpu_count())
+        )
     split = run_data(run).split("test")
     if images is not None and images < len(split):
         split = split.take(np.linspace(0, len(split) - 1, images).astype(int))
     prepared = Preprocessing.from_dict(run.config["preprocessing"])
-    right: dict[str, Any] = {"before": 0, "after": 0}
+    right = {"before": 0, "after": 0}
     for pixels, labels in evaluation_batches(split, prepared, 32).as_numpy_iterator():
         for name, session in {"before": before, "after": after}.items():
             best = session.classify(pixels.astype(np.float32)).argmax(-1)

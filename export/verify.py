@@ -185,7 +185,8 @@ def is_rounded(facts: dict[str, Any]) -> bool:
 
 
 def _runtimes(artifact: Artifact, wanted: tuple[str, ...]) -> list[str]:
-    names = wanted or [r for r in readers(artifact.kind) if r != "c-api"] or [None]
+    usual = [name for name in readers(artifact.kind) if name != "c-api"]
+    names: tuple[str | None, ...] = wanted or (*usual,) or (None,)
     try:
         return [choose(artifact.kind, name) for name in names]
     except ValueError as error:

@@ -36,7 +36,7 @@ class Worker:
     """An artifact in a process of its own; a context manager that ends it.
 
     Attributes:
-        facts: ``kind``, ``runtime``, ``version`` of the runtime, ``shape`` of an image.
+        facts: ``version`` of the runtime, its ``device``, ``shape`` of an image.
 
     Raises:
         RuntimeError: The process cannot load the artifact, or cannot do what it is
@@ -151,7 +151,8 @@ def main() -> None:
         entry = RUNTIMES[choose(artifact.kind, runtime)]
         session = entry.open(artifact.path, artifact.kind)
         installed = _version(entry.package)
-        say({"kind": artifact.kind, "version": installed, "shape": session.shape})
+        device, shape = session.device, session.shape
+        say({"version": installed, "device": device, "shape": shape})
         for line in sys.stdin:
             say(_answer(session, runtime, json.loads(line)))
     except Exception as error:

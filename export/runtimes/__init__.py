@@ -27,11 +27,13 @@ class Session:
         shape: Height, width and channels of an image.
         classify_files: Image files' bytes → probabilities; None where the runtime
             cannot run a decoder or the artifact has none.
+        device: ``"CPU"`` or ``"GPU"``.
     """
 
     classify: Callable[[Array], Array]
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     classify_files: Callable[[list[bytes]], Array] | None = None
+    device: str = "CPU"
 
 
 @dataclass(frozen=True)

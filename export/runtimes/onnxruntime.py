@@ -20,7 +20,8 @@ def open_session(path: Path, kind: str) -> Session:
         (probabilities,) = session.run(None, {image.name: images.astype(np.float32)})
         return np.asarray(probabilities)
 
-    return Session(classify, tuple(image.shape[1:]))
+    device = "GPU" if session.get_providers()[0] == PROVIDERS[0] else "CPU"
+    return Session(classify, tuple(image.shape[1:]), device=device)
 
 
 # TensorRT and others compile for minutes or round more coarsely, so not by default.

@@ -1,0 +1,284 @@
+"""``python -m export.benchmark ARTIFACT…``: how fast is it, in which runtime?
+
+Every artifact is in a process of its own in every runtime that reads it. After a
+warm-up they take turns (A B C A B C …), so that a machine whose speed drifts drifts for
+all; the others wait meanwhile.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+
+from export import manifest
+from export.load import Artifact, choose, find
+from export.runtimes import RUNTIMES, readers
+from export.worker import Worker
+from keras_resnet import command
+from keras_resnet.errors import Stopped, UsageError, require_choice, require_positive
+from training.runs import Run
+
+PLAIN = "model.export()"
+WARMUP = 3  # runs of each before those that count, for each batch size
+# A runtime's threads may go on spinning for a moment after their work is done.
+PAUSE = 0.01  # seconds between two turns
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure artifacts in every runtime installed, next to Keras' plain export.
+
+    Latency is that of one image; throughput is that of the best batch.
+    """
+
+    artifacts: tyro.conf.Positional[tuple[Path, ...]]
+    """SavedModels' version folders or folders of versions, .tflite and .onnx files."""
+    run: tuple[Path, ...] = ()
+    """Runs whose plain model.export() to measure too; none: those that the artifacts
+    were made from, as far as they are still where they were."""
+    runtimes: tuple[str, ...] = ()
+    """Which of tensorflow, openvino, litert, onnxruntime; none: all installed."""
+    batches: tuple[int, ...] = (1, 4, 16, 32)
+    """Batch sizes to look for the highest throughput at."""
+    rounds: int = 100
+    """Turns of each at one image; a tenth of them at each batch size."""
+    out: Path | None = None
+    """Folder for benchmark.json, .svg and .png."""
+
+    def __post_init__(self) -> None:
+        require_positive(self, "rounds")
+        if not self.artifacts:
+            raise UsageError("artifacts must be named, got none")
+        if not self.batches or min(self.batches) < 1:
+            raise UsageError(f"batches must be at least 1, got {self.batches}")
+        for runtime in self.runtimes:
+            require_choice("runtime", runtime, MEASURED)
+
+
+# The C API runs TensorFlow's own kernels, in a process that starts for each call.
+MEASURED = tuple(name for name in RUNTIMES if name != "c-api")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """An artifact in a runtime.
+
+    Attributes:
+        name: For people.
+        artifact: What is loaded.
+        runtime: A key of ``RUNTIMES``.
+        accuracy: Share of test images classified rightly, as far as it is known.
+    """
+
+    name: str
+    artifact: Artifact
+    runtime: str
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """How fast a contender is.
+
+    Attributes:
+        name: Of the artifact.
+        format: Of the artifact.
+        runtime: With its version.
+        device: ``"CPU"`` or ``"GPU"``.
+        size: Bytes of its files.
+        accuracy: As of the contender.
+        latency: Median of one image, seconds.
+        latency99: 99th percentile of one image, seconds.
+        batch: The batch size of the highest throughput.
+        throughput: Images a second in batches of that size, by the median.
+    """
+
+    name: str
+    format: str
+    runtime: str
+    device: str
+    size: int
+    accuracy: float | None
+    latency: float
+    latency99: float
+    batch: int
+    throughput: float
+
+
+def contenders(paths: tuple[Path, ...], wanted: tuple[str, ...]) -> list[Contender]:
+    """Returns each artifact in each runtime that is wanted and reads it.
+
+    Raises:
+        UsageError: There is no such artifact, or no runtime for it.
+    """
+    found: list[Contender] = []
+    for path in paths:
+        try:
+            artifact = find(path)
+            names = [n for n in readers(artifact.kind) if n in (wanted or MEASURED)]
+            names = names or [choose(artifact.kind, *wanted[:1])]
+        except (FileNotFoundError, ValueError) as error:
+            raise UsageError(str(error)) from None
+        accuracy = _accuracy(artifact)
+        found += [Contender(str(path), artifact, name, accuracy) for name in names]
+    return found
+
+
+def _accuracy(artifact: Artifact) -> float | None:
+    try:
+        facts = manifest.read(artifact.path)
+    except ValueError:
+        return None
+    measured = facts.get("accuracy", {}).get("after")
+    return float(measured or facts["run"]["evaluation"]["top1"])
+
+
+def source_runs(found: list[Contender]) -> tuple[Path, ...]:
+    """Returns the runs that artifacts were made from, where they still are."""
+    paths = []
+    for contender in found:
+        try:
+            path = Path(manifest.read(contender.artifact.path)["run"]["path"])
+        except (KeyError, ValueError):
+            continue
+        if Run(path).complete:
+            paths.append(path)
+    return tuple(dict.fromkeys(paths))
+
+
+@contextmanager
+def plain_exports(runs: tuple[Path, ...]) -> Iterator[list[Contender]]:
+    """Exports runs' networks by Keras' ``model.export``, for the time of the block.
+
+    These map normalised images to logits: less work than an artifact does.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        made = []
+        for number, path in enumerate(runs):
+            from keras_resnet.models import load_model
+
+            run = Run.open(path)
+            run.require_complete()
+            saved = Path(folder, str(number))
+            load_model(run.model).export(saved, verbose=False)
+            name = PLAIN if len(runs) == 1 else f"{PLAIN} of {path}"
+            accuracy = float(run.evaluated["top1"])
+            made.append(Contender(name, find(saved), "tensorflow", accuracy))
+        yield made
+
+
+def measure(
+    competing: list[Contender], batches: tuple[int, ...], rounds: int
+) -> list[Measurement]:
+    """Measures contenders in turns.
+
+    Raises:
+        Stopped: One cannot be loaded or run.
+    """
+    from tqdm import tqdm
+
+    with ExitStack() as stack:
+        workers = [stack.enter_context(_worker(c)) for c in competing]
+        fewer = max(3, rounds // 10)
+        steps = len(workers) * (rounds + fewer * len(batches))
+        progress = tqdm(total=steps, unit="run", disable=None, leave=False)
+        stack.enter_context(progress)
+        single = _turns(competing, workers, 1, rounds, progress)
+        by_batch = {
+            batch: _turns(competing, workers, batch, fewer, progress)
+            for batch in batches
+        }
+    return [
+        _measurement(
+            contender,
+            worker.facts,
+            single[i],
+            {batch: seconds[i] for batch, seconds in by_batch.items()},
+        )
+        for i, (contender, worker) in enumerate(zip(competing, workers, strict=True))
+    ]
+
+
+def _worker(contender: Contender) -> Worker:
+    try:
+        return Worker(contender.artifact.path, contender.runtime)
+    except RuntimeError as error:
+        raise _failed(contender, error) from None
+
+
+def _failed(contender: Contender, error: RuntimeError) -> Stopped:
+    return Stopped(
+        f"artifact must run in {contender.runtime}, got {contender.name}: {error}"
+    )
+
+
+def _turns(
+    competing: list[Contender],
+    workers: list[Worker],
+    batch: int,
+    rounds: int,
+    progress: Any,
+) -> list[list[float]]:
+    """Seconds of each contender's runs of a batch."""
+    seconds: list[list[float]] = [[] for _ in workers]
+    for turn in range(-WARMUP, rounds):
+        for contender, worker, mine in zip(competing, workers, seconds, strict=True):
+            time.sleep(PAUSE)
+            try:
+                taken = worker.tell(time=batch)["seconds"]
+            except RuntimeError as error:
+                raise _failed(contender, error) from None
+            if turn >= 0:
+                mine.append(taken)
+                progress.update()
+    return seconds
+
+
+def _measurement(
+    contender: Contender,
+    facts: dict[str, Any],
+    single: list[float],
+    by_batch: dict[int, list[float]],
+) -> Measurement:
+    rates = {batch: batch / float(np.median(s)) for batch, s in by_batch.items()}
+    best = max(rates, key=lambda batch: rates[batch])
+    return Measurement(
+        name=contender.name,
+        format=contender.artifact.kind,
+        runtime=f"{contender.runtime} {facts['version']}",
+        device=facts["device"],
+        size=contender.artifact.size,
+        accuracy=contender.accuracy,
+        latency=float(np.median(single)),
+        latency99=float(np.percentile(single, 99)),
+        batch=best,
+        throughput=rates[best],
+    )
+
+
+def main() -> None:
+    """Runs the command line."""
+    options = command.parse(Options, prog="python -m export.benchmark")
+    found = contenders(options.artifacts, options.runtimes)
+    runs = options.run or source_runs(found)
+    for path in runs:
+        Run.open(path).require_complete()
+    command.start_backend()
+    from export import benchmark_report
+
+    with plain_exports(runs) as plain:
+        measured = measure([*plain, *found], options.batches, options.rounds)
+    print(benchmark_report.describe(measured), end="")
+    if options.out is not None:
+        benchmark_report.write(measured, options.out)
+        print(f"benchmark: {options.out}/benchmark.json, .svg, .png")
+
+
+if __name__ == "__main__":
+    command.run(main)

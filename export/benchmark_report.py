@@ -1,0 +1,121 @@
+"""What ``export.benchmark`` measured, as a table, advice, a plot and JSON."""
+
+import platform
+from dataclasses import asdict
+from pathlib import Path
+
+from export.benchmark import PLAIN, Measurement
+from training.runs import write_atomically, write_json, written_to
+
+
+def hardware() -> str:
+    """Returns the processor's name, the number of its cores and the system's."""
+    import psutil
+
+    from training.devices import detect
+
+    return f"{detect().name}, {psutil.cpu_count()} cores, {platform.system()}"
+
+
+def describe(measured: list[Measurement]) -> str:
+    """Returns a table and advice."""
+    baseline = next((m for m in measured if m.name.startswith(PLAIN)), None)
+    head = ("artifact", "runtime", "MiB", "top-1", "median ms", "p99 ms", "images/s")
+    rows = [(*head, "batch", "× plain")]
+    for m in measured:
+        times = f"{baseline.latency / m.latency:.2f}" if baseline else "-"
+        rows.append(
+            (
+                *(m.name, m.runtime, f"{m.size / 2**20:.2f}"),
+                "-" if m.accuracy is None else f"{m.accuracy:.4f}",
+                *(f"{1e3 * m.latency:.2f}", f"{1e3 * m.latency99:.2f}"),
+                *(f"{m.throughput:.1f}", str(m.batch), times),
+            )
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if i < 2 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    return "\n".join([hardware(), "", *lines, "", *advice(measured)]) + "\n"
+
+
+def advice(measured: list[Measurement]) -> list[str]:
+    """Returns which artifact to choose for a CPU, a GPU and a phone, one line each."""
+    ours = [m for m in measured if not m.name.startswith(PLAIN)]
+    here = {
+        device: [m for m in ours if m.device == device] for device in ("CPU", "GPU")
+    }
+    phone = [m for m in ours if m.format == "TFLite"]
+    return [
+        f"CPU: {_fastest(here['CPU'], 'none was measured')}",
+        "GPU: "
+        + _fastest(
+            here["GPU"],
+            "a SavedModel in tensorflow, or ONNX in onnxruntime-gpu; none was measured "
+            "on one here",
+        ),
+        f"phone: {_fastest(phone, 'a .tflite file, int8; none was measured')}"
+        + (" (by its speed on this CPU)" if phone else ""),
+    ]
+
+
+def _fastest(measured: list[Measurement], otherwise: str) -> str:
+    if not measured:
+        return otherwise
+    quick = min(measured, key=lambda m: m.latency)
+    busy = max(measured, key=lambda m: m.throughput)
+    said = f"{quick.name} in {quick.runtime}, {1e3 * quick.latency:.2f} ms an image"
+    if busy is quick:
+        return f"{said}, {busy.throughput:.1f} images/s"
+    return f"{said}; in batches {busy.name} in {busy.runtime}, {busy.throughput:.1f}/s"
+
+
+def write(measured: list[Measurement], out: Path) -> None:
+    """Writes ``benchmark.json``, ``.svg`` and ``.png`` into a folder.
+
+    Raises:
+        UsageError: The disk is full, or the folder cannot be written to.
+    """
+    values = {
+        "hardware": hardware(),
+        "python": platform.python_version(),
+        "measurements": [asdict(m) for m in measured],
+        "advice": advice(measured),
+    }
+    with written_to(out):
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(out / "benchmark.json", values)
+        figure = plot(measured)
+        for kind in ("svg", "png"):
+            write_atomically(out / f"benchmark.{kind}", figure.savefig)
+
+
+def plot(measured: list[Measurement]):  # type: ignore[no-untyped-def] # noqa: ANN201
+    """Returns a figure: latency, with its 99th percentile, and throughput."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((11, 1.5 + 0.45 * len(measured)), layout="constrained", dpi=150)
+    left, right = figure.subplots(1, 2, sharey=True)
+    places = range(len(measured))
+    names = [f"{m.name}\n{m.runtime}" for m in measured]
+    colours = ["0.6" if m.name.startswith(PLAIN) else "C0" for m in measured]
+    latency = [1e3 * m.latency for m in measured]
+    tails = [1e3 * (m.latency99 - m.latency) for m in measured]
+    bars = left.barh(
+        places, latency, xerr=[[0] * len(tails), tails], color=colours, capsize=2
+    )
+    left.bar_label(bars, fmt="%.1f", padding=3, fontsize=7)
+    left.set(xlabel="one image, ms (whisker: 99th percentile)", xlim=(0, None))
+    left.set_yticks(places, names, fontsize=7)
+    left.invert_yaxis()
+    bars = right.barh(places, [m.throughput for m in measured], color=colours)
+    labels = [f"{m.throughput:.0f} (batch {m.batch})" for m in measured]
+    right.bar_label(bars, labels, padding=3, fontsize=7)
+    right.set(xlabel="images a second at the best batch")
+    right.margins(x=0.25)
+    figure.suptitle(hardware(), fontsize=8)
+    return figure
