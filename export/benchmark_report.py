@@ -3,9 +3,13 @@
 import platform
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from export.benchmark import PLAIN, Measurement
 from training.runs import write_atomically, write_json, written_to
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def hardware() -> str:
@@ -94,7 +98,7 @@ def write(measured: list[Measurement], out: Path) -> None:
             write_atomically(out / f"benchmark.{kind}", figure.savefig)
 
 
-def plot(measured: list[Measurement]):  # type: ignore[no-untyped-def] # noqa: ANN201
+def plot(measured: list[Measurement]) -> "Figure":
     """Returns a figure: latency, with its 99th percentile, and throughput."""
     from matplotlib.figure import Figure
 

@@ -1,50 +1,173 @@
 """What is served is what was trained, in a process that knows nothing of training."""
 
+import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import saved_model, serving, tflite
-from export.load import newest_version
-from export.verify import TOLERANCES, compare, main, verify
+from export import manifest, onnx, saved_model, serving, tflite
+from export.compare import Difference, compare
+from export.description import Description, read
+from export.load import find, newest_version
+from export.runtimes import readers
+from export.verify import TOLERANCES, Tolerances, main, verify
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError
 from training.runs import Run
 
-EXPORTERS = {
+
+def quantized(kind: tflite.Quantization) -> Callable[[Run, Path], Path]:
+    def export(run: Run, folder: Path) -> Path:
+        path = folder / f"{kind}.tflite"
+        # The network of this run has seen noise: its accuracy is chance.
+        tflite.export(run, path, kind, max_drop=100)
+        return path
+
+    return export
+
+
+EXPORTERS: dict[str, Callable[[Run, Path], Path]] = {
     "SavedModel": lambda run, folder: saved_model.export(run, folder / "versions"),
-    "TFLite": lambda run, folder: tflite.export(run, folder / "model.tflite"),
+    "ONNX": lambda run, folder: onnx.export(run, folder / "model.onnx"),
+    "TFLite": quantized("none"),
+    "TFLite float16": quantized("float16"),
+    "TFLite dynamic": quantized("dynamic"),
+    "TFLite int8": quantized("int8"),
 }
+# Formats of fewer bits: by how much a probability of this small network may differ.
+ROUNDED = {"TFLite float16": 0.01, "TFLite dynamic": 0.1, "TFLite int8": 0.2}
+PAIRS = [
+    (name, runtime)
+    for name in EXPORTERS
+    for runtime in readers(name.split(maxsplit=1)[0])
+]
+
+
+class Artifacts(dict[str, Path]):
+    """A run's artifacts by name, each made when it is first asked for."""
+
+    def __init__(self, run: Run, folder: Path) -> None:
+        super().__init__()
+        self.run, self.folder = run, folder
+
+    def __missing__(self, name: str) -> Path:
+        self[name] = EXPORTERS[name](self.run, self.folder)
+        return self[name]
 
 
 @pytest.fixture(scope="module")
-def artifacts(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("artifacts")
-    return {name: export(run, folder) for name, export in EXPORTERS.items()}
+def artifacts(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
+    return Artifacts(run, tmp_path_factory.mktemp("artifacts"))
 
 
-@pytest.mark.parametrize("name", EXPORTERS)
-def test_every_format_is_the_same_network(
-    name: str, artifacts: dict[str, Path], run: Run
+@pytest.fixture(scope="module")
+def results(artifacts: Artifacts, run: Run) -> dict[str, dict[str, Any]]:
+    """What ``verify`` finds in every runtime."""
+    return {
+        name: verify(
+            artifacts[name],
+            run,
+            runtimes=tuple(readers(name.split(maxsplit=1)[0])),
+            max_drop=100,
+        )
+        for name in EXPORTERS
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "runtime"), PAIRS)
+def test_every_format_is_the_same_network_in_every_runtime(
+    name: str, runtime: str, results: dict[str, dict[str, Any]], run: Run
 ) -> None:
-    result = verify(artifacts[name], run)
-    assert result["same"] and result["format"] == name
-    assert result["imported"] == [], "the loader must know nothing of this project"
-    for inputs in {"pixels", "bytes"} & set(result):
-        difference = result[inputs]
+    result = results[name]
+    assert result["format"] == name.split(maxsplit=1)[0]
+    answer = result["runtimes"][runtime]
+    assert answer["imported"] == [], "the loader must know nothing of this project"
+    for inputs in {"pixels", "bytes"} & set(answer):
+        difference = answer[inputs]
         assert difference["images"] == run.evaluated["examples"]
-        assert difference["largest"] <= TOLERANCES[name]
-        assert difference["agreement"] == 1
-        assert difference["accuracy"] == pytest.approx(run.evaluated["top1"])
-    assert "bytes" in result or name == "TFLite"
-    assert run.artifacts[str(artifacts[name])] == result
+        assert difference["largest"] <= ROUNDED.get(name, TOLERANCES[runtime])
+        if name not in ROUNDED:
+            assert difference["agreement"] == 1
+            assert difference["accuracy"] == pytest.approx(run.evaluated["top1"])
+    assert ("bytes" in answer) == (runtime in ("tensorflow", "c-api"))
 
 
-def test_signatures_are_the_interface(artifacts: dict[str, Path], run: Run) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXPORTERS)
+def test_every_format_comes_with_its_facts(
+    name: str,
+    artifacts: Artifacts,
+    results: dict[str, dict[str, Any]],
+    run: Run,
+) -> None:
+    artifact = find(artifacts[name])
+    assert read(artifact) == Description.of_run(run.config)
+    manifest.check(artifact.path)
+    assert manifest.read(artifact.path)["format"] == artifact.kind
+    result = results[name]
+    assert run.artifacts[str(artifact.path)] == result
+    assert result["size"] == artifact.size
+    assert result["pixels"] == next(iter(result["runtimes"].values()))["pixels"]
+    assert result["same"] or name in ROUNDED
+
+
+@pytest.mark.slow
+def test_int8_takes_raw_pixels(artifacts: Artifacts) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(artifacts["TFLite int8"]))
+    interpreter.allocate_tensors()
+    (image,), (output,) = (
+        interpreter.get_input_details(),
+        interpreter.get_output_details(),
+    )
+    assert (image["dtype"], image["quantization"]) == (np.uint8, (1.0, 0))
+    assert output["dtype"] == np.float32
+    kernels = [t for t in interpreter.get_tensor_details() if len(t["shape"]) == 4]
+    per_channel = [t["quantization_parameters"]["scales"].size for t in kernels]
+    assert max(per_channel) > 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spoil", ["a byte", "no manifest"])
+def test_what_was_changed_is_not_loaded(
+    spoil: str, artifacts: Artifacts, run: Run, tmp_path: Path
+) -> None:
+    path = shutil.copy(artifacts["TFLite"], tmp_path / "model.tflite")
+    if spoil == "a byte":
+        manifest.write(path, {})
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    with pytest.raises(Stopped, match="not loaded: "):
+        verify(path, run)
+
+
+def test_a_savedmodel_that_writes_files_is_not_loaded(run: Run, tmp_path: Path) -> None:
+    written = tmp_path / "written"
+
+    class Writer(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, 12, 8, 3), tf.float32)])
+        def serve(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+            tf.io.write_file(str(written), "x")
+            return {"probabilities": tf.reduce_mean(image, (1, 2))}
+
+    module = Writer()
+    tf.saved_model.save(module, str(tmp_path / "1"), {"serving_default": module.serve})
+    manifest.write(tmp_path / "1", {})
+    with pytest.raises(Stopped, match=r"compute only, got .*WriteFile"):
+        verify(tmp_path, run)
+    assert not written.exists()
+
+
+def test_signatures_are_the_interface(artifacts: Artifacts, run: Run) -> None:
     loaded = tf.saved_model.load(str(artifacts["SavedModel"]))
     default = loaded.signatures["serving_default"]
     by_bytes = loaded.signatures["classify_bytes"]
@@ -62,7 +185,7 @@ def test_signatures_are_the_interface(artifacts: dict[str, Path], run: Run) -> N
     assert labels.read_text().split() == run.config["dataset"]["labels"]
 
 
-def test_files_of_any_format_and_size(artifacts: dict[str, Path], run: Run) -> None:
+def test_files_of_any_format_and_size(artifacts: Artifacts, run: Run) -> None:
     loaded = tf.saved_model.load(str(artifacts["SavedModel"]))
     rng = np.random.default_rng(0)
     large = rng.integers(0, 256, (60, 40, 3), np.uint8)
@@ -106,7 +229,7 @@ def test_a_wrong_export_is_found_out(
 
 @pytest.mark.slow
 def test_another_network_is_found_out(
-    artifacts: dict[str, Path],
+    artifacts: Artifacts,
     other_run: Run,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -122,15 +245,50 @@ def test_another_network_is_found_out(
 
 def test_compare_refuses_other_shapes_and_no_numbers() -> None:
     ours, labels = np.eye(3), np.arange(3)
-    assert compare(ours, ours, labels).accuracy == 1
+    same = compare(ours, ours, labels)
+    assert (same.accuracy, same.drop, same.agreement, same.largest) == (1, 0, 1, 0)
+    other = compare(ours, ours[[0, 1, 1]], labels)
+    assert other.drop == pytest.approx(100 / 3)
+    assert (other.largest, other.agreement) == (1, pytest.approx(2 / 3))
     with pytest.raises(Stopped, match=r"must be \(3, 3\), got \(3, 2\)"):
         compare(ours, ours[:, :2], labels)
     with pytest.raises(Stopped, match="not finite"):
         compare(ours, ours * np.nan, labels)
 
 
+@pytest.mark.parametrize(
+    ("runtime", "largest", "agreement", "drop", "exact", "rounded"),
+    [
+        ("tensorflow", 9e-6, 1.0, 0.0, True, True),
+        ("tensorflow", 2e-5, 1.0, 0.0, False, True),
+        ("litert", 2e-5, 1.0, 0.0, True, True),
+        ("litert", 0.5, 0.96, 0.9, False, True),
+        ("litert", 0.5, 0.94, 0.0, False, False),
+        ("litert", 0.5, 1.0, 1.1, False, False),
+    ],
+)
+def test_tolerances(
+    runtime: str,
+    largest: float,
+    agreement: float,
+    drop: float,
+    exact: bool,
+    rounded: bool,
+) -> None:
+    difference = Difference(100, largest, 0.0, agreement, 0.9, drop)
+    assert Tolerances(rounded=False).allow(runtime, difference) == exact
+    assert Tolerances(rounded=True).allow(runtime, difference) == rounded
+
+
 def test_what_is_no_artifact_is_refused(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "model.tflite").write_bytes(b"nonsense")
-    for path in (tmp_path, tmp_path / "model.tflite"):
-        with pytest.raises(UsageError, match="artifact must load"):
-            verify(path, run)
+    with pytest.raises(UsageError, match="artifact must be a SavedModel"):
+        verify(tmp_path, run)
+    file = tmp_path / "model.tflite"
+    file.write_bytes(b"nonsense")
+    with pytest.raises(Stopped, match="not loaded: artifact must have a manifest"):
+        verify(file, run)
+    with pytest.raises(UsageError, match="runtime for TFLite must be one of"):
+        verify(file, run, runtimes=("tensorflow",))
+    manifest.write(file, {})
+    with pytest.raises(Stopped, match="artifact must load in litert, got: "):
+        verify(file, run, runtimes=("litert",))

@@ -45,6 +45,6 @@ def open_session(path: Path, kind: str) -> Session:
 
 def _reason(message: str) -> str:
     """Of a message with the graph's nodes around it, what the operation said."""
-    lines = message.split("\n\t [[")[0].splitlines()
+    lines = message.partition("\n\t [[")[0].splitlines()
     said = re.sub(r"^assertion failed: |[][]", "", lines[-1])
     return said.split("}} ")[-1]

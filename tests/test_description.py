@@ -1,0 +1,124 @@
+"""An artifact says what its labels are and how an image file becomes pixels."""
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import flatbuffers
+import numpy as np
+import pytest
+from flatbuffers.table import Table
+
+from export.description import Description, read
+from export.load import Artifact
+from export.tflite_metadata import pack, tables
+
+ABOUT = Description(("cat", "Hündin", "fish"), (12, 8), 3, 0.875)
+
+
+def test_files_say_it_all() -> None:
+    texts = ABOUT.files()
+    assert texts["labels.txt"] == "cat\nHündin\nfish\n"
+    values = {"size": [12, 8], "channels": 3, "crop": 0.875}
+    assert Description.of(texts["labels.txt"].splitlines(), values) == ABOUT
+    config = {"dataset": {"labels": list(ABOUT.labels)}, "preprocessing": values}
+    assert Description.of_run(config) == ABOUT
+
+
+@pytest.mark.parametrize("kind", ["SavedModel", "TFLite"])
+def test_an_artifact_without_it_is_refused(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(b"nonsense")
+    with pytest.raises(ValueError, match="must come with its labels"):
+        read(Artifact(path, kind))
+
+
+def test_a_tflite_archive_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(b"a model")
+    with zipfile.ZipFile(path, "a") as archive:
+        for name, text in ABOUT.files().items():
+            archive.writestr(name, text)
+    assert read(Artifact(path, "TFLite")) == ABOUT
+    assert path.read_bytes().startswith(b"a model")
+
+
+class Reader:
+    """Reads a flatbuffer's tables by slot, as generated code does."""
+
+    def __init__(self, data: bytes, position: int) -> None:
+        self.table = Table(data, position)
+
+    @classmethod
+    def root(cls, data: bytes) -> "Reader":
+        return cls(data, int.from_bytes(data[:4], "little"))
+
+    def at(self, slot: int) -> int:
+        offset = self.table.Offset(4 + 2 * slot)
+        assert offset, f"no slot {slot}"
+        return int(offset + self.table.Pos)
+
+    def text(self, slot: int) -> str:
+        return bytes(self.table.String(self.at(slot))).decode()
+
+    def sub(self, slot: int) -> "Reader":
+        return Reader(self.table.Bytes, self.table.Indirect(self.at(slot)))
+
+    def item(self, slot: int, index: int = 0) -> "Reader":
+        start = self.table.Vector(self.at(slot) - self.table.Pos) + 4 * index
+        return Reader(self.table.Bytes, self.table.Indirect(start))
+
+    def floats(self, slot: int) -> list[float]:
+        flags = flatbuffers.number_types.Float32Flags
+        found = self.table.GetVectorAsNumpy(flags, self.at(slot) - self.table.Pos)
+        return [float(x) for x in found]
+
+    def number(self, slot: int, flags: Any) -> int:
+        return int(self.table.Get(flags, self.at(slot)))
+
+
+def test_metadata_have_the_schemas_slots() -> None:
+    data = pack(tables("resnet20", ABOUT), b"M001")
+    assert data[4:8] == b"M001"
+    flags = flatbuffers.number_types
+    root = Reader.root(data)
+    assert (root.text(0), root.text(7)) == ("resnet20", "1.0.0")
+    assert root.item(6).text(0) == "preprocessing.json"
+    graph = root.item(3)
+    image, answer = graph.item(2), graph.item(3)
+    assert (image.text(0), answer.text(0)) == ("image", "probabilities")
+    content = image.sub(3)
+    assert content.number(0, flags.Uint8Flags) == 2, "ImageProperties"
+    assert content.sub(1).number(0, flags.Int8Flags) == 1, "RGB"
+    size = content.sub(1).sub(1)
+    assert [size.number(i, flags.Uint32Flags) for i in (0, 1)] == [8, 12]
+    unit = image.item(4)
+    assert unit.number(0, flags.Uint8Flags) == 1, "NormalizationOptions"
+    assert (unit.sub(1).floats(0), unit.sub(1).floats(1)) == ([0.0], [1.0])
+    assert image.sub(5).floats(0) == [255.0]
+    labels = answer.item(6)
+    assert labels.text(0) == "labels.txt"
+    assert labels.number(2, flags.Int8Flags) == 2, "TENSOR_AXIS_LABELS"
+    grey = tables("x", Description(("a",), (8, 8), 1, 1.0))
+    assert grey[3][0][2][0][3][1][0] == np.int8(2), "GRAYSCALE"
+
+
+def test_an_archive_behind_it_is_no_part_of_the_flatbuffer() -> None:
+    from export.tflite_metadata import embed
+
+    first = embed(_smallest_model(), "resnet20", ABOUT)
+    assert first == embed(_smallest_model(), "resnet20", ABOUT), "reproducible"
+    assert first[4:8] == b"TFL3"
+    with zipfile.ZipFile(io.BytesIO(first)) as archive:
+        assert archive.read("labels.txt").decode() == "cat\nHündin\nfish\n"
+
+
+def _smallest_model() -> bytes:
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = schema.ModelT()
+    model.version = 3
+    model.buffers, model.subgraphs, model.operatorCodes = [schema.BufferT()], [], []
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))

@@ -1,0 +1,191 @@
+"""Labels of image files, from any artifact."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data import noise, write_image
+from test_decode import bomb
+
+from export import onnx, saved_model, tflite
+from export.predict import Prediction, listed, main, render
+from export.runtimes import readers
+from keras_resnet import command
+from keras_resnet.errors import UsageError
+from training.runs import Run
+
+FILES = ("a.png", "b/c.jpg", "b/d/e.GIF", "b/f.webp")
+PREDICTIONS = [
+    Prediction(Path("a.png"), ("cat", "dog"), (0.75, 0.25)),
+    Prediction(Path("b/c.jpg"), ("a dog", "cat"), (0.5, 0.5)),
+]
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    for number, name in enumerate(FILES):
+        write_image(folder / name, noise(30, 20, 3, seed=number))
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+def test_folders_are_searched_and_files_are_taken_as_they_are(images: Path) -> None:
+    assert listed((images,)) == [images / name for name in FILES]
+    notes = images / "notes.txt"
+    assert listed((notes, images / "b" / "d")) == [notes, images / "b/d/e.GIF"]
+
+
+def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"got no .*nothing"):
+        listed((tmp_path / "nothing",))
+    with pytest.raises(UsageError, match="folders with some, got"):
+        listed((tmp_path,))
+
+
+def test_predictions_are_rendered() -> None:
+    assert render(PREDICTIONS, "table") == (
+        "a.png    cat    0.7500\n"
+        "         dog    0.2500\n"
+        "b/c.jpg  a dog  0.5000\n"
+        "         cat    0.5000\n"
+    )
+    assert render(PREDICTIONS[:1], "csv") == (
+        "file,rank,label,probability\na.png,1,cat,0.75\na.png,2,dog,0.25\n"
+    )
+    assert json.loads(render(PREDICTIONS[:1], "json")) == [
+        {
+            "file": "a.png",
+            "predictions": [
+                {"label": "cat", "probability": 0.75},
+                {"label": "dog", "probability": 0.25},
+            ],
+        }
+    ]
+    assert [render([], form) for form in ("table", "json")] == ["", "[]\n"]
+
+
+def predicted(
+    monkeypatch: pytest.MonkeyPatch, *arguments: object, status: int = 0
+) -> None:
+    """Runs the command line and expects its exit status."""
+    monkeypatch.setattr(sys, "argv", ["predict", *map(str, arguments)])
+    if status == 0:
+        command.run(main)
+        return
+    with pytest.raises(SystemExit) as stop:
+        command.run(main)
+    assert stop.value.code == status
+
+
+@pytest.fixture(scope="module")
+def exported(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("artifacts")
+    tflite.export(run, folder / "model.tflite")
+    return {
+        "SavedModel": saved_model.export(run, folder / "versions"),
+        "TFLite": folder / "model.tflite",
+        "ONNX": onnx.export(run, folder / "model.onnx"),
+    }
+
+
+@pytest.mark.slow
+def test_every_artifact_gives_the_same_labels(
+    exported: dict[str, Path],
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = {}
+    for kind, path in exported.items():
+        for runtime in readers(kind):
+            out = tmp_path / kind / f"{runtime}.csv"
+            predicted(
+                monkeypatch,
+                *(path, images, "--out", out, "--format", "csv", "--top", 3),
+                *("--runtime", runtime),
+            )
+            with out.open() as file:
+                answers[kind, runtime] = list(csv.DictReader(file))
+    expected = answers["SavedModel", "tensorflow"]
+    assert [row["file"] for row in expected[::3]] == [str(images / n) for n in FILES]
+    total = sum(float(row["probability"]) for row in expected)
+    assert total == pytest.approx(len(FILES), abs=1e-5)
+    for rows in answers.values():
+        assert [r["label"] for r in rows] == [r["label"] for r in expected]
+        # The decoders differ by a level here and there.
+        shares = [[float(r["probability"]) for r in x] for x in (rows, expected)]
+        np.testing.assert_allclose(*shares, atol=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["SavedModel", "TFLite", "ONNX"])
+def test_a_bad_file_is_named_and_the_rest_goes_on(
+    kind: str,
+    exported: dict[str, Path],
+    images: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    (images / "b" / "bad.png").write_text("no image")
+    (images / "b" / "bomb.png").write_bytes(bomb(10000))
+    predicted(monkeypatch, exported[kind], images, status=1)
+    printed = capfd.readouterr()
+    lines = printed.out.splitlines()
+    assert [line.split()[0] for line in lines] == [str(images / n) for n in FILES]
+    first, second, last = printed.err.splitlines()
+    assert first.startswith(f"bad image: {images}/b/bad.png: image must be a JPEG, ")
+    assert second.startswith(f"bad image: {images}/b/bomb.png: image must be ")
+    assert "of at most 50000000 pixels, got" in second
+    assert last == "error: 2 of 6 images could not be classified"
+
+
+def test_changed_artifacts_are_not_loaded(
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from export import manifest
+
+    path = tmp_path / "model.tflite"
+    path.write_bytes(b"one")
+    predicted(monkeypatch, path, images, status=1)
+    assert "must come with its labels" in capsys.readouterr().err
+    manifest.write(path, {})
+    path.write_bytes(b"two")
+    predicted(monkeypatch, path, images, status=1)
+    assert "error: not loaded: model.tflite of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "Missing from python -m export.predict"),
+        (("nothing.tflite", "{images}"), "artifact must be a SavedModel folder"),
+        (("{model}", "{images}", "--top", "0"), "top must be at least 1, got 0"),
+        (("{model}", "{images}", "--max-pixels", "0"), "max_pixels must be at least"),
+        (("{model}", "{images}", "--format", "xml"), "xml"),
+        (("{model}", "{images}", "--runtime", "tensorflow"), "one of litert, openvino"),
+        (("{model}", "{images}/nothing"), "image must be a file or a folder, got no"),
+        (("{model}", "{images}", "--out", "{images}"), "got the folder"),
+    ],
+)
+def test_mistakes_are_one_line(
+    arguments: tuple[str, ...],
+    said: str,
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model = tmp_path / "model.tflite"
+    model.write_bytes(b"a model")
+    given = [a.format(model=model, images=images) for a in arguments]
+    predicted(monkeypatch, *given, status=2)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1 and said in printed.err
