@@ -19,6 +19,7 @@ REQUIRES = [
     "jinja2>=3.1",
     "matplotlib>=3.9",
     "ai-edge-litert>=2.1",
+    "tensorflow-serving-api>=2.21,<2.22",
 ]
 EXTRAS = {
     "torch": ["torch>=2.6", "safetensors>=0.4"],
