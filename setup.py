@@ -20,6 +20,7 @@ REQUIRES = [
     "matplotlib>=3.9",
     "ai-edge-litert>=2.1",
     "flatbuffers>=24",
+    "tensorflow-serving-api>=2.21,<2.22",
 ]
 EXTRAS = {
     "torch": ["torch>=2.6", "safetensors>=0.4"],

@@ -10,13 +10,11 @@ import tensorflow as tf
 
 from training.images import Tensor
 
-# What a decoder can need at most is about 12 bytes a pixel (an animated WebP).
-MAX_PIXELS = 50_000_000
 # Blocks of at most 255 bytes; an encoder fills all but the last of each frame.
 MAX_GIF_BLOCKS = 100_000
 
 
-def limited(data: Tensor, max_pixels: int = MAX_PIXELS) -> Tensor:
+def limited(data: Tensor, max_pixels: int) -> Tensor:
     """Returns an image file's bytes if they may be decoded.
 
     Args:
@@ -132,5 +130,5 @@ def _gif(data: Tensor) -> Tensor:
 
     start = 13 + colours(data[10])
     zero = tf.constant(0, tf.int64)
-    state = tf.while_loop(going, step, (start, False, zero, zero))
+    state = tf.while_loop(going, step, (start, tf.constant(False), zero, zero))
     return state[2]

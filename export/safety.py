@@ -115,7 +115,8 @@ def _checkpointing(meta_graph: Any) -> set[str]:
     """The functions that the saver calls, and nothing else does."""
     saver = meta_graph.saver_def
     entries = {saver.save_tensor_name.split(":")[0], saver.restore_op_name}
-    by_saver, by_others = set(), set()
+    by_saver: set[str] = set()
+    by_others: set[str] = set()
     for function, nodes in _functions(meta_graph.graph_def):
         for node in nodes:
             entry = not function and node.name in entries

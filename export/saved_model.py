@@ -1,69 +1,122 @@
-"""``python -m export.saved_model RUN --out DIR``: the format of TensorFlow Serving."""
+"""``python -m export.saved_model RUN --out DIR``: for TensorFlow Serving."""
 
-import os
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from export.load import versions
+from export import manifest, versions
+from export.form import Form
 from keras_resnet import command
+from keras_resnet.errors import UsageError
 from training.runs import Run, written_to
 
+if TYPE_CHECKING:
+    from export.serving import Serving
 
-@dataclass(frozen=True)
-class Options:
+MEANINGS = {
+    "image": "raw pixels, 0–255: (N, height, width, channels)",
+    "image_bytes": "contents of JPEG, PNG, GIF, BMP or WebP files: (N,)",
+    "probabilities": "of each class, adding up to 1: (N, classes)",
+    "class_id": "the most probable class, from 0: (N,)",
+    "label": "its name: (N,)",
+    "features": "what the last, linear layer takes: (N, features)",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Form):
     """Export a run's network as a SavedModel, in a new version folder of DIR."""
 
     run: tyro.conf.Positional[Path]
     """Folder of the run."""
     out: Path
     """Folder of the versions: DIR/1, next time DIR/2, …"""
+    keep: int = 0
+    """How many of the newest versions to keep; 0: all."""
+    overwrite: bool = False
+    """Replace the newest version. (TensorFlow Serving notices new numbers only.)"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.keep < 0:
+            raise UsageError(f"keep must be at least 0 versions, got {self.keep}")
 
 
-def export(run: Run, out: Path) -> Path:
+def export(
+    run: Run, out: Path, form: Form | None = None, *, overwrite: bool = False
+) -> Path:
     """Writes ``out/N/``, N one above the highest version there; returns its path.
 
-    The folder is written under a hidden name and renamed when it is complete, so that
-    a server that watches ``out`` sees it whole or not at all.
+    A server that watches ``out`` sees the version whole or not at all, whenever this
+    process is killed.
+
+    Args:
+        run: A complete run.
+        out: Folder of the versions.
+        form: What form the graph takes.
+        overwrite: Replace the newest version instead.
 
     Raises:
         UsageError: The run is not complete, or the disk is full.
     """
+    run.require_complete()
+    with written_to(out), versions.draft(out) as draft:
+        _write(run, draft, form or Form())
+        return (versions.replace if overwrite else versions.publish)(draft, out)
+
+
+def _write(run: Run, folder: Path, form: Form) -> None:
     import tensorflow as tf
 
+    from export import warmup
     from export.serving import Serving
+    from training.preprocessing import Preprocessing
 
-    run.require_complete()
-    with written_to(out):
-        out.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(dir=out, prefix=".draft-"))
-        try:
-            with tempfile.TemporaryDirectory() as assets:
-                labels = Path(assets, "labels.txt")
-                lines = "".join(f"{x}\n" for x in run.config["dataset"]["labels"])
-                labels.write_text(lines, encoding="utf-8")
-                serving = Serving(run, labels)
-                tf.saved_model.save(serving, str(draft), serving.signatures)
-            return _publish(draft, out)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+    config = run.config
+    with tempfile.TemporaryDirectory() as assets:
+        labels = Path(assets, "labels.txt")
+        lines = "".join(f"{label}\n" for label in config["dataset"]["labels"])
+        labels.write_text(lines, encoding="utf-8")
+        serving = Serving(run, labels, form)
+        tf.saved_model.save(serving, str(folder), serving.signatures)
+    prepared = Preprocessing.from_dict(config["preprocessing"])
+    warmup.write(folder, config["model"]["name"], warmup.requests(prepared))
+    facts = {
+        "format": "SavedModel",
+        "compute": form.compute,
+        "frozen": form.freeze,
+        "folded": form.folded,
+        "max_pixels": form.max_pixels,
+        "signatures": _signatures(serving),
+    }
+    manifest.write(folder, {**facts, **manifest.source(run)})
 
 
-def _publish(draft: Path, out: Path) -> Path:
-    """Renames the draft to the next free version number."""
-    draft.chmod(0o755)
-    while True:
-        target = out / str(max(versions(out), default=0) + 1)
-        try:
-            os.rename(draft, target)
-        except OSError:  # another export took the number
-            if not target.exists():
-                raise
-        else:
-            return target
+def _signatures(serving: "Serving") -> dict[str, Any]:
+    """What each signature takes and gives."""
+
+    def described(specs: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: {
+                "type": spec.dtype.name,
+                "shape": spec.shape.as_list(),
+                "meaning": MEANINGS[name],
+            }
+            for name, spec in sorted(specs.items())
+        }
+
+    found = {}
+    for name, function in serving.signatures.items():
+        concrete = function.get_concrete_function()
+        (image,) = concrete.structured_input_signature[0]
+        found[name] = {
+            "inputs": described({image.name: image}),
+            "outputs": described(concrete.structured_outputs),
+        }
+    return found
 
 
 def main() -> None:
@@ -72,7 +125,10 @@ def main() -> None:
     run = Run.open(options.run)
     run.require_complete()
     command.start_backend()
-    print(f"SavedModel: {export(run, options.out)}")
+    path = export(run, options.out, options, overwrite=options.overwrite)
+    print(f"SavedModel: {path}")
+    for old in versions.prune(options.out, options.keep, path):
+        print(f"removed: {old}")
 
 
 if __name__ == "__main__":

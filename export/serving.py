@@ -1,16 +1,15 @@
 """The graph that is served: raw pixels or files in, probabilities and labels out."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from export.guard import MAX_PIXELS, limited
-from keras_resnet.errors import require_positive
+from export.form import Form
+from export.guard import limited
 from keras_resnet.folding import fold
 from keras_resnet.models import create_model, load_model
 from training.images import FILE_CHANNELS, Tensor
@@ -19,23 +18,6 @@ from training.runs import Run
 
 PARALLEL_DECODES = 4  # images of one request; each may need memory for max_pixels
 Network = Callable[[Tensor], Any]  # normalised images -> features and logits
-DTYPES = {"float32": "float32", "bf16": "bfloat16"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Form:
-    """What form the graph takes."""
-
-    freeze: bool = True
-    """Batch norms folded into the convolutions, weights as constants: faster."""
-    compute: Literal["float32", "bf16"] = "float32"
-    """What weights are stored and features computed in; bf16 is for CPUs with AVX-512
-    BF16 or AMX, and for GPUs and TPUs. Probabilities are float32."""
-    max_pixels: int = MAX_PIXELS
-    """Largest image that classify_bytes decodes, in pixels."""
-
-    def __post_init__(self) -> None:
-        require_positive(self, "max_pixels")
 
 
 def serving_model(run: Run) -> keras.Model:
@@ -56,9 +38,8 @@ def serving_model(run: Run) -> keras.Model:
 
 def _network(model: keras.Model, form: Form) -> tuple[Network, list[tf.Variable]]:
     """Returns what computes features and logits, and the variables it needs."""
-    dtype = DTYPES[form.compute]
-    if form.freeze or dtype != "float32":
-        model = fold(model, dtype)
+    if form.folded:
+        model = fold(model, form.dtype)
     model = type(model)(model.input, [model.get_layer("logits").input, model.output])
     if not form.freeze:
         return partial(model, training=False), [v.value for v in model.variables]
@@ -102,7 +83,7 @@ class Serving(tf.Module):
         self.classify_bytes = tf.function(self._classify_bytes, [image_bytes])
 
     @property
-    def signatures(self) -> dict[str, object]:
+    def signatures(self) -> dict[str, Any]:
         """The SavedModel's signatures."""
         signatures = {"serving_default": self.classify, "features": self.features}
         if self._prepared.channels in FILE_CHANNELS:

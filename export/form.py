@@ -1,0 +1,34 @@
+"""What form an exported graph takes."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from keras_resnet.errors import require_positive
+
+# Decoding takes up to 8.5 bytes a pixel (a progressive JPEG): 430 MB.
+MAX_PIXELS = 50_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """What form the graph takes."""
+
+    freeze: bool = True
+    """Batch norms folded into the convolutions, weights as constants: faster."""
+    compute: Literal["float32", "bf16"] = "float32"
+    """What weights are stored and features computed in. Probabilities are float32."""
+    max_pixels: int = MAX_PIXELS
+    """Largest image that classify_bytes decodes, in pixels; of a GIF, all frames."""
+
+    def __post_init__(self) -> None:
+        require_positive(self, "max_pixels")
+
+    @property
+    def folded(self) -> bool:
+        """Batch norms are folded; also where bf16 asks for other variables."""
+        return self.freeze or self.compute != "float32"
+
+    @property
+    def dtype(self) -> str:
+        """Keras' name of what is computed in."""
+        return "bfloat16" if self.compute == "bf16" else "float32"

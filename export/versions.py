@@ -1,0 +1,134 @@
+"""Folders of versions, as TensorFlow Serving watches them: ``DIR/1``, ``DIR/2``, ….
+
+A version appears under its number when it is complete and on the disk. Before, and
+while it is being removed, it lies under a hidden name, which servers overlook.
+"""
+
+import ctypes
+import os
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from export.load import versions
+from keras_resnet.errors import UsageError
+
+DAY = 24 * 3600
+
+
+@contextmanager
+def draft(out: Path) -> Iterator[Path]:
+    """Makes a hidden folder in ``out``, and removes what is left of it in the end.
+
+    What killed processes left there is removed too.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for left in filter(_is_stale, out.glob(".draft,*")):
+        shutil.rmtree(left, ignore_errors=True)
+    prefix = f".draft,{socket.gethostname()},{os.getpid()},"
+    path = Path(tempfile.mkdtemp(dir=out, prefix=prefix))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def publish(complete: Path, out: Path) -> Path:
+    """Gives a complete draft the next free number in ``out``; returns its path."""
+    _sync(complete)
+    while True:
+        target = out / str(max(versions(out), default=0) + 1)
+        try:
+            os.rename(complete, target)
+        except OSError:  # another export took the number
+            if not target.exists():
+                raise
+        else:
+            _sync_folder(out)
+            return target
+
+
+def replace(complete: Path, out: Path) -> Path:
+    """Puts a complete draft in the place of the newest version; returns its path.
+
+    The two swap names in one step of the file system, so that at every moment, even
+    when this process is killed, the number stands for a complete version. Where there
+    is no version, the draft becomes the first.
+
+    Raises:
+        UsageError: The file system cannot swap folders.
+    """
+    numbers = versions(out)
+    if not numbers:
+        return publish(complete, out)
+    _sync(complete)
+    target = out / str(numbers[-1])
+    _swap(complete, target)
+    _sync_folder(out)
+    return target
+
+
+def prune(out: Path, keep: int, written: Path) -> list[Path]:
+    """Removes all but the newest versions, and never the one just written.
+
+    Args:
+        out: Folder of the versions.
+        keep: How many to keep; 0: all.
+        written: The version just written.
+
+    Returns:
+        What was removed.
+    """
+    old = [out / str(n) for n in versions(out)[:-keep]] if keep else []
+    old = [version for version in old if version != written]
+    with draft(out) as hidden:
+        for version in old:
+            os.rename(version, hidden / version.name)
+    return old
+
+
+def _is_stale(path: Path) -> bool:
+    """Whether the process that made a draft is gone."""
+    _, host, process, _ = path.name.split(",")
+    if host == socket.gethostname():
+        return not psutil.pid_exists(int(process))
+    return time.time() - path.stat().st_mtime > DAY
+
+
+def _swap(one: Path, other: Path) -> None:
+    """Swaps two folders' names atomically: renameat2 of Linux, which Python lacks."""
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    names = os.fsencode(one), os.fsencode(other)
+    if rename is None or rename(here, names[0], here, names[1], exchange):
+        reason = os.strerror(ctypes.get_errno()) if rename else "no renameat2"
+        raise UsageError(
+            f"file system must be able to swap folders for --overwrite, got {reason} "
+            f"at {other.parent}; write a new version, with --keep 1 in its place"
+        )
+
+
+def _sync(folder: Path) -> None:
+    """Waits until a folder and all in it are on the disk."""
+    folder.chmod(0o755)
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            _sync_folder(path)
+        else:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,47 @@
+"""Requests with which TensorFlow Serving warms a version up before it is available.
+
+The first request to a graph is slow: it is optimised then, and its kernels made.
+"""
+
+from pathlib import Path
+
+import tensorflow as tf
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
+from training.images import FILE_CHANNELS, Tensor
+from training.preprocessing import Preprocessing
+
+# Where TensorFlow Serving looks for them in a version folder.
+FILE = Path("assets.extra", "tf_serving_warmup_requests")
+
+
+def requests(prepared: Preprocessing) -> dict[str, dict[str, Tensor]]:
+    """Returns one black image as inputs for each signature."""
+    height, width, channels = prepared.input_shape
+    image = tf.zeros((1, height, width, channels))
+    found = {"serving_default": {"image": image}, "features": {"image": image}}
+    if channels in FILE_CHANNELS:
+        file = tf.io.encode_jpeg(tf.cast(image[0], tf.uint8))
+        found["classify_bytes"] = {"image_bytes": file[tf.newaxis]}
+    return found
+
+
+def write(folder: Path, model: str, requests: dict[str, dict[str, Tensor]]) -> None:
+    """Writes requests into a version folder, as a TFRecord of PredictionLogs.
+
+    Args:
+        folder: The version folder.
+        model: The model's name in the requests.
+        requests: For each signature its inputs.
+    """
+    path = folder / FILE
+    path.parent.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(path)) as records:
+        for signature, inputs in requests.items():
+            log = PredictionLog()
+            request = log.predict_log.request
+            request.model_spec.name = model
+            request.model_spec.signature_name = signature
+            for name, tensor in inputs.items():
+                request.inputs[name].CopyFrom(tf.make_tensor_proto(tensor))
+            records.write(log.SerializeToString())

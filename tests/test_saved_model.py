@@ -1,0 +1,292 @@
+"""What is served: complete or absent, small, described, and nothing but the network."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from backends import NETWORKS, SMALL
+from conftest import TINY
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+from test_folding import lively
+
+from export import manifest, safety, saved_model, serving, versions
+from export.form import Form
+from export.serving import Serving
+from export.warmup import FILE
+from keras_resnet.errors import UsageError
+from training.runs import Run
+
+Signatures = dict[str, Any]
+# What training makes, and what only one kind of server runs.
+UNWANTED = {"VarHandleOp", "ReadVariableOp", "VariableV2", "RandomUniform", "PyFunc"}
+FORMS = {
+    "frozen": Form(),
+    "variables": Form(freeze=False),
+    "bf16": Form(compute="bf16"),
+    "bf16 variables": Form(compute="bf16", freeze=False),
+}
+
+
+@pytest.fixture(scope="module")
+def folders(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    out = tmp_path_factory.mktemp("forms")
+    return {
+        name: saved_model.export(run, out / name, form) for name, form in FORMS.items()
+    }
+
+
+def signatures(folder: Path) -> Signatures:
+    loaded = tf.saved_model.load(str(folder))
+    found = dict(loaded.signatures)
+    found["serving_default"].owner = loaded  # whose variables it uses
+    return found
+
+
+def pixels(count: int) -> tf.Tensor:
+    rng = np.random.default_rng(0)
+    return tf.constant(rng.uniform(0, 255, (count, 12, 8, 3)), tf.float32)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_every_form_is_the_same_network(
+    name: str, folders: dict[str, Path], run: Run
+) -> None:
+    found = signatures(folders[name])
+    model = serving.serving_model(run)
+    prepared = serving.Preprocessing.from_dict(run.config["preprocessing"])
+    exact = 1e-5 if FORMS[name].compute == "float32" else 0.02
+    for count in (1, 3):
+        x = prepared.normalise(pixels(count))
+        probabilities = tf.nn.softmax(model(x, training=False))
+        answer = found["serving_default"](image=pixels(count))["probabilities"]
+        assert answer.dtype == tf.float32
+        np.testing.assert_allclose(answer, probabilities, atol=exact)
+        features = found["features"](image=pixels(count))["features"]
+        assert (features.dtype, features.shape) == (tf.float32, (count, 64))
+        logits = model.get_layer("logits")(features)
+        np.testing.assert_allclose(tf.nn.softmax(logits), probabilities, atol=exact)
+
+
+def test_frozen_has_no_variables_and_each_weight_once(
+    folders: dict[str, Path], run: Run
+) -> None:
+    frozen = folders["frozen"] / "saved_model.pb"
+    weights = 4 * run.config["model"]["params"]
+    assert not signatures(folders["frozen"])["serving_default"].variables
+    assert weights < frozen.stat().st_size < weights + 700_000
+    assert frozen.stat().st_size - (folders["bf16"] / frozen.name).stat().st_size > (
+        0.4 * weights
+    )
+    found = signatures(folders["variables"])
+    assert found["serving_default"].variables
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_nothing_but_computes(name: str, folders: dict[str, Path]) -> None:
+    assert safety.flagged(folders[name]) == []
+
+
+class Untrained:
+    """As much of a run as the graph is made from."""
+
+    config: dict[str, Any]
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        zeros, ones = [0.0] * shape[-1], [1.0] * shape[-1]
+        self.config = {
+            "preprocessing": {
+                **{"size": list(shape[:2]), "channels": shape[-1], "crop": 1.0},
+                **{"mean": zeros, "deviation": ones},
+            },
+            "dataset": {"labels": list("abcde")},
+        }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compute", ["float32", "bf16"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_no_operation_of_training_in_any_family(
+    name: str, compute: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {**SMALL, **NETWORKS[name]}
+    model = lively(name, **options)
+    monkeypatch.setattr(serving, "serving_model", lambda run: model)
+    labels = tmp_path / "labels.txt"
+    labels.write_text("")
+    run: Any = Untrained(options["input_shape"])
+    graph = Serving(run, labels, Form(compute=compute)).signatures
+    for function in graph.values():
+        definition = function.get_concrete_function().graph.as_graph_def()
+        assert_inference_only(definition)
+
+
+def assert_inference_only(graph: Any) -> None:
+    functions = list(graph.library.function)
+    nodes = [*graph.node, *(node for f in functions for node in f.node_def)]
+    types = {node.op for node in nodes}
+    assert not types & UNWANTED
+    assert not [t for t in types if "Grad" in t or "Random" in t or "Apply" in t]
+    batch_norms = [node for node in nodes if node.op == "FusedBatchNormV3"]
+    assert not any(node.attr["is_training"].b for node in batch_norms)
+    attributes = {a for x in [*functions, *nodes] for a in x.attr}
+    assert "_XlaMustCompile" not in attributes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        replace(TINY, precision="bfloat16"),
+        replace(TINY, model="resnet110_sd_cifar"),
+        replace(
+            TINY,
+            model="resnext29_8x64d_cifar",
+            overrides=("depths=(1,1,1)", "cardinality=4", "group_width=4"),
+        ),
+    ],
+    ids=["mixed precision", "stochastic depth", "ResNeXt"],
+)
+def test_runs_with_operations_of_training_export_without(
+    recipe: Any, tmp_path: Path
+) -> None:
+    from training.fit import train
+
+    run = Run(tmp_path / "run")
+    train(recipe, run)
+    folder = saved_model.export(run, tmp_path / "out")
+    assert safety.flagged(folder) == []
+    for function in signatures(folder).values():
+        assert_inference_only(function.graph.as_graph_def())
+    model = serving.serving_model(run)
+    prepared = serving.Preprocessing.from_dict(run.config["preprocessing"])
+    expected = tf.nn.softmax(model(prepared.normalise(pixels(4)), training=False))
+    answer = signatures(folder)["serving_default"](image=pixels(4))["probabilities"]
+    np.testing.assert_allclose(answer, expected, atol=1e-5)
+
+
+def test_warm_up_requests_are_answered(folders: dict[str, Path], run: Run) -> None:
+    found = signatures(folders["frozen"])
+    asked = []
+    for record in tf.data.TFRecordDataset(str(folders["frozen"] / FILE)):
+        request = PredictionLog.FromString(record.numpy()).predict_log.request
+        assert request.model_spec.name == run.recipe.model
+        inputs = {n: tf.make_ndarray(p) for n, p in request.inputs.items()}
+        found[request.model_spec.signature_name](
+            **{name: tf.constant(value) for name, value in inputs.items()}
+        )
+        asked.append(request.model_spec.signature_name)
+    assert asked == ["serving_default", "features", "classify_bytes"]
+
+
+def test_manifest(folders: dict[str, Path], run: Run) -> None:
+    for name, folder in folders.items():
+        manifest.check(folder)
+        found = manifest.read(folder)
+        assert found["format"] == "SavedModel"
+        form = FORMS[name]
+        assert found["compute"] == form.compute
+        assert (found["frozen"], found["folded"]) == (form.freeze, form.folded)
+        assert found["max_pixels"] == form.max_pixels
+        assert found["run"]["evaluation"] == run.evaluated
+        by_bytes = found["signatures"]["classify_bytes"]
+        assert by_bytes["inputs"]["image_bytes"]["type"] == "string"
+        assert by_bytes["outputs"]["probabilities"]["shape"] == [None, 3]
+        assert (
+            found["signatures"]["features"]["outputs"]["features"]["shape"][0] is None
+        )
+        assert {"saved_model.pb", "assets/labels.txt"} < set(found["files"])
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def complete(out: Path, content: str) -> Callable[[Callable[..., Path]], Path]:
+    def publish(how: Callable[..., Path]) -> Path:
+        with versions.draft(out) as draft:
+            (draft / "deep").mkdir()
+            (draft / "deep" / "file").write_text(content)
+            return how(draft, out)
+
+    return publish
+
+
+def test_versions_are_counted_replaced_and_pruned(tmp_path: Path) -> None:
+    out = tmp_path / "versions"
+    assert complete(out, "first")(versions.replace).name == "1"
+    paths = [complete(out, text)(versions.publish) for text in "abc"]
+    assert names(out) == ["1", "2", "3", "4"]
+    replaced = complete(out, "new")(versions.replace)
+    assert replaced == paths[-1]
+    assert (replaced / "deep" / "file").read_text() == "new"
+    assert versions.prune(out, 0, replaced) == []
+    assert versions.prune(out, 2, replaced) == [out / "1", out / "2"]
+    assert names(out) == ["3", "4"]
+    # A version that another export has overtaken is still not removed by its own.
+    assert versions.prune(out, 1, out / "3") == []
+    assert (out / "3").stat().st_mode & 0o777 == 0o755
+
+
+def test_what_a_failed_or_killed_export_left_is_removed(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), versions.draft(tmp_path):
+        raise KeyError
+    assert names(tmp_path) == []
+    host = versions.socket.gethostname()
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    for name in (f"{host},{os.getpid()}", f"{host},{dead.pid}", "elsewhere,1"):
+        (tmp_path / f".draft,{name},x").mkdir()
+    (tmp_path / ".draft,before,1,x").mkdir()
+    os.utime(tmp_path / ".draft,before,1,x", (0, 0))
+    with versions.draft(tmp_path):
+        pass
+    assert names(tmp_path) == [".draft,elsewhere,1,x", f".draft,{host},{os.getpid()},x"]
+
+
+def test_a_number_taken_by_another_export_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete(tmp_path, "theirs")(versions.publish)
+    seen = iter([[], [1]])
+    monkeypatch.setattr(versions, "versions", lambda folder: next(seen))
+    assert complete(tmp_path, "ours")(versions.publish).name == "2"
+    assert (tmp_path / "1" / "deep" / "file").read_text() == "theirs"
+
+
+def test_where_folders_cannot_be_swapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete(tmp_path, "theirs")(versions.publish)
+    monkeypatch.setattr(versions.ctypes, "CDLL", lambda *a, **k: object())
+    with pytest.raises(
+        UsageError, match="able to swap folders for --overwrite, got no"
+    ):
+        complete(tmp_path, "ours")(versions.replace)
+    monkeypatch.undo()
+    monkeypatch.setattr(versions, "_swap", lambda a, b: versions_swap(a, b / "gone"))
+    with pytest.raises(UsageError, match="got No such file or directory"):
+        complete(tmp_path, "ours")(versions.replace)
+    assert (tmp_path / "1" / "deep" / "file").read_text() == "theirs"
+
+
+versions_swap = versions._swap
+
+
+def test_other_errors_of_publishing_are_told(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        versions.publish(tmp_path / "nothing", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"keep": -1}, "keep must be at least 0"), ({"max_pixels": 0}, "max_pixels must")],
+)
+def test_impossible_options(options: dict[str, int], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        saved_model.Options(run=Path("run"), out=Path("out"), **options)
