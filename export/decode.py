@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image
 
 from export.description import Description
+from export.form import MAX_PIXELS
 
 Array = np.ndarray
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
-MAX_PIXELS = 50_000_000
 
 
 def decode(data: bytes, about: Description, max_pixels: int = MAX_PIXELS) -> Array:

@@ -15,6 +15,7 @@ import tyro
 
 from export import manifest
 from export.description import Description, read
+from export.form import MAX_PIXELS
 from export.load import Artifact, choose, find
 from export.runtimes import RUNTIMES, Array, Session
 from export.worker import BATCH_SIZE, ENVIRONMENT
@@ -48,9 +49,9 @@ class Options:
     """File to write to; None: standard output."""
     runtime: str | None = None
     """tensorflow, c-api, openvino, litert or onnxruntime; None: the first installed."""
-    max_pixels: int = 50_000_000
-    """Largest image that is decoded, width times height. (A SavedModel decodes by
-    itself and has its own limit inside.)"""
+    max_pixels: int = MAX_PIXELS
+    """Largest image that is decoded, width times height; a SavedModel has its own
+    limit inside."""
 
     def __post_init__(self) -> None:
         require_positive(self, "top", "max_pixels")

@@ -8,13 +8,14 @@ import numpy as np
 import tensorflow as tf
 
 from keras_resnet.models import create_model, load_model
-from training.images import FILE_CHANNELS
+from training.images import FILE_CHANNELS, Tensor
 from training.pipeline import evaluation_batches
 from training.preprocessing import Preprocessing
 from training.runs import Run
 from training.sources import run_data
 
 BATCH_SIZE = 32
+JPEGS = 32  # how many stored pixels are given as JPEG files, the others as PNG
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,14 @@ class Question:
 
     Attributes:
         labels: The images' classes.
-        expected: Probabilities by the run's weights in float32.
+        expected: Probabilities by the run's weights in float32, for ``"pixels"`` and
+            for ``"bytes"`` of image files.
         trained: Probabilities by the run's network in its own precision; None where
             that is float32.
     """
 
     labels: np.ndarray
-    expected: np.ndarray
+    expected: dict[str, np.ndarray]
     trained: np.ndarray | None
 
 
@@ -47,17 +49,29 @@ def ask(run: Run, folder: Path, images: int) -> Question:
     prepared = Preprocessing.from_dict(run.config["preprocessing"])
     pixels, labels = next(iter(evaluation_batches(split, prepared, count)))
     np.save(folder / "pixels.npy", pixels.numpy().astype(np.float32))
+    trained = load_model(run.model)
+    network = _in_float32(run, trained)
+    expected = _probabilities(network, prepared.normalise(pixels))
     (folder / "files").mkdir()
-    for index in range(count if prepared.channels in FILE_CHANNELS else 0):
-        (folder / "files" / f"{index:06}").write_bytes(split.encoded(index))
-    inputs = prepared.normalise(pixels)
-    network = load_model(run.model)
+    by_bytes = expected.copy()
+    if prepared.channels in FILE_CHANNELS:
+        files = [split.encoded(index) for index in range(count)]
+        if split.kind == "pixels":
+            files[:JPEGS] = [_jpeg(image) for image in split.images[:JPEGS]]
+            decoded = tf.stack([prepared.decode(file) for file in files[:JPEGS]])
+            by_bytes[:JPEGS] = _probabilities(network, prepared.normalise(decoded))
+        for index, file in enumerate(files):
+            (folder / "files" / f"{index:06}").write_bytes(file)
     half = run.config["device"]["precision"] != "float32"
     return Question(
         labels=labels.numpy(),
-        expected=_probabilities(_in_float32(run, network), inputs),
-        trained=_probabilities(network, inputs) if half else None,
+        expected={"pixels": expected, "bytes": by_bytes},
+        trained=_probabilities(trained, prepared.normalise(pixels)) if half else None,
     )
+
+
+def _jpeg(image: Tensor) -> bytes:
+    return bytes(tf.io.encode_jpeg(image, quality=95).numpy())
 
 
 def _in_float32(run: Run, network: keras.Model) -> keras.Model:
@@ -74,6 +88,6 @@ def _in_float32(run: Run, network: keras.Model) -> keras.Model:
     return model
 
 
-def _probabilities(network: keras.Model, inputs: np.ndarray) -> np.ndarray:
+def _probabilities(network: keras.Model, inputs: Tensor) -> np.ndarray:
     logits = network.predict(inputs, batch_size=BATCH_SIZE, verbose=0)
     return np.asarray(tf.nn.softmax(tf.cast(logits, tf.float32)))

@@ -138,7 +138,8 @@ def verify(
         **_plain(answers[names[0]]),
     }
     if question.trained is not None:
-        trained = compare(question.expected, question.trained, question.labels)
+        expected = question.expected["pixels"]
+        trained = compare(expected, question.trained, question.labels)
         result["trained"] = asdict(trained)
     write_json(run.path / "artifacts.json", {**run.artifacts, result["path"]: result})
     return result
@@ -206,7 +207,8 @@ def _answer(
     for inputs in ("pixels", "bytes"):
         file = folder / f"{runtime}-{inputs}.npy"
         if file.is_file():
-            facts[inputs] = compare(question.expected, np.load(file), question.labels)
+            expected = question.expected[inputs]
+            facts[inputs] = compare(expected, np.load(file), question.labels)
     return facts
 
 

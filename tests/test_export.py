@@ -95,7 +95,9 @@ def test_every_format_is_the_same_network_in_every_runtime(
         assert difference["largest"] <= ROUNDED.get(name, TOLERANCES[runtime])
         if name not in ROUNDED:
             assert difference["agreement"] == 1
-            assert difference["accuracy"] == pytest.approx(run.evaluated["top1"])
+            # As JPEG files, images of noise are others.
+            if inputs == "pixels":
+                assert difference["accuracy"] == pytest.approx(run.evaluated["top1"])
     assert ("bytes" in answer) == (runtime in ("tensorflow", "c-api"))
 
 

@@ -1,6 +1,8 @@
 """TensorFlow's C library on a SavedModel: ``classify.c``, built on the spot."""
 
+import atexit
 import os
+import shutil
 import subprocess
 import tempfile
 from importlib.util import find_spec
@@ -21,9 +23,9 @@ def open_session(path: Path, kind: str) -> Session:
     It reads the folder by the tensors' names, which are in the signatures.
     """
     del kind  # SavedModel
-    # Removed when the session is: the closures below hold it.
-    folder = tempfile.TemporaryDirectory(prefix="classify-")
-    program = build(Path(folder.name))
+    folder = tempfile.mkdtemp(prefix="classify-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    program = build(Path(folder))
     signatures = _signatures(path)
     pixels, files = signatures["serving_default"], signatures.get("classify_bytes")
 
@@ -35,7 +37,7 @@ def open_session(path: Path, kind: str) -> Session:
 
     def answer(signature: Any, data: list[bytes]) -> Array:
         (given,) = signature.inputs.values()
-        with tempfile.TemporaryDirectory(dir=folder.name) as inputs:
+        with tempfile.TemporaryDirectory(dir=folder) as inputs:
             paths = [Path(inputs, f"{i:06}") for i in range(len(data))]
             for file, content in zip(paths, data, strict=True):
                 file.write_bytes(content)

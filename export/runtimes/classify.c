@@ -17,7 +17,7 @@
 enum { MAX_RANK = 8 };
 
 static void fail(const char *what, const char *why) {
-  fprintf(stderr, "%s: %s\n", what, why);
+  fprintf(stderr, "%s: %.*s\n", what, (int)strcspn(why, "\n"), why);
   exit(1);
 }
 
