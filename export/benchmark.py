@@ -47,7 +47,7 @@ class Options:
     batches: tuple[int, ...] = (1, 4, 16, 32)
     """Batch sizes to look for the highest throughput at."""
     rounds: int = 100
-    """Turns of each at one image; a tenth of them at each batch size."""
+    """Turns of each at one image; a fifth of them at each batch size."""
     out: Path | None = None
     """Folder for benchmark.json, .svg and .png."""
 
@@ -185,7 +185,7 @@ def measure(
 
     with ExitStack() as stack:
         workers = [stack.enter_context(_worker(c)) for c in competing]
-        fewer = max(3, rounds // 10)
+        fewer = max(3, rounds // 5)
         steps = len(workers) * (rounds + fewer * len(batches))
         progress = tqdm(total=steps, unit="run", disable=None, leave=False)
         stack.enter_context(progress)
