@@ -127,7 +127,9 @@ def main() -> None:
     command.start_backend()
     path = export(run, options.out, options, overwrite=options.overwrite)
     print(f"SavedModel: {path}")
-    for old in versions.prune(options.out, options.keep, path):
+    with written_to(options.out):
+        removed = versions.prune(options.out, options.keep, path)
+    for old in removed:
         print(f"removed: {old}")
 
 

@@ -29,7 +29,7 @@ def draft(out: Path) -> Iterator[Path]:
     What killed processes left there is removed too.
     """
     out.mkdir(parents=True, exist_ok=True)
-    for left in filter(_is_stale, out.glob(".draft,*")):
+    for left in filter(_is_stale, out.glob(".draft,*,*,*")):
         shutil.rmtree(left, ignore_errors=True)
     prefix = f".draft,{socket.gethostname()},{os.getpid()},"
     path = Path(tempfile.mkdtemp(dir=out, prefix=prefix))

@@ -7,12 +7,12 @@ from difflib import get_close_matches
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
-from zipfile import ZipFile, is_zipfile
 
 import keras
 from keras import KerasTensor
 
 from keras_resnet.alexnet import ALEXNETS
+from keras_resnet.archive import require_known_objects
 from keras_resnet.densenet import DENSENETS
 from keras_resnet.errors import UsageError
 from keras_resnet.googlenet import GOOGLENETS
@@ -184,21 +184,17 @@ def _load_weights(model: keras.Model, weights: str | Path) -> None:
 def load_model(path: str | Path) -> keras.Model:
     """Loads a ``.keras`` file of any network of this library, without its optimizer.
 
+    Nothing in the file is run: Keras' safe mode is on, and a file that holds anything
+    but what these networks are made of is refused.
+
     Raises:
-        UsageError: There is no such file, or it is no ``.keras`` file.
+        UsageError: There is no such file, or it is no ``.keras`` file of such a
+            network.
     """
     if not Path(path).is_file():
         raise UsageError(f"model file must exist, got {path}")
-    if not _is_keras_file(path):
-        raise UsageError(f"model file must be a complete .keras file, got {path}")
+    require_known_objects(path)
     return keras.models.load_model(path, compile=False, safe_mode=True)
-
-
-def _is_keras_file(path: str | Path) -> bool:
-    if not is_zipfile(path):
-        return False
-    with ZipFile(path) as archive:
-        return "config.json" in archive.namelist()
 
 
 def _check_shape(name: str, shape: tuple[int | None, ...], spec: Spec) -> None:

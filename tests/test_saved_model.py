@@ -290,3 +290,31 @@ def test_other_errors_of_publishing_are_told(tmp_path: Path) -> None:
 def test_impossible_options(options: dict[str, int], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         saved_model.Options(run=Path("run"), out=Path("out"), **options)
+
+
+@pytest.mark.slow
+def test_command_replaces_and_prunes(
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "versions"
+    for options in ([], ["--no-freeze"], ["--compute", "bf16", "--overwrite"]):
+        line = ["saved_model", str(run.path), "--out", str(out), *options]
+        monkeypatch.setattr("sys.argv", line)
+        saved_model.main()
+    assert names(out) == ["1", "2"]
+    assert manifest.read(out / "2")["compute"] == "bf16"
+    monkeypatch.setattr("sys.argv", [*line[:4], "--keep", "1", "--max-pixels", "10"])
+    saved_model.main()
+    assert names(out) == ["3"]
+    said = capsys.readouterr().out.splitlines()
+    assert said[-3:] == [
+        f"SavedModel: {out}/3",
+        f"removed: {out}/1",
+        f"removed: {out}/2",
+    ]
+    answer = signatures(out / "3")["classify_bytes"]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="of at most 10 pixels"):
+        answer(image_bytes=tf.io.encode_png(np.zeros((4, 3, 3), np.uint8))[tf.newaxis])

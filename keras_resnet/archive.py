@@ -1,0 +1,72 @@
+"""What a ``.keras`` file may hold to be loaded: these networks, and nothing else."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile, ZipFile
+
+import keras
+
+from keras_resnet.errors import UsageError
+
+# The layers of Keras' own that these networks are made of. Not among them are Lambda,
+# which runs Python code from the file, and TFSMLayer, which loads another program.
+LAYERS = {
+    *("Activation", "Add", "AveragePooling2D", "BatchNormalization", "Concatenate"),
+    *("Conv2D", "Dense", "DepthwiseConv2D", "Dropout", "Flatten"),
+    *("GlobalAveragePooling2D", "InputLayer", "MaxPooling2D", "Multiply", "ReLU"),
+    *("Rescaling", "ZeroPadding2D"),
+}
+MODELS = {"keras.src.models.functional": {"Functional"}, "keras": {"DTypePolicy"}}
+# How these initialise, penalise or bound weights; plain arithmetic all of them.
+MODULES = ("keras.initializers", "keras.regularizers", "keras.constraints")
+OURS = "keras_resnet>"
+
+
+def require_known_objects(path: str | Path) -> None:
+    """Checks that a ``.keras`` file describes a network of known objects only.
+
+    Raises:
+        UsageError: It is no such file, or it holds something else, say a Lambda.
+    """
+    try:
+        with ZipFile(path) as archive:
+            config = json.loads(archive.read("config.json"))
+    except (BadZipFile, KeyError, ValueError):
+        raise UsageError(
+            f"model file must be a complete .keras file, got {path}"
+        ) from None
+    if isinstance(config, dict):
+        config.pop("compile_config", None)  # not looked at when it is not compiled
+    for described in _objects(config):
+        if not _is_known(described):
+            raise UsageError(
+                "model file must hold layers of this library's networks only, got "
+                f"{described.get('registered_name') or described['class_name']} in "
+                f"{path}; if you trust it, load it with keras.models.load_model"
+            )
+
+
+def _objects(config: Any) -> Iterator[dict[str, Any]]:
+    """Every object that Keras would make from a config."""
+    if isinstance(config, dict):
+        if "class_name" in config:
+            yield config
+        config = list(config.values())
+    for item in config if isinstance(config, list) else []:
+        yield from _objects(item)
+
+
+def _is_known(described: dict[str, Any]) -> bool:
+    kind, module = described["class_name"], described.get("module") or ""
+    if kind == "__keras_tensor__":
+        return True
+    name = described.get("registered_name") or ""
+    if kind == "function":
+        name = described["config"]
+    if str(name).startswith(OURS):
+        return keras.saving.get_registered_object(name) is not None
+    if module == "keras.layers":
+        return kind in LAYERS
+    return module in MODULES or kind in MODELS.get(module, ())
