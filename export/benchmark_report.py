@@ -5,7 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.benchmark import PLAIN, Measurement
+from export.benchmark import Measurement
+from export.contenders import PLAIN
 from training.runs import write_atomically, write_json, written_to
 
 if TYPE_CHECKING:

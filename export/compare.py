@@ -1,10 +1,22 @@
-"""How two classifiers differ on the same images."""
+"""How two classifiers differ on the same images, and how much is allowed."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from keras_resnet.errors import Stopped
+
+# Largest difference of a probability that float32 kernels of different runtimes make.
+TOLERANCES = {
+    "tensorflow": 1e-5,
+    "c-api": 1e-5,
+    "litert": 1e-4,
+    "onnxruntime": 1e-4,
+    "openvino": 1e-4,
+}
+# Artifacts of fewer bits round as they may: their answers count.
+AGREEMENT = 0.95  # share of images whose most probable class must be the same
+MAX_DROP = 1.0  # points of accuracy
 
 
 @dataclass(frozen=True)
@@ -58,3 +70,29 @@ def compare(ours: np.ndarray, theirs: np.ndarray, labels: np.ndarray) -> Differe
         accuracy=accuracy,
         drop=100 * (float((expected == labels).mean()) - accuracy),
     )
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """What still counts as the same network.
+
+    Attributes:
+        rounded: The artifact computes with fewer than 32 bits on purpose.
+        max_drop: Points of accuracy that it may then lose.
+    """
+
+    rounded: bool
+    max_drop: float = MAX_DROP
+
+    def allow(self, runtime: str, difference: Difference) -> bool:
+        """Whether a difference found by a runtime is small enough."""
+        if self.rounded:
+            agrees = difference.agreement >= AGREEMENT
+            return agrees and difference.drop <= self.max_drop
+        return difference.largest <= TOLERANCES[runtime]
+
+    def describe(self, runtimes: list[str]) -> str:
+        """Returns it in words."""
+        if self.rounded:
+            return f"agreement {AGREEMENT:.0%}, {self.max_drop:g} points of accuracy"
+        return f"{max(TOLERANCES[runtime] for runtime in runtimes):g}"

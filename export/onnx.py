@@ -8,10 +8,10 @@ from typing import Any
 
 import tyro
 
-from export.tflite import require_suffix
+from export.single_file import publish, require_suffix
 from keras_resnet import command
 from keras_resnet.errors import UsageError
-from training.runs import Run, write_atomically, written_to
+from training.runs import Run
 
 OPSET = 18  # the highest that tf2onnx 1.17 writes
 NEEDED = ("onnx", "tf2onnx", "onnxruntime")
@@ -37,7 +37,7 @@ def export(run: Run, out: Path) -> Path:
         UsageError: The run is not complete, ``out`` is no .onnx, the extra ``[onnx]``
             is not installed, or the disk is full.
     """
-    from export import manifest, saved_model
+    from export import saved_model
     from export.description import Description
 
     run.require_complete()
@@ -48,12 +48,8 @@ def export(run: Run, out: Path) -> Path:
     graph.graph.name = run.config["model"]["name"]
     for name, text in Description.of_run(run.config).files().items():
         graph.metadata_props.add(key=name, value=text)
-    contents = graph.SerializeToString()
-    facts = {"format": "ONNX", "opset": OPSET, **manifest.source(run)}
-    with written_to(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(out, lambda path: path.write_bytes(contents))
-        manifest.write(out, facts)
+    facts = {"format": "ONNX", "opset": OPSET}
+    publish(graph.SerializeToString(), out, run, facts)
     return out
 
 

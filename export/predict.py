@@ -1,14 +1,10 @@
 """``python -m export.predict ARTIFACT IMAGES…``: labels of image files."""
 
-import csv
-import io
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import tyro
@@ -17,6 +13,7 @@ from export import manifest
 from export.description import Description, read
 from export.form import MAX_PIXELS
 from export.load import Artifact, choose, find
+from export.predictions import Format, Prediction, render
 from export.runtimes import RUNTIMES, Array, Session
 from export.worker import BATCH_SIZE, ENVIRONMENT
 from keras_resnet import command
@@ -24,7 +21,6 @@ from keras_resnet.errors import Stopped, UsageError, require_positive
 from training.runs import write_atomically, written_to
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp"}
-Format = Literal["table", "csv", "json"]
 Classify = Callable[[list[bytes]], Array]
 
 
@@ -55,21 +51,6 @@ class Options:
 
     def __post_init__(self) -> None:
         require_positive(self, "top", "max_pixels")
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What an artifact says of one image file.
-
-    Attributes:
-        file: The image file.
-        labels: The most probable labels, first one first.
-        probabilities: Theirs.
-    """
-
-    file: Path
-    labels: tuple[str, ...]
-    probabilities: tuple[float, ...]
 
 
 def predict(options: Options) -> Iterator[Prediction | tuple[Path, str]]:
@@ -164,41 +145,6 @@ def _classified(classify: Classify, files: list[Path]) -> list[Array | str]:
             return [" ".join(str(error).split())]
     # One of them is bad: which?
     return [answer for file in files for answer in _classified(classify, [file])]
-
-
-def render(predictions: list[Prediction], form: Format) -> str:
-    """Returns predictions as a table, as CSV or as JSON."""
-    if form == "json":
-        values = [
-            {
-                "file": str(p.file),
-                "predictions": [
-                    {"label": label, "probability": probability}
-                    for label, probability in zip(
-                        p.labels, p.probabilities, strict=True
-                    )
-                ],
-            }
-            for p in predictions
-        ]
-        return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-    rows: list[tuple[Any, ...]] = [
-        (str(p.file), rank, label, probability)
-        for p in predictions
-        for rank, (label, probability) in enumerate(
-            zip(p.labels, p.probabilities, strict=True), 1
-        )
-    ]
-    if form == "csv":
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerows([("file", "rank", "label", "probability"), *rows])
-        return text.getvalue()
-    widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 2)]
-    return "".join(
-        f"{file if rank == 1 else '':{widths[0]}}  {label:{widths[1]}}  {share:.4f}\n"
-        for file, rank, label, share in rows
-    )
 
 
 def _with_progress(options: Options) -> list[Prediction | tuple[Path, str]]:

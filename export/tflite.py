@@ -9,10 +9,12 @@ from typing import Literal
 
 import numpy as np
 import tyro
+from tqdm import tqdm
 
+from export.single_file import publish, require_suffix
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError
-from training.runs import Run, write_atomically, written_to
+from training.runs import Run
 
 Quantization = Literal["none", "float16", "dynamic", "int8"]
 CALIBRATION_IMAGES = 300  # that the ranges of int8 activations are measured on
@@ -82,7 +84,7 @@ def export(
         UsageError: The run is not complete, ``out`` is no .tflite, or the disk is full.
         Stopped: The accuracy drops by more; nothing is written.
     """
-    from export import manifest, saved_model, tflite_metadata
+    from export import saved_model, tflite_metadata
     from export.description import Description
 
     run.require_complete()
@@ -100,23 +102,10 @@ def export(
         )
     about = Description.of_run(run.config)
     flatbuffer = tflite_metadata.embed(flatbuffer, run.config["model"]["name"], about)
-    facts = {
-        "format": "TFLite",
-        "quantize": quantize,
-        "accuracy": {**asdict(accuracy), "drop": accuracy.drop},
-        **manifest.source(run),
-    }
-    with written_to(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(out, lambda path: path.write_bytes(flatbuffer))
-        manifest.write(out, facts)
+    measured = {**asdict(accuracy), "drop": accuracy.drop}
+    facts = {"format": "TFLite", "quantize": quantize, "accuracy": measured}
+    publish(flatbuffer, out, run, facts)
     return accuracy
-
-
-def require_suffix(out: Path, suffix: str) -> None:
-    """Raises UsageError unless a file's name ends as its format's readers expect."""
-    if out.suffix != suffix:
-        raise UsageError(f"output file must be named *{suffix}, got {out}")
 
 
 def convert(saved: Path, run: Run, quantize: Quantization) -> bytes:
@@ -162,6 +151,7 @@ def _accuracy(saved: Path, flatbuffer: bytes, run: Run, images: int | None) -> A
     from ai_edge_litert.interpreter import Interpreter
 
     from export.runtimes import litert, tensorflow
+    from export.worker import BATCH_SIZE
     from training.pipeline import evaluation_batches
     from training.preprocessing import Preprocessing
     from training.sources import run_data
@@ -176,7 +166,9 @@ def _accuracy(saved: Path, flatbuffer: bytes, run: Run, images: int | None) -> A
         split = split.take(np.linspace(0, len(split) - 1, images).astype(int))
     prepared = Preprocessing.from_dict(run.config["preprocessing"])
     right = {"before": 0, "after": 0}
-    for pixels, labels in evaluation_batches(split, prepared, 32).as_numpy_iterator():
+    batches = evaluation_batches(split, prepared, BATCH_SIZE)
+    bar = tqdm(batches.as_numpy_iterator(), "accuracy", disable=None, leave=False)
+    for pixels, labels in bar:
         for name, session in {"before": before, "after": after}.items():
             best = session.classify(pixels.astype(np.float32)).argmax(-1)
             right[name] += int((best == labels).sum())

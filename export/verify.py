@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tyro
+from tqdm import tqdm
 
 from export import manifest
-from export.compare import Difference, compare
+from export.compare import MAX_DROP, Difference, Tolerances, compare
 from export.load import Artifact, choose, find
 from export.runtimes import readers
 from export.worker import Worker
@@ -20,18 +21,6 @@ from training.runs import Run, write_json
 
 if TYPE_CHECKING:
     from export.question import Question
-
-# Largest difference of a probability that float32 kernels of different runtimes make.
-TOLERANCES = {
-    "tensorflow": 1e-5,
-    "c-api": 1e-5,
-    "litert": 1e-4,
-    "onnxruntime": 1e-4,
-    "openvino": 1e-4,
-}
-# Artifacts of fewer bits round as they may: their answers count.
-AGREEMENT = 0.95  # share of images whose most probable class must be the same
-MAX_DROP = 1.0  # points of accuracy
 
 
 @dataclass(frozen=True)
@@ -57,32 +46,6 @@ class Options:
     """Also build a C program against TensorFlow's C library (with cc) and run it."""
     max_drop: float = MAX_DROP
     """Points (0.01) of accuracy that an artifact of fewer than 32 bits may lose."""
-
-
-@dataclass(frozen=True)
-class Tolerances:
-    """What still counts as the same network.
-
-    Attributes:
-        rounded: The artifact computes with fewer than 32 bits on purpose.
-        max_drop: Points of accuracy that it may then lose.
-    """
-
-    rounded: bool
-    max_drop: float = MAX_DROP
-
-    def allow(self, runtime: str, difference: Difference) -> bool:
-        """Whether a difference found by a runtime is small enough."""
-        if self.rounded:
-            agrees = difference.agreement >= AGREEMENT
-            return agrees and difference.drop <= self.max_drop
-        return difference.largest <= TOLERANCES[runtime]
-
-    def describe(self, runtimes: list[str]) -> str:
-        """Returns it in words."""
-        if self.rounded:
-            return f"agreement {AGREEMENT:.0%}, {self.max_drop:g} points of accuracy"
-        return f"{max(TOLERANCES[runtime] for runtime in runtimes):g}"
 
 
 def verify(
@@ -123,7 +86,8 @@ def verify(
         from export.question import ask
 
         question = ask(run, Path(folder), images)
-        answers = {name: _answer(found, name, Path(folder), question) for name in names}
+        bar = tqdm(names, unit="runtime", disable=None, delay=2, leave=False)
+        answers = {name: _answer(found, name, Path(folder), question) for name in bar}
     result = {
         "path": str(found.path),
         "format": found.kind,

@@ -15,6 +15,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -44,12 +45,14 @@ class Worker:
     """
 
     def __init__(self, artifact: Path, runtime: str) -> None:
+        # A file, unlike a pipe, takes whatever libraries say without being read.
+        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - close() does
         self._process = subprocess.Popen(
             [sys.executable, "-m", "export.worker", str(artifact), runtime],
             env={**ENVIRONMENT, **os.environ},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._said,
             text=True,
         )
         try:
@@ -69,12 +72,15 @@ class Worker:
         return self._answer()
 
     def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout and self._process.stderr
+        assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
-            said = self._process.communicate()[1].strip().splitlines()
-            status = self._process.returncode
-            raise RuntimeError(said[-1] if said else f"it ended with status {status}")
+            status = self._process.wait()
+            self._said.seek(0)
+            last = self._said.read().strip().splitlines()[-1:]
+            raise RuntimeError(
+                f"it ended with status {status} {' '.join(last)}".strip()
+            )
         answer = dict(json.loads(line))
         if "error" in answer:
             raise RuntimeError(answer["error"])
@@ -82,8 +88,8 @@ class Worker:
 
     def close(self) -> None:
         """Ends the process."""
-        if self._process.poll() is None:
-            self._process.communicate()
+        self._process.communicate()
+        self._said.close()
 
     def __enter__(self) -> "Worker":
         return self

@@ -8,15 +8,9 @@ from pathlib import Path
 import pytest
 
 from export import onnx, tflite
-from export.benchmark import (
-    PLAIN,
-    Measurement,
-    _measurement,
-    contenders,
-    main,
-    source_runs,
-)
+from export.benchmark import Measurement, Options, main, measure, measurement
 from export.benchmark_report import advice, describe, write
+from export.contenders import PLAIN, Contender, contenders, source_runs
 from export.load import Artifact
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError
@@ -36,13 +30,11 @@ MEASURED = [
 
 
 def test_figures_are_medians_and_the_best_batch(tmp_path: Path) -> None:
-    from export.benchmark import Contender
-
     file = tmp_path / "model.tflite"
     file.write_bytes(b"12345")
     contender = Contender("model", Artifact(file, "TFLite"), "litert", 0.5)
     single = [0.01] * 98 + [0.02, 5.0]
-    found = _measurement(
+    found = measurement(
         contender, FACTS, single, {1: [0.01], 4: [0.02, 0.01, 9.0], 8: [0.08]}
     )
     assert (found.latency, found.batch, found.throughput) == (0.01, 4, 200)
@@ -116,8 +108,6 @@ def test_artifacts_are_measured_beside_the_plain_export(
 
 
 def test_what_cannot_run_is_told(tmp_path: Path) -> None:
-    from export.benchmark import measure
-
     file = tmp_path / "model.tflite"
     file.write_bytes(b"nonsense")
     with pytest.raises(Stopped, match="artifact must run in litert, got "):
@@ -156,7 +146,5 @@ def test_mistakes_are_one_line(
 
 
 def test_options_are_checked() -> None:
-    from export.benchmark import Options
-
     with pytest.raises(UsageError, match="artifacts must be named"):
         Options(())

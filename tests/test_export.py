@@ -12,11 +12,11 @@ import pytest
 import tensorflow as tf
 
 from export import manifest, onnx, saved_model, serving, tflite
-from export.compare import Difference, compare
+from export.compare import TOLERANCES, Difference, Tolerances, compare
 from export.description import Description, read
 from export.load import find, newest_version
 from export.runtimes import readers
-from export.verify import TOLERANCES, Tolerances, main, verify
+from export.verify import main, verify
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError
 from training.runs import Run

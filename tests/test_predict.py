@@ -11,7 +11,8 @@ from data import noise, write_image
 from test_decode import bomb
 
 from export import onnx, saved_model, tflite
-from export.predict import Prediction, listed, main, render
+from export.predict import listed, main
+from export.predictions import Prediction, render
 from export.runtimes import readers
 from keras_resnet import command
 from keras_resnet.errors import UsageError

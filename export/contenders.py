@@ -1,0 +1,96 @@
+"""What ``export.benchmark`` measures: artifacts in runtimes, and the plain export."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from export import manifest
+from export.load import Artifact, choose, find
+from export.runtimes import RUNTIMES, readers
+from keras_resnet.errors import UsageError
+from training.runs import Run
+
+PLAIN = "model.export()"
+# The C API runs TensorFlow's own kernels, in a process that starts for each call.
+MEASURED = tuple(name for name in RUNTIMES if name != "c-api")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """An artifact in a runtime.
+
+    Attributes:
+        name: For people.
+        artifact: What is loaded.
+        runtime: A key of ``RUNTIMES``.
+        accuracy: Share of test images classified rightly, as far as it is known.
+    """
+
+    name: str
+    artifact: Artifact
+    runtime: str
+    accuracy: float | None
+
+
+def contenders(paths: tuple[Path, ...], wanted: tuple[str, ...]) -> list[Contender]:
+    """Returns each artifact in each runtime that is wanted and reads it.
+
+    Raises:
+        UsageError: There is no such artifact, or no runtime for it.
+    """
+    found: list[Contender] = []
+    for path in paths:
+        try:
+            artifact = find(path)
+            names = [n for n in readers(artifact.kind) if n in (wanted or MEASURED)]
+            names = names or [choose(artifact.kind, *wanted[:1])]
+        except (FileNotFoundError, ValueError) as error:
+            raise UsageError(str(error)) from None
+        accuracy = _accuracy(artifact)
+        found += [Contender(str(path), artifact, name, accuracy) for name in names]
+    return found
+
+
+def _accuracy(artifact: Artifact) -> float | None:
+    try:
+        facts = manifest.read(artifact.path)
+    except ValueError:
+        return None
+    measured = facts.get("accuracy", {}).get("after")
+    return float(measured or facts["run"]["evaluation"]["top1"])
+
+
+def source_runs(found: list[Contender]) -> tuple[Path, ...]:
+    """Returns the runs that artifacts were made from, where they still are."""
+    paths = []
+    for contender in found:
+        try:
+            path = Path(manifest.read(contender.artifact.path)["run"]["path"])
+        except (KeyError, ValueError):
+            continue
+        if Run(path).complete:
+            paths.append(path)
+    return tuple(dict.fromkeys(paths))
+
+
+@contextmanager
+def plain_exports(runs: tuple[Path, ...]) -> Iterator[list[Contender]]:
+    """Exports runs' networks by Keras' ``model.export``, for the time of the block.
+
+    These map normalised images to logits: less work than an artifact does.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        made = []
+        for number, path in enumerate(runs):
+            from keras_resnet.models import load_model
+
+            run = Run.open(path)
+            run.require_complete()
+            saved = Path(folder, str(number))
+            load_model(run.model).export(saved, verbose=False)
+            name = PLAIN if len(runs) == 1 else f"{PLAIN} of {path}"
+            accuracy = float(run.evaluated["top1"])
+            made.append(Contender(name, find(saved), "tensorflow", accuracy))
+        yield made
