@@ -26,8 +26,8 @@ def open_session(path: Path, kind: str) -> Session:
     folder = tempfile.mkdtemp(prefix="classify-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     program = build(Path(folder))
-    signatures = _signatures(path)
-    pixels, files = signatures["serving_default"], signatures.get("classify_bytes")
+    found = signatures(path)
+    pixels, files = found["serving_default"], found.get("classify_bytes")
 
     def classify(images: Array) -> Array:
         return answer(pixels, [np.float32(image).tobytes() for image in images])
@@ -72,7 +72,8 @@ def build(folder: Path) -> Path:
     return program
 
 
-def _signatures(path: Path) -> Any:
+def signatures(path: Path) -> Any:
+    """Returns a SavedModel's signatures by name, with their tensors."""
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
     saved = SavedModel.FromString((path / "saved_model.pb").read_bytes())
