@@ -54,7 +54,7 @@ def advice(measured: list[Measurement]) -> list[str]:
     here = {
         device: [m for m in ours if m.device == device] for device in ("CPU", "GPU")
     }
-    phone = [m for m in ours if m.format == "TFLite"]
+    phone = [m for m in ours if m.runtime.startswith("litert")]
     return [
         f"CPU: {_fastest(here['CPU'], 'none was measured')}",
         "GPU: "
@@ -73,10 +73,15 @@ def _fastest(measured: list[Measurement], otherwise: str) -> str:
         return otherwise
     quick = min(measured, key=lambda m: m.latency)
     busy = max(measured, key=lambda m: m.throughput)
-    said = f"{quick.name} in {quick.runtime}, {1e3 * quick.latency:.2f} ms an image"
+    said = f"{_named(quick)}, {1e3 * quick.latency:.2f} ms an image"
     if busy is quick:
         return f"{said}, {busy.throughput:.1f} images/s"
-    return f"{said}; in batches {busy.name} in {busy.runtime}, {busy.throughput:.1f}/s"
+    return f"{said}; in batches {_named(busy)}, {busy.throughput:.1f} images/s"
+
+
+def _named(m: Measurement) -> str:
+    known = "" if m.accuracy is None else f" (top-1 {m.accuracy:.4f})"
+    return f"{m.name} in {m.runtime}{known}"
 
 
 def write(measured: list[Measurement], out: Path) -> None:
@@ -115,6 +120,7 @@ def plot(measured: list[Measurement]) -> "Figure":
     )
     left.bar_label(bars, fmt="%.1f", padding=3, fontsize=7)
     left.set(xlabel="one image, ms (whisker: 99th percentile)", xlim=(0, None))
+    left.margins(x=0.1)
     left.set_yticks(places, names, fontsize=7)
     left.invert_yaxis()
     bars = right.barh(places, [m.throughput for m in measured], color=colours)
