@@ -95,4 +95,7 @@ class Tolerances:
         """Returns it in words."""
         if self.rounded:
             return f"agreement {AGREEMENT:.0%}, {self.max_drop:g} points of accuracy"
-        return f"{max(TOLERANCES[runtime] for runtime in runtimes):g}"
+        limits = {runtime: f"{TOLERANCES[runtime]:g}" for runtime in runtimes}
+        if len(set(limits.values())) == 1:
+            return limits[runtimes[0]]
+        return ", ".join(f"{limit} in {name}" for name, limit in limits.items())

@@ -130,17 +130,22 @@ def checked(artifact: Artifact) -> dict[str, Any]:
     try:
         manifest.check(artifact.path)
         facts = manifest.read(artifact.path)
+        operations = _operations(artifact)
     except ValueError as error:
         raise Stopped(f"not loaded: {error}") from None
-    if artifact.kind == "SavedModel":
-        from export import safety
-
-        if operations := safety.flagged(artifact.path):
-            raise Stopped(
-                f"not loaded: SavedModel must compute only, got {artifact.path} with "
-                f"{', '.join(operations)}"
-            )
+    if operations:
+        raise Stopped(
+            f"not loaded: SavedModel must compute only, got {artifact.path} with "
+            f"{', '.join(operations)}"
+        )
     return facts
+
+
+def _operations(artifact: Artifact) -> list[str]:
+    """What a SavedModel would do beside computing; TFLite and ONNX can do no more."""
+    from export import safety
+
+    return safety.flagged(artifact.path) if artifact.kind == "SavedModel" else []
 
 
 def is_rounded(facts: dict[str, Any]) -> bool:

@@ -282,6 +282,16 @@ def test_tolerances(
     assert Tolerances(rounded=True).allow(runtime, difference) == rounded
 
 
+def test_tolerances_are_told() -> None:
+    exact = Tolerances(rounded=False)
+    assert exact.describe(["tensorflow", "c-api"]) == "1e-05"
+    assert exact.describe(["tensorflow", "openvino"]) == (
+        "1e-05 in tensorflow, 0.0001 in openvino"
+    )
+    said = Tolerances(rounded=True, max_drop=2).describe(["litert"])
+    assert said == "agreement 95%, 2 points of accuracy"
+
+
 def test_what_is_no_artifact_is_refused(run: Run, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="artifact must be a SavedModel"):
         verify(tmp_path, run)
@@ -294,3 +304,8 @@ def test_what_is_no_artifact_is_refused(run: Run, tmp_path: Path) -> None:
     manifest.write(file, {})
     with pytest.raises(Stopped, match="artifact must load in litert, got: "):
         verify(file, run, runtimes=("litert",))
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "saved_model.pb").write_bytes(b"nonsense")
+    manifest.write(tmp_path / "1", {})
+    with pytest.raises(Stopped, match="not loaded: SavedModel must hold a graph"):
+        verify(tmp_path, run)

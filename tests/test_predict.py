@@ -2,6 +2,7 @@
 
 import csv
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -190,3 +191,19 @@ def test_mistakes_are_one_line(
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.count("\n") == 1 and said in printed.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["TFLite", "ONNX"])
+def test_formats_without_tensorflow_need_none(
+    kind: str, exported: dict[str, Path], images: Path
+) -> None:
+    program = (
+        "import sys; sys.modules['tensorflow'] = sys.modules['keras'] = None\n"
+        "from export import predict\n"
+        "predict.command.run(predict.main)\n"
+    )
+    line = [sys.executable, "-c", program, str(exported[kind]), str(images)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == len(FILES)
