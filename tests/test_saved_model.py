@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from export.form import Form
 from export.serving import Serving
 from export.warmup import FILE
 from keras_resnet.errors import UsageError
+from keras_resnet.layers import leaf_layers
 from training.runs import Run
 
 Signatures = dict[str, Any]
@@ -124,6 +126,13 @@ def test_no_operation_of_training_in_any_family(
     for function in graph.values():
         definition = function.get_concrete_function().graph.as_graph_def()
         assert_inference_only(definition)
+        # Grouped convolutions are one operation each.
+        nodes = [n for f in definition.library.function for n in f.node_def]
+        found = Counter(node.op for node in nodes)
+        expected = Counter(type(x).__name__ for x in leaf_layers(model))
+        convolutions = ("Conv2D", "GroupedConv2D", "TableConv2D")
+        normalising = expected["LocalResponseNormalization"]
+        assert found["Conv2D"] == sum(expected[c] for c in convolutions) + normalising
 
 
 def assert_inference_only(graph: Any) -> None:
