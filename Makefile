@@ -44,6 +44,7 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/resnext_forms.py
 	$(BIN)/python benchmarks/stochastic_depth.py
+	$(BIN)/python benchmarks/densenet_memory.py
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache

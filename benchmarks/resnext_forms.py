@@ -59,10 +59,10 @@ def main() -> None:
     options = tyro.cli(Options)
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
     arguments = (options.precision, options.batch)
-    seconds = measure(__file__, CONTENDERS, arguments, rounds=options.rounds, warmup=1)
+    results = measure(__file__, CONTENDERS, arguments, rounds=options.rounds, warmup=1)
     title = f"training ResNeXt-50, batch {options.batch}, {options.precision}"
     ratios = (("C", "keras"), ("C", "A"), ("C", "B"))
-    report(title, options.batch, CONTENDERS, seconds, ratios)
+    report(title, options.batch, CONTENDERS, results, ratios)
 
 
 if __name__ == "__main__" and not work(CONTENDERS):

@@ -39,13 +39,13 @@ def main() -> None:
 
     options = tyro.cli(Options)
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
-    seconds = measure(
+    results = measure(
         __file__, CONTENDERS, ("float32", options.batch), rounds=options.rounds
     )
     title = f"training ResNet-110, batch {options.batch}, float32"
     ratios = (("resnet110_sd_cifar", "resnet110_cifar"),)
-    report(title, options.batch, CONTENDERS, seconds, ratios)
-    means = {key: sum(times) / len(times) for key, times in seconds.items()}
+    report(title, options.batch, CONTENDERS, results, ratios)
+    means = {key: sum(x.seconds) / len(x.seconds) for key, x in results.items()}
     share = means["resnet110_sd_cifar"] / means["resnet110_cifar"]
     print(f"  mean step with stochastic depth: {share:.2f} of that without")
 

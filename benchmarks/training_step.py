@@ -8,11 +8,10 @@ Every network has the settings its users get.
 
 import os
 import platform
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from turns import Contender, Step, keras_step, measure, report, work
+from turns import Contender, Step, keras_step, measure, report, torch_step, work
 
 
 @dataclass(frozen=True)
@@ -52,23 +51,9 @@ def keras_applications(precision: str, batch: int) -> Step:
 
 
 def torchvision(precision: str, batch: int) -> Step:
-    import torch
     from torchvision.models import resnet50
 
-    model = resnet50().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
-    images = torch.randn(batch, 3, 224, 224).to(memory_format=torch.channels_last)
-    labels = torch.zeros(batch, dtype=torch.long)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        half = precision == "bfloat16"
-        with torch.autocast("cpu", torch.bfloat16) if half else nullcontext():
-            loss = torch.nn.functional.cross_entropy(model(images), labels)
-        loss.backward()
-        optimizer.step()
-
-    return step
+    return torch_step(resnet50(), precision, batch)
 
 
 CONTENDERS = {
@@ -97,9 +82,9 @@ def main() -> None:
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
     for precision in options.precisions:
         arguments = (precision, options.batch)
-        seconds = measure(__file__, contenders, arguments, rounds=options.rounds)
+        results = measure(__file__, contenders, arguments, rounds=options.rounds)
         title = f"training, 224×224, batch {options.batch}, {precision}"
-        report(title, options.batch, contenders, seconds, RATIOS)
+        report(title, options.batch, contenders, results, RATIOS)
 
 
 if __name__ == "__main__" and not work(CONTENDERS):

@@ -2,19 +2,43 @@
 
 Every network is in a process of its own. After a warm-up they take turns, step by step
 (A B C A B C …), so that a machine whose speed drifts drifts for all; the others wait
-meanwhile. Printed are images a second and the ratios of the medians.
+meanwhile. Printed are images a second, the highest memory of each process, and the
+ratios of the medians.
 """
 
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 Step = Callable[[], object]  # trains one batch
-Seconds = dict[str, list[float]]
+
+
+@dataclass
+class Measured:
+    """What was seen of a contender.
+
+    Attributes:
+        seconds: Of each step that counts.
+        memory: The process's highest so far, MiB.
+    """
+
+    seconds: list[float]
+    memory: float = 0.0
+
+    @property
+    def median(self) -> float:
+        """Seconds."""
+        return statistics.median(self.seconds)
+
+
+Results = dict[str, Measured]
 
 
 @dataclass(frozen=True)
@@ -66,6 +90,26 @@ def keras_step(
     return lambda: train().numpy()
 
 
+def torch_step(model: Any, precision: str, batch: int) -> Step:
+    """Returns the same of a PyTorch network: channels last, autocast to bfloat16."""
+    import torch
+
+    model = model.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    images = torch.randn(batch, 3, 224, 224).to(memory_format=torch.channels_last)
+    labels = torch.zeros(batch, dtype=torch.long)
+    half = precision == "bfloat16"
+
+    def step() -> None:
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16) if half else nullcontext():
+            loss = torch.nn.functional.cross_entropy(model(images), labels)
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
 class Worker:
     """A contender in a process of its own, which trains a step when told to."""
 
@@ -85,12 +129,13 @@ class Worker:
             text=True,
         )
 
-    def step(self) -> float:
-        """Has the process train a step; returns the seconds that it took."""
+    def step(self) -> tuple[float, float]:
+        """Has the process train a step; returns the seconds, and its memory in MiB."""
         assert self._process.stdin and self._process.stdout
         self._process.stdin.write("step\n")
         self._process.stdin.flush()
-        return float(self._process.stdout.readline())
+        seconds, memory = map(float, self._process.stdout.readline().split())
+        return seconds, memory
 
     def close(self) -> None:
         """Ends the process."""
@@ -98,7 +143,7 @@ class Worker:
 
 
 def work(contenders: dict[str, Contender]) -> bool:
-    """In a worker, trains a step for every line and answers with the seconds.
+    """In a worker, trains a step for every line and answers with time and memory.
 
     Returns:
         Whether this process was a worker.
@@ -110,7 +155,9 @@ def work(contenders: dict[str, Contender]) -> bool:
     for _ in sys.stdin:
         began = time.perf_counter()
         step()
-        print(time.perf_counter() - began, flush=True)
+        seconds = time.perf_counter() - began
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(seconds, memory, flush=True)
     return True
 
 
@@ -121,8 +168,8 @@ def measure(
     *,
     rounds: int,
     warmup: int = 2,
-) -> Seconds:
-    """Returns the seconds of ``rounds`` steps of each contender of ``script``.
+) -> Results:
+    """Measures ``rounds`` steps of each contender of ``script``.
 
     Args:
         script: The file that calls ``work`` with the same contenders.
@@ -138,29 +185,32 @@ def measure(
     for worker in workers.values():
         for _ in range(warmup):
             worker.step()
-    seconds: Seconds = {key: [] for key in workers}
+    results = {key: Measured([]) for key in workers}
     for _ in range(rounds):
         for key, worker in workers.items():
-            seconds[key].append(worker.step())
+            seconds, results[key].memory = worker.step()
+            results[key].seconds.append(seconds)
     for worker in workers.values():
         worker.close()
-    return seconds
+    return results
 
 
 def report(
     title: str,
     batch: int,
     contenders: dict[str, Contender],
-    seconds: Seconds,
+    results: Results,
     ratios: Sequence[tuple[str, str]],
 ) -> None:
-    """Prints images a second and the ratios of the medians."""
+    """Prints images a second, memory, and the ratios of the medians."""
     print(f"\n{title}: images/s")
-    for key, times in seconds.items():
-        best = batch / min(times)
-        median = batch / statistics.median(times)
-        print(f"  {contenders[key].name:48} best {best:7.2f}  median {median:7.2f}")
+    for key, result in results.items():
+        best = batch / min(result.seconds)
+        print(
+            f"  {contenders[key].name:48} best {best:7.2f}  "
+            f"median {batch / result.median:7.2f}  memory {result.memory:6,.0f} MiB"
+        )
     for mine, peer in ratios:
-        if peer in seconds:
-            ratio = statistics.median(seconds[peer]) / statistics.median(seconds[mine])
+        if peer in results:
+            ratio = results[peer].median / results[mine].median
             print(f"  {contenders[mine].name} / {contenders[peer].name}: {ratio:.2f}×")

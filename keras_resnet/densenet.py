@@ -3,8 +3,10 @@
 References:
     [1] Huang et al., "Densely Connected Convolutional Networks", CVPR 2017, and the
         authors' code (liuzhuang13/DenseNet).
+    [2] Pleiss et al., "Memory-Efficient Implementation of DenseNets", 2017.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,6 +19,7 @@ from keras_resnet.errors import (
     require_positive,
     require_rate,
 )
+from keras_resnet.layers import Recomputed, branch_model
 from keras_resnet.ops import NORM_RELU, Conv, activate, conv, head, max_pool
 
 STEMS = ("imagenet", "cifar")
@@ -38,6 +41,9 @@ class DenseNetSpec:
         stem_width: Channels of the stem.
         dropout: Share of each layer's output that training sets to 0; [1] section 3
             has 0.2 where images are not augmented.
+        memory_efficient: Training computes concatenation, normalisation and ReLU again
+            in the backward pass instead of keeping them ([2]): less memory, more time,
+            the same outputs and gradients. Weights fit either way.
     """
 
     depths: tuple[int, ...]
@@ -47,6 +53,7 @@ class DenseNetSpec:
     stem: str = "imagenet"
     stem_width: int = 64
     dropout: float = 0.0
+    memory_efficient: bool = False
 
     def __post_init__(self) -> None:
         require_depths(self.depths, "layer")
@@ -80,10 +87,7 @@ class DenseNetSpec:
         """Maps images ``(N, H, W, C)`` to features ``(N, H/32, W/32, F)``."""
         x = self._stem(x)
         for stage, depth in enumerate(self.depths, 1):
-            for layer in range(1, depth + 1):
-                name = f"stage{stage}_layer{layer}"
-                new = self._layer(x, name=name)
-                x = layers.Concatenate(name=f"{name}_concat")([x, new])
+            x = self._stage(x, depth, name=f"stage{stage}")
             if stage < len(self.depths):
                 x = self._transition(x, name=f"transition{stage}")
         return activate(x, NORM_RELU, prefix="final")
@@ -99,26 +103,55 @@ class DenseNetSpec:
         x = activate(x, NORM_RELU, prefix="stem")
         return max_pool(x, 3, 2, name="stem_pool")
 
-    def _layer(self, x: KerasTensor, *, name: str) -> KerasTensor:
+    def _stage(self, x: KerasTensor, depth: int, *, name: str) -> KerasTensor:
+        """A dense block: every layer reads the outputs of all before it."""
+        outputs = [x]
+        for layer in range(1, depth + 1):
+            outputs.append(self._layer(outputs, name=f"{name}_layer{layer}"))
+            if not self.memory_efficient:  # one tensor, read by all later layers
+                outputs = [_joined(outputs, name=f"{name}_layer{layer}_concat")]
+        return _joined(outputs, name=f"{name}_concat")
+
+    def _layer(self, x: list[KerasTensor], *, name: str) -> KerasTensor:
         """H: norm, ReLU and convolution, twice with a bottleneck; [1] section 3."""
         convs = [Conv(self.growth_rate, 3)]
         if self.bottleneck:
             convs.insert(0, Conv(self.bottleneck * self.growth_rate, 1))
         for i, c in enumerate(convs, 1):
-            x = activate(x, NORM_RELU, prefix=name, suffix=str(i))
-            x = conv(x, c, name=f"{name}_conv{i}")
+            y = self._convolved(x, c, name=name, suffix=str(i))
             if self.dropout:
-                x = layers.Dropout(self.dropout, name=f"{name}_dropout{i}")(x)
-        return x
+                y = layers.Dropout(self.dropout, name=f"{name}_dropout{i}")(y)
+            x = [y]
+        return y
 
     def _transition(self, x: KerasTensor, *, name: str) -> KerasTensor:
         """Norm, ReLU, 1×1 convolution, 2×2 average pooling; [1] section 3."""
         filters = max(1, int(self.compression * x.shape[-1]))
-        x = activate(x, NORM_RELU, prefix=name)
-        x = conv(x, Conv(filters, 1), name=f"{name}_conv")
+        x = self._convolved([x], Conv(filters, 1), name=name)
         if self.dropout:
             x = layers.Dropout(self.dropout, name=f"{name}_dropout")(x)
         return layers.AveragePooling2D(2, name=f"{name}_pool")(x)
+
+    def _convolved(
+        self, inputs: list[KerasTensor], c: Conv, *, name: str, suffix: str = ""
+    ) -> KerasTensor:
+        """Concatenation, norm, ReLU and convolution."""
+
+        def computed(*inputs: KerasTensor) -> KerasTensor:
+            x = _joined(inputs, name=f"{name}_concat{suffix}")
+            x = activate(x, NORM_RELU, prefix=name, suffix=suffix)
+            return conv(x, c, name=f"{name}_conv{suffix}")
+
+        if not self.memory_efficient:
+            return computed(*inputs)
+        model = branch_model(computed, inputs, name=f"{name}_branch{suffix}")
+        return Recomputed(model, name=f"{name}_recomputed{suffix}")(inputs)
+
+
+def _joined(inputs: Sequence[KerasTensor], *, name: str) -> KerasTensor:
+    if len(inputs) == 1:
+        return inputs[0]
+    return layers.Concatenate(name=name)(list(inputs))
 
 
 _cifar = partial(

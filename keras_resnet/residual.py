@@ -19,12 +19,11 @@ names are part of the interface (checkpoints and weight import rely on them)::
 
 from dataclasses import dataclass
 
-import keras
 from keras import KerasTensor, layers
 
 from keras_resnet.branch import Order, branch
 from keras_resnet.errors import UsageError
-from keras_resnet.layers import StochasticDepth, ZeroPaddedShortcut
+from keras_resnet.layers import StochasticDepth, ZeroPaddedShortcut, branch_model
 from keras_resnet.ops import Conv, activate, conv, norm
 
 # He et al., "Deep Residual Learning for Image Recognition", 2016, section 3.3:
@@ -142,8 +141,7 @@ def residual(x: KerasTensor, unit: Unit, *, name: str) -> KerasTensor:
         y = layers.Add(name=f"{name}_add")([h, scaled_branch(*inputs)])
     else:
         h = _shortcut(x, gate, unit, name=name)
-        within = [keras.Input(i.shape[1:], dtype=i.dtype) for i in inputs]
-        model = keras.Model(within, scaled_branch(*within), name=f"{name}_branch")
+        model = branch_model(scaled_branch, inputs, name=f"{name}_branch")
         drop = StochasticDepth(model, unit.survival, unit.drop_mode, name=f"{name}_add")
         y = drop([h, *inputs])
     return activate(y, unit.order.out, prefix=name)

@@ -114,10 +114,16 @@ in percent, not measured here.
 |---|---|---|---|---|---|---|"""
 
 NOTES = """
-Where the printed numbers differ from those counted: GoogLeNet's table 1 counts its
-first convolution as a separable one, and some of its rows do not follow from their own
-channels; the network it describes has 7.0M. ResNet-1001's 10.2M is 10.3M, as in the
-authors' code. Differences of structure: `python -m keras_resnet deviations NAME`."""
+Where the printed numbers differ from those counted:
+
+- `googlenet`, 6.8M: the table's column is in units of 2¹⁰ and adds up to 6.96M. It has
+  2.7K for the first convolution, whose 7×7 filters make 9.2K, and 463K, 580K, 1,072K
+  and 1,388K for the modules 4c, 4d, 5a and 5b, whose own filters make 499K, 592K,
+  1,019K and 1,410K.
+- `resnet1001_v2_cifar`, 10.2M: its convolutions and classifier, 10,178,490; the batch
+  normalisations have 149,216 more.
+
+Differences of structure: `python -m keras_resnet deviations NAME`."""
 
 
 def architectures() -> str:

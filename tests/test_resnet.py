@@ -168,6 +168,16 @@ def unit(
     ]
 
 
+def test_resnet1001_is_printed_without_its_batch_norms() -> None:
+    """The paper's 10.2M (2016, table 4), as docs/architectures.md explains it."""
+    params, _ = count(TABLES["resnet1001_v2_cifar"])
+    inner = 111 * sum(4 * width + width + width for width in (16, 32, 64))
+    # A stage's first unit reads fewer channels; one norm stands at the very end.
+    firsts = (16 - 64) + (64 - 128) + (128 - 256)
+    norms = 2 * (inner + firsts + 256)
+    assert (norms, params - norms) == (149_216, 10_178_490)
+
+
 def ids(golden: Golden) -> str:
     return "-".join([golden.name, *(value for _, value in golden.overrides)])
 

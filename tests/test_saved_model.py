@@ -1,8 +1,6 @@
 """What is served: complete or absent, small, described, and nothing but the network."""
 
-import os
-import subprocess
-from collections.abc import Callable
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +13,12 @@ from conftest import TINY
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 from test_folding import lively
 
-from export import manifest, safety, saved_model, serving, versions
+from export import manifest, safety, saved_model, serving
 from export.form import Form
 from export.serving import Serving
 from export.warmup import FILE
 from keras_resnet.errors import UsageError
+from keras_resnet.layers import leaf_layers
 from training.runs import Run
 
 Signatures = dict[str, Any]
@@ -124,6 +123,13 @@ def test_no_operation_of_training_in_any_family(
     for function in graph.values():
         definition = function.get_concrete_function().graph.as_graph_def()
         assert_inference_only(definition)
+        # Grouped convolutions are one operation each.
+        nodes = [n for f in definition.library.function for n in f.node_def]
+        found = Counter(node.op for node in nodes)
+        expected = Counter(type(x).__name__ for x in leaf_layers(model))
+        convolutions = ("Conv2D", "GroupedConv2D", "TableConv2D")
+        normalising = expected["LocalResponseNormalization"]
+        assert found["Conv2D"] == sum(expected[c] for c in convolutions) + normalising
 
 
 def assert_inference_only(graph: Any) -> None:
@@ -205,82 +211,6 @@ def test_manifest(folders: dict[str, Path], run: Run) -> None:
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
-
-
-def complete(out: Path, content: str) -> Callable[[Callable[..., Path]], Path]:
-    def publish(how: Callable[..., Path]) -> Path:
-        with versions.draft(out) as draft:
-            (draft / "deep").mkdir()
-            (draft / "deep" / "file").write_text(content)
-            return how(draft, out)
-
-    return publish
-
-
-def test_versions_are_counted_replaced_and_pruned(tmp_path: Path) -> None:
-    out = tmp_path / "versions"
-    assert complete(out, "first")(versions.replace).name == "1"
-    paths = [complete(out, text)(versions.publish) for text in "abc"]
-    assert names(out) == ["1", "2", "3", "4"]
-    replaced = complete(out, "new")(versions.replace)
-    assert replaced == paths[-1]
-    assert (replaced / "deep" / "file").read_text() == "new"
-    assert versions.prune(out, 0, replaced) == []
-    assert versions.prune(out, 2, replaced) == [out / "1", out / "2"]
-    assert names(out) == ["3", "4"]
-    # A version that another export has overtaken is still not removed by its own.
-    assert versions.prune(out, 1, out / "3") == []
-    assert (out / "3").stat().st_mode & 0o777 == 0o755
-
-
-def test_what_a_failed_or_killed_export_left_is_removed(tmp_path: Path) -> None:
-    with pytest.raises(KeyError), versions.draft(tmp_path):
-        raise KeyError
-    assert names(tmp_path) == []
-    host = versions.socket.gethostname()
-    dead = subprocess.Popen(["true"])
-    dead.wait()
-    for name in (f"{host},{os.getpid()}", f"{host},{dead.pid}", "elsewhere,1"):
-        (tmp_path / f".draft,{name},x").mkdir()
-    (tmp_path / ".draft,before,1,x").mkdir()
-    os.utime(tmp_path / ".draft,before,1,x", (0, 0))
-    with versions.draft(tmp_path):
-        pass
-    assert names(tmp_path) == [".draft,elsewhere,1,x", f".draft,{host},{os.getpid()},x"]
-
-
-def test_a_number_taken_by_another_export_is_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    complete(tmp_path, "theirs")(versions.publish)
-    seen = iter([[], [1]])
-    monkeypatch.setattr(versions, "versions", lambda folder: next(seen))
-    assert complete(tmp_path, "ours")(versions.publish).name == "2"
-    assert (tmp_path / "1" / "deep" / "file").read_text() == "theirs"
-
-
-def test_where_folders_cannot_be_swapped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    complete(tmp_path, "theirs")(versions.publish)
-    monkeypatch.setattr(versions.ctypes, "CDLL", lambda *a, **k: object())
-    with pytest.raises(
-        UsageError, match="able to swap folders for --overwrite, got no"
-    ):
-        complete(tmp_path, "ours")(versions.replace)
-    monkeypatch.undo()
-    monkeypatch.setattr(versions, "_swap", lambda a, b: versions_swap(a, b / "gone"))
-    with pytest.raises(UsageError, match="got No such file or directory"):
-        complete(tmp_path, "ours")(versions.replace)
-    assert (tmp_path / "1" / "deep" / "file").read_text() == "theirs"
-
-
-versions_swap = versions._swap
-
-
-def test_other_errors_of_publishing_are_told(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        versions.publish(tmp_path / "nothing", tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,12 @@
 
 from keras_resnet.layers.grouped_conv import GroupedConv2D
 from keras_resnet.layers.local_response import LocalResponseNormalization
+from keras_resnet.layers.nested import Nested, branch_model, leaf_layers
 from keras_resnet.layers.normalization import BatchNormalization
 from keras_resnet.layers.pooling import MaxPooling2D
+from keras_resnet.layers.recomputed import Recomputed
 from keras_resnet.layers.shortcut import ZeroPaddedShortcut
-from keras_resnet.layers.stochastic_depth import (
-    DROP_MODES,
-    StochasticDepth,
-    leaf_layers,
-)
+from keras_resnet.layers.stochastic_depth import DROP_MODES, StochasticDepth
 from keras_resnet.layers.table_conv import TableConv2D
 
 __all__ = [
@@ -18,8 +16,11 @@ __all__ = [
     "GroupedConv2D",
     "LocalResponseNormalization",
     "MaxPooling2D",
+    "Nested",
+    "Recomputed",
     "StochasticDepth",
     "TableConv2D",
     "ZeroPaddedShortcut",
+    "branch_model",
     "leaf_layers",
 ]

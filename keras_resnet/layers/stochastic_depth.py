@@ -1,18 +1,18 @@
 """Stochastic depth: a residual branch that training leaves out at random."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import keras
 from keras import KerasTensor, ops
 
+from keras_resnet.layers.nested import Nested
 from keras_resnet.layers.registry import register
 
 DROP_MODES = ("batch", "sample")
 
 
 @register
-class StochasticDepth(keras.layers.Layer):
+class StochasticDepth(Nested):
     """The addition ``h + d·F(x)`` of a branch F that survives with probability p.
 
     Training draws d from Bernoulli(p), inference takes its mean, ``d = p``. With mode
@@ -39,13 +39,11 @@ class StochasticDepth(keras.layers.Layer):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.branch = branch
+        super().__init__(branch, **kwargs)
         self.survival = survival
         self.mode = mode
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self.built = True
 
     def call(
         self, inputs: list[KerasTensor], training: bool | None = None
@@ -76,23 +74,7 @@ class StochasticDepth(keras.layers.Layer):
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),
-            "branch": keras.saving.serialize_keras_object(self.branch),
             "survival": self.survival,
             "mode": self.mode,
             "seed": self.seed,
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "StochasticDepth":
-        """Makes the layer that ``get_config`` described."""
-        branch = keras.saving.deserialize_keras_object(config["branch"])
-        return cls(**{**config, "branch": branch})
-
-
-def leaf_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """Yields a network's layers, those inside the branches of stochastic depth too."""
-    for layer in model.layers:
-        if isinstance(layer, StochasticDepth):
-            inner = leaf_layers(layer.branch)
-            yield from (x for x in inner if not isinstance(x, keras.layers.InputLayer))
-        yield layer

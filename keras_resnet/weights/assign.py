@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_resnet.errors import UsageError
-from keras_resnet.layers import StochasticDepth, leaf_layers
+from keras_resnet.layers import Nested, leaf_layers
 
 HEAD = ("logits/kernel", "logits/bias")
 SHOWN = 3  # names of each kind in an error message
@@ -19,7 +19,7 @@ def weights_of(model: keras.Model) -> dict[str, Any]:
     return {
         f"{layer.name}/{variable.name}": variable
         for layer in leaf_layers(model)
-        if not isinstance(layer, StochasticDepth)
+        if not isinstance(layer, Nested)
         for variable in layer.weights
     }
 

@@ -1,0 +1,106 @@
+"""Training DenseNet-121 with and without memory_efficient, beside its peers.
+
+    python benchmarks/densenet_memory.py
+    python benchmarks/densenet_memory.py --torch-python OTHER_ENVIRONMENT/bin/python
+
+Memory is the highest of the whole process, libraries included; ``ours_idle`` only
+builds the network, and its memory is what the libraries and the weights take.
+"""
+
+import os
+import platform
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
+
+from turns import Contender, Step, keras_step, measure, report, torch_step, work
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure time and memory of DenseNet-121's training steps."""
+
+    precisions: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
+    """Arithmetic of the networks."""
+    batch: int = 16
+    """Images a step."""
+    rounds: int = 5
+    """Steps of each network that count."""
+    torch_python: str | None = None
+    """A Python that has torch and torchvision; None: that peer is left out."""
+
+
+def ours(precision: str, batch: int, efficient: bool) -> Step:
+    from keras_resnet import create_model
+
+    return keras_step(
+        lambda: create_model("densenet121", memory_efficient=efficient),
+        precision,
+        batch,
+    )
+
+
+def ours_idle(precision: str, batch: int) -> Step:
+    ours(precision, batch, False)
+    return lambda: None
+
+
+def keras_applications(precision: str, batch: int) -> Step:
+    import keras
+
+    return keras_step(
+        lambda: keras.applications.DenseNet121(
+            weights=None, classifier_activation=None
+        ),
+        precision,
+        batch,
+    )
+
+
+def torchvision(precision: str, batch: int) -> Step:
+    from torchvision.models import densenet121
+
+    return torch_step(densenet121(), precision, batch)
+
+
+CONTENDERS = {
+    "ours": Contender("keras-resnet densenet121", partial(ours, efficient=False)),
+    "ours_efficient": Contender(
+        "keras-resnet densenet121, memory_efficient", partial(ours, efficient=True)
+    ),
+    "ours_idle": Contender("keras-resnet densenet121, built only", ours_idle),
+    "keras": Contender(
+        "keras.applications DenseNet121, its defaults", keras_applications, None
+    ),
+    "torchvision": Contender(
+        "torchvision densenet121, channels_last", torchvision, None
+    ),
+}
+RATIOS = (("ours", "keras"), ("ours", "torchvision"), ("ours_efficient", "ours"))
+
+
+def main() -> None:
+    """Runs the command line."""
+    import tyro
+
+    options = tyro.cli(Options)
+    contenders = dict(CONTENDERS)
+    theirs = contenders.pop("torchvision")
+    if options.torch_python:
+        contenders["torchvision"] = replace(theirs, python=options.torch_python)
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    for precision in options.precisions:
+        arguments = (precision, options.batch)
+        results = measure(__file__, contenders, arguments, rounds=options.rounds)
+        title = f"training, 224×224, batch {options.batch}, {precision}"
+        idle = results.pop("ours_idle").memory
+        report(title, options.batch, contenders, results, RATIOS)
+        plain, efficient = (results[k].memory for k in ("ours", "ours_efficient"))
+        print(
+            f"  memory_efficient: {efficient / plain:.2f} of the process's memory, "
+            f"{(efficient - idle) / (plain - idle):.2f} of the training step's"
+        )
+
+
+if __name__ == "__main__" and not work(CONTENDERS):
+    main()

@@ -1,0 +1,90 @@
+"""A version is complete before it is visible, and replaced or removed as a whole."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from export import versions
+from keras_resnet.errors import UsageError
+
+swap = versions._swap
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def complete(out: Path, content: str) -> Callable[[Callable[..., Path]], Path]:
+    def publish(how: Callable[..., Path]) -> Path:
+        with versions.draft(out) as draft:
+            (draft / "deep").mkdir()
+            (draft / "deep" / "file").write_text(content)
+            return how(draft, out)
+
+    return publish
+
+
+def test_versions_are_counted_replaced_and_pruned(tmp_path: Path) -> None:
+    out = tmp_path / "versions"
+    assert complete(out, "first")(versions.replace).name == "1"
+    paths = [complete(out, text)(versions.publish) for text in "abc"]
+    assert names(out) == ["1", "2", "3", "4"]
+    replaced = complete(out, "new")(versions.replace)
+    assert replaced == paths[-1]
+    assert (replaced / "deep" / "file").read_text() == "new"
+    assert versions.prune(out, 0, replaced) == []
+    assert versions.prune(out, 2, replaced) == [out / "1", out / "2"]
+    assert names(out) == ["3", "4"]
+    # A version that another export has overtaken is still not removed by its own.
+    assert versions.prune(out, 1, out / "3") == []
+    assert (out / "3").stat().st_mode & 0o777 == 0o755
+
+
+def test_what_a_failed_or_killed_export_left_is_removed(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), versions.draft(tmp_path):
+        raise KeyError
+    assert names(tmp_path) == []
+    host = versions.socket.gethostname()
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    for name in (f"{host},{os.getpid()}", f"{host},{dead.pid}", "elsewhere,1"):
+        (tmp_path / f".draft,{name},x").mkdir()
+    (tmp_path / ".draft,before,1,x").mkdir()
+    os.utime(tmp_path / ".draft,before,1,x", (0, 0))
+    with versions.draft(tmp_path):
+        pass
+    assert names(tmp_path) == [".draft,elsewhere,1,x", f".draft,{host},{os.getpid()},x"]
+
+
+def test_a_number_taken_by_another_export_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete(tmp_path, "theirs")(versions.publish)
+    seen = iter([[], [1]])
+    monkeypatch.setattr(versions, "versions", lambda folder: next(seen))
+    assert complete(tmp_path, "ours")(versions.publish).name == "2"
+    assert (tmp_path / "1" / "deep" / "file").read_text() == "theirs"
+
+
+def test_where_folders_cannot_be_swapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete(tmp_path, "theirs")(versions.publish)
+    monkeypatch.setattr(versions.ctypes, "CDLL", lambda *a, **k: object())
+    with pytest.raises(
+        UsageError, match="able to swap folders for --overwrite, got no"
+    ):
+        complete(tmp_path, "ours")(versions.replace)
+    monkeypatch.undo()
+    monkeypatch.setattr(versions, "_swap", lambda a, b: swap(a, b / "gone"))
+    with pytest.raises(UsageError, match="got No such file or directory"):
+        complete(tmp_path, "ours")(versions.replace)
+    assert (tmp_path / "1" / "deep" / "file").read_text() == "theirs"
+
+
+def test_other_errors_of_publishing_are_told(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        versions.publish(tmp_path / "nothing", tmp_path)
