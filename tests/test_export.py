@@ -3,6 +3,7 @@
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import TINY
 
 from export import manifest, onnx, saved_model, serving, tflite
 from export.compare import TOLERANCES, Difference, Tolerances, compare
@@ -19,6 +21,7 @@ from export.runtimes import readers
 from export.verify import main, verify
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError
+from training.fit import train
 from training.runs import Run
 
 
@@ -78,6 +81,15 @@ def results(artifacts: Artifacts, run: Run) -> dict[str, dict[str, Any]]:
         )
         for name in EXPORTERS
     }
+
+
+@pytest.fixture(scope="module")
+def grouped(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of a small ResNeXt."""
+    run = Run(tmp_path_factory.mktemp("grouped"))
+    sizes = ("depths=(1,1,1)", "cardinality=4", "group_width=4")
+    train(replace(TINY, model="resnext29_8x64d_cifar", overrides=sizes), run)
+    return run
 
 
 @pytest.mark.slow
@@ -309,3 +321,15 @@ def test_what_is_no_artifact_is_refused(run: Run, tmp_path: Path) -> None:
     manifest.write(tmp_path / "1", {})
     with pytest.raises(Stopped, match="not loaded: SavedModel must hold a graph"):
         verify(tmp_path, run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXPORTERS)
+def test_grouped_convolutions_survive_every_format(
+    name: str, grouped: Run, tmp_path: Path
+) -> None:
+    path = EXPORTERS[name](grouped, tmp_path)
+    runtimes = tuple(readers(name.split(maxsplit=1)[0]))
+    for runtime, answer in verify(path, grouped, runtimes=runtimes)["runtimes"].items():
+        limit = ROUNDED.get(name, TOLERANCES[runtime])
+        assert answer["pixels"]["largest"] <= limit, runtime
