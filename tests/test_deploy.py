@@ -1,0 +1,268 @@
+"""What deploy/ sends and configures, against the real signatures and messages."""
+
+import base64
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from types import ModuleType
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+import yaml
+from google.protobuf import text_format
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
+from export import saved_model
+from export.form import Form
+from training.runs import Run
+
+DEPLOY = Path(__file__).parents[1] / "deploy"
+MAX_PIXELS = 1000
+PREDICT = re.compile(r"/v1/models/photos(/versions/1|/labels/stable)?:predict")
+
+
+@pytest.fixture(scope="module")
+def client() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("client", DEPLOY / "client.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["client"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def served(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("served")
+    path = saved_model.export(run, folder, Form(max_pixels=MAX_PIXELS))
+    return tf.saved_model.load(str(path))
+
+
+@pytest.fixture(scope="module")
+def files() -> list[bytes]:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (20, 30, 3), np.uint8)
+    encoded = (
+        tf.io.encode_jpeg(image),
+        tf.io.encode_png(image[::-1]),
+        tf.io.encode_png(image[:9]),
+    )
+    return [bytes(data.numpy()) for data in encoded]
+
+
+LARGE = bytes(tf.io.encode_png(np.zeros((40, 40, 3), np.uint8)).numpy())
+
+
+class Rest(BaseHTTPRequestHandler):
+    """Decodes and answers as TensorFlow Serving's RESTful API documents it."""
+
+    served: Any
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        status, answer = 404, {"error": f"Malformed request: POST {self.path}"}
+        if PREDICT.fullmatch(self.path):
+            status, answer = self._answer(body)
+        data = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _answer(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        signature = self.served.signatures[body["signature_name"]]
+        inputs = {
+            name: tf.constant(
+                [base64.b64decode(x["b64"], validate=True) for x in given]
+            )
+            for name, given in body["inputs"].items()
+        }
+        try:
+            outputs = signature(**inputs)
+        except tf.errors.InvalidArgumentError as error:
+            return 400, {"error": str(error)}
+        values = {name: value.numpy() for name, value in outputs.items()}
+        values["label"] = np.char.decode(values["label"].astype(bytes))
+        return 200, {"outputs": {name: v.tolist() for name, v in values.items()}}
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+class Grpc(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Runs the signature on the tensors of a PredictRequest."""
+
+    def __init__(self, served: Any) -> None:
+        self.served = served
+        self.seen: list[Any] = []
+
+    def Predict(self, request: Any, context: Any) -> Any:  # noqa: N802 - the protocol's
+        self.seen.append(request.model_spec)
+        signature = self.served.signatures[request.model_spec.signature_name]
+        inputs = {n: tf.constant(tf.make_ndarray(t)) for n, t in request.inputs.items()}
+        try:
+            outputs = signature(**inputs)
+        except tf.errors.InvalidArgumentError as error:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        response = predict_pb2.PredictResponse()
+        for name, value in outputs.items():
+            response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
+        return response
+
+
+@pytest.fixture(scope="module")
+def rest(served: Any) -> Iterator[str]:
+    handler = type("Handler", (Rest,), {"served": served})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def rpc(served: Any) -> Iterator[tuple[str, Grpc]]:
+    server = grpc.server(ThreadPoolExecutor(2))
+    servicer = Grpc(served)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+        servicer, server
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}", servicer
+    server.stop(None).wait()
+
+
+def expected(served: Any, files: list[bytes]) -> tuple[list[str], np.ndarray]:
+    answer = served.signatures["classify_bytes"](image_bytes=tf.constant(files))
+    labels = [label.decode() for label in answer["label"].numpy()]
+    return labels, answer["probabilities"].numpy()
+
+
+@pytest.mark.parametrize("version", [{}, {"version": 1}, {"label": "stable"}])
+def test_rest_gets_the_signatures_answer(
+    client: ModuleType, served: Any, files: list[bytes], rest: str, version: dict
+) -> None:
+    answers = client.ask_rest(client.Model(rest, **version), files, 10)
+    labels, probabilities = expected(served, files)
+    assert [answer.label for answer in answers] == labels
+    np.testing.assert_allclose([a.probabilities for a in answers], probabilities)
+
+
+@pytest.mark.parametrize("version", [{}, {"version": 1}, {"label": "stable"}])
+def test_grpc_gets_the_signatures_answer(
+    client: ModuleType,
+    served: Any,
+    files: list[bytes],
+    rpc: tuple[str, Grpc],
+    version: dict,
+) -> None:
+    address, servicer = rpc
+    answers = client.ask_grpc(client.Model(address, **version), files, 10)
+    labels, probabilities = expected(served, files)
+    assert [answer.label for answer in answers] == labels
+    np.testing.assert_allclose([a.probabilities for a in answers], probabilities)
+    spec = servicer.seen[-1]
+    assert (spec.name, spec.signature_name) == ("photos", "classify_bytes")
+    assert spec.version.value == version.get("version", 0)
+    assert spec.version_label == version.get("label", "")
+
+
+def test_a_refusal_comes_with_its_reason(
+    client: ModuleType, rest: str, rpc: tuple[str, Grpc], files: list[bytes]
+) -> None:
+    reason = rf"at most {MAX_PIXELS}.*pixels"
+    with pytest.raises(RuntimeError, match=reason):
+        client.ask_rest(client.Model(rest), [LARGE], 10)
+    with pytest.raises(RuntimeError, match=f"(?s)INVALID_ARGUMENT: .*{reason}"):
+        client.ask_grpc(client.Model(rpc[0]), [LARGE], 10)
+    with pytest.raises(RuntimeError, match="Malformed request"):
+        client.ask_rest(client.Model(rest, "another"), files, 10)
+    with pytest.raises(RuntimeError, match="does not answer"):
+        client.ask_rest(client.Model("127.0.0.1:1"), files, 10)
+    with pytest.raises(RuntimeError, match="UNAVAILABLE"):
+        client.ask_grpc(client.Model("127.0.0.1:1"), files, 2)
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_command(
+    protocol: str,
+    client: ModuleType,
+    files: list[bytes],
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+) -> None:
+    image = tmp_path / "a.jpg"
+    image.write_bytes(files[0])
+    options = ["--server", request.getfixturevalue("rest")]
+    if protocol == "grpc":
+        options = ["--grpc", "--server", request.getfixturevalue("rpc")[0]]
+
+    def ask() -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, client.__file__, str(image), *options]
+        return subprocess.run(line, capture_output=True, text=True, check=False)
+
+    done = ask()
+    assert done.returncode == 0, done.stderr
+    path, label, share = done.stdout.strip().split("\t")
+    assert path == str(image) and label and 0 < float(share) <= 1
+    image.write_bytes(LARGE)
+    done = ask()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.search("error: .*at most", done.stderr.splitlines()[-1])
+    image.unlink()
+    done = ask()
+    assert done.returncode == 2
+    assert "image must be readable" in done.stderr
+
+
+def models() -> ModelServerConfig:
+    text = (DEPLOY / "models.config").read_text()
+    config: ModelServerConfig = text_format.Parse(text, ModelServerConfig())
+    return config
+
+
+def test_models_config_is_one() -> None:
+    (model,) = models().model_config_list.config
+    assert (model.name, model.base_path) == ("photos", "/models/photos")
+    assert model.model_version_policy.latest.num_versions == 2
+    assert dict(model.version_labels) == {"stable": 1}
+
+
+def test_kubernetes_fits_the_configuration() -> None:
+    deployment, service = yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())
+    (model,) = models().model_config_list.config
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert f"--port={ports['grpc']}" in container["args"]
+    assert f"--rest_api_port={ports['rest']}" in container["args"]
+    assert {p["port"] for p in service["spec"]["ports"]} == set(ports.values())
+    for probe in ("startupProbe", "readinessProbe"):
+        get = container[probe]["httpGet"]
+        assert get == {"path": f"/v1/models/{model.name}", "port": "rest"}
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert mounts == {"models": model.base_path, "config": "/config"}
+    selected = deployment["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"] == selected
+    assert deployment["spec"]["selector"]["matchLabels"] == selected
+
+
+def test_container_and_kubernetes_start_the_same_server() -> None:
+    script = (DEPLOY / "serve.sh").read_text()
+    deployment, _ = yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    flags = [x for x in re.findall(r"--[a-z_]+=\S+", script) if "_" in x or "port" in x]
+    assert set(flags) == set(container["args"])
+    assert container["image"] in script
+    for name in re.findall(r"/config/(\S+)", script):
+        assert (DEPLOY / name).is_file()
