@@ -13,7 +13,7 @@ import numpy as np
 from keras import KerasTensor, layers
 
 from keras_resnet.errors import UsageError, require_choice
-from keras_resnet.layers import GroupedConv2D, StochasticDepth
+from keras_resnet.layers import GroupedConv2D, Recomputed, StochasticDepth
 from keras_resnet.network import Network, deep_recursion, quick_variables
 
 DTYPES = ("float32", "bfloat16")
@@ -61,6 +61,8 @@ def _replayed(
             h, *within = x[0]
             y = _replayed(layer.branch, within, dtype, layer.survival)
             tensors[name] = layers.Add(name=name, dtype=dtype)([h, y])
+        elif isinstance(layer, Recomputed):
+            tensors[name] = _replayed(layer.branch, keras.tree.flatten(x), dtype)
         elif type(layer) in CONVOLUTIONS:
             norm = model.get_layer(norms[name]) if name in norms else None
             last = norms.get(name, name) == end

@@ -13,7 +13,7 @@ from keras_resnet import create_model
 from keras_resnet.branch import ORDERS
 from keras_resnet.errors import UsageError
 from keras_resnet.folding import fold
-from keras_resnet.layers import StochasticDepth, leaf_layers
+from keras_resnet.layers import Nested, StochasticDepth, leaf_layers
 from keras_resnet.residual import SKIPS
 from keras_resnet.weights.assign import weights_of
 
@@ -112,6 +112,16 @@ def test_survival_goes_into_the_last_convolution() -> None:
     ends_in_relu = {"order": "relu_before_addition", "survival": 0.5}
     scaled = fold(lively("resnet20_cifar", **TINY, **ends_in_relu))
     assert [x.name for x in scaled.layers if isinstance(x, layers.Rescaling)]
+
+
+def test_recomputed_layers_become_ordinary() -> None:
+    options = {**SMALL, **NETWORKS["densenet121"]}
+    model = lively("densenet121", **options, memory_efficient=True)
+    folded = fold(model)
+    assert_same(model, folded)
+    assert not [x for x in folded.layers if isinstance(x, Nested)]
+    # A norm at the start of a branch is not folded into what stands before the branch.
+    assert set(REMAINING["densenet121"]) < set(norms(folded))
 
 
 def test_bfloat16() -> None:
