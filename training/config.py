@@ -97,7 +97,7 @@ def announce(session: Session, run: Run) -> None:
     size = "×".join(map(str, model.input_shape[1:]))
     print(f"model:  {model.name}, {count_params(model):,} parameters")
     print(f"data:   {dataset.name}: {sizes}, {len(dataset.labels)} classes")
-    for note in dataset.notes:
+    for note in (*dataset.notes, *session.notes):
         print(f"        {note}")
     print(f"images: {size}, augmented by {augmentation}, {mirrored}mirrored")
     print(f"device: {session.placement}")

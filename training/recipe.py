@@ -4,70 +4,25 @@ import math
 from ast import literal_eval
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
-from typing import Any, Literal, get_type_hints
+from typing import Any, get_type_hints
 
 from keras_resnet.errors import UsageError
 from training.checks import check_range, check_type
+from training.hyperparameters import (
+    Augmentation,
+    FineTuning,
+    Machine,
+    Objective,
+    Optimization,
+    Task,
+)
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(
+    Machine, FineTuning, Augmentation, Objective, Optimization, Task
+):  # fields in the opposite order
     """Every hyperparameter of a run; the command line is made from these fields."""
-
-    model: str = "resnet20_cifar"
-    """Network: a name that `python -m keras_resnet list` prints."""
-    overrides: tuple[str, ...] = ()
-    """Fields of the network's spec to replace, say `shortcut=C width=32`."""
-    dataset: str = "digits"
-    """digits, tfds:NAME, idx:DIR, folder:DIR or synthetic:HxWxC:CLASSES:N."""
-    image_size: int | None = None
-    """Side of the network's input in pixels; None: the data's own, else the paper's."""
-    validation: float = 0.0
-    """Share of the training images held out where the data has no split for it."""
-
-    skip_bad_images: bool = False
-    """Leave out files of a folder that are no image, instead of refusing the folder."""
-
-    epochs: int = 30
-    """Passes over the training images."""
-    batch_size: int = 128
-    """Images per optimizer step."""
-    learning_rate: float = 0.1
-    """Highest learning rate."""
-    schedule: Literal["constant", "step", "cosine"] = "cosine"
-    """Learning rate over time, after the warm-up."""
-    milestones: tuple[float, ...] = (0.5, 0.75)
-    """Shares of the run at which `step` divides the learning rate by ten."""
-    warmup_epochs: float = 1.0
-    """Epochs in which the learning rate rises linearly from zero."""
-    momentum: float = 0.9
-    """Momentum of stochastic gradient descent."""
-    nesterov: bool = True
-    """Nesterov's form of the momentum."""
-    weight_decay: float = 5e-4
-    """λ of the penalty λ/2·‖w‖² added to the loss."""
-    decay: Literal["kernels", "all"] = "kernels"
-    """Decay kernels only, or biases and batch-norm parameters too, as the papers do."""
-
-    augmentation: Literal["auto", "none", "pad_crop", "scale_crop", "area_crop"] = (
-        "auto"
-    )
-    """pad_crop: pad, crop back. scale_crop: the ResNet paper's. area_crop: Inception's.
-    auto: pad_crop where all images have one size, else area_crop."""
-    pad: int | None = None
-    """Pixels that pad_crop adds on each side; None: an eighth of the image."""
-    flip: Literal["auto", "on", "off"] = "auto"
-    """Mirror half of the images; auto: unless they show characters."""
-    eval_crop: float | None = None
-    """Share of the image's side that evaluation looks at; None: 1, or 0.875 after a
-    scale_crop or area_crop."""
-
-    seed: int = 0
-    """Seed of initial weights, order and augmentation."""
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Arithmetic of the network; weights stay in float32."""
-    xla: Literal["auto", "on", "off"] = "auto"
-    """Compile the training step with XLA."""
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(Recipe).items():
@@ -78,19 +33,33 @@ class Recipe:
             value = getattr(self, name)
             for number in value if isinstance(value, tuple) else (value,):
                 check_range(name, number, low, high)
-        if not 0 < self.learning_rate < math.inf:
-            raise UsageError(
-                f"learning_rate must be finite and greater than 0, got "
-                f"{self.learning_rate}"
-            )
-        if list(self.milestones) != sorted(self.milestones):
-            raise UsageError(f"milestones must rise, got {self.milestones}")
-        if self.warmup_epochs > self.epochs:
-            raise UsageError(
-                f"warmup_epochs must be at most epochs ({self.epochs}), got "
-                f"{self.warmup_epochs}"
-            )
+        for name in ("learning_rate", "head_learning_rate"):
+            _check_rate(name, getattr(self, name))
+        self._check_together()
         _ = self.spec_fields
+
+    def _check_together(self) -> None:
+        for name in ("milestones", "progressive"):
+            shares = getattr(self, name)
+            if list(shares) != sorted(shares):
+                raise UsageError(f"{name} must rise, got {shares}")
+        for name, value, most, of in (
+            ("warmup_epochs", self.warmup_epochs, self.epochs, "epochs"),
+            ("accumulation", self.accumulation, self.batch_size, "batch_size"),
+            (
+                "sizes in progressive",
+                len(self.progressive),
+                self.epochs - 1,
+                "epochs - 1",
+            ),
+        ):
+            if value > most:
+                raise UsageError(f"{name} must be at most {of} ({most}), got {value}")
+        if self.bce_threshold is not None and self.loss != "bce":
+            raise UsageError(
+                f"bce_threshold must be None unless loss is bce, got "
+                f"{self.bce_threshold} with loss {self.loss}"
+            )
 
     @property
     def spec_fields(self) -> dict[str, Any]:
@@ -135,14 +104,40 @@ _RANGES: tuple[tuple[str, float, float | None], ...] = (
     ("validation", 0, 0.9),
     ("epochs", 1, None),
     ("batch_size", 1, None),
+    ("accumulation", 1, None),
+    ("base_batch_size", 0, None),
     ("milestones", 0, 1),
+    ("peak_at", 0.01, 0.99),
     ("warmup_epochs", 0, None),
+    ("warmup_steps", 0, None),
+    ("warmup_from", 0, 1),
     ("momentum", 0, 1),
     ("weight_decay", 0, None),
+    ("clip_norm", 0, None),
+    ("ema", 0, 0.999999),
+    ("label_smoothing", 0, 0.99),
+    ("bce_threshold", 0, 0.99),
     ("pad", 0, None),
+    ("policy_count", 1, 10),
+    ("policy_magnitude", 0, 10),
+    ("policy_deviation", 0, None),
+    ("policy_probability", 0, 1),
+    ("color_jitter", 0, 1),
+    ("lighting", 0, 1),
+    ("erasing", 0, 1),
+    ("mixup", 0, None),
+    ("cutmix", 0, None),
+    ("repeats", 1, None),
+    ("train_size", 1, None),
+    ("progressive", 0.1, 1),
     ("eval_crop", 0.1, 1),
     ("seed", 0, 2**31 - 1),
 )
+
+
+def _check_rate(name: str, value: float | None) -> None:
+    if value is not None and not 0 < value < math.inf:
+        raise UsageError(f"{name} must be finite and greater than 0, got {value}")
 
 
 def _literal(text: str) -> Any:
