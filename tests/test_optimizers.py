@@ -85,11 +85,12 @@ def test_lamb_is_algorithm_2(decay: str) -> None:
         np.testing.assert_allclose(after[i], weight, rtol=1e-4)
 
 
-def test_lamb_moves_weights_that_are_zero() -> None:
-    variable = keras.Variable(np.zeros((2, 2), np.float32))
+@pytest.mark.parametrize("shape", [(2, 2), (3, 3, 2, 4)])
+def test_lamb_moves_weights_that_are_zero(shape: tuple[int, ...]) -> None:
+    variable = keras.Variable(np.zeros(shape, np.float32))
     optimizer = make_optimizer(Recipe(optimizer="lamb", warmup_epochs=0.0), 1)
     build(optimizer, [variable], [])
-    optimizer.apply([tf.ones((2, 2))], [variable])
+    optimizer.apply([tf.ones(shape)], [variable])
     assert np.isfinite(variable.numpy()).all() and (variable.numpy() < 0).all()
 
 

@@ -41,6 +41,15 @@ def require_possible(recipe: Recipe, dataset: Dataset) -> None:
         )
 
 
+def require_size(recipe: Recipe, size: Size, least: int) -> None:
+    """Raises UsageError where a size trained on is below the network's ``least``."""
+    if min(size) < least:
+        raise UsageError(
+            f"images that {recipe.model} trains on must be at least {least} pixels "
+            f"wide and high, got {size}; choose larger train_size or progressive"
+        )
+
+
 def appearance(
     recipe: Recipe, prepared: Preprocessing, image: Tensor, seed: Tensor
 ) -> Tensor:

@@ -60,7 +60,9 @@ class _PaperLamb(keras.optimizers.Lamb):
         )
         if self.weight_decay and self._use_weight_decay(variable):
             direction = direction + self.weight_decay * variable
-            length, size = ops.norm(direction), ops.norm(variable)
+            length, size = (
+                ops.sqrt(ops.sum(ops.square(x))) for x in (direction, variable)
+            )
             known = ops.logical_and(length > 0, size > 0)
             direction = direction * ops.where(known, size / length, 1.0)
         self.assign_sub(variable, learning_rate * direction)

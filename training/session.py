@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import keras
 
 from keras_resnet.describe import count_macs
-from keras_resnet.errors import UsageError
 from keras_resnet.models import create_model, find_spec
 from training import devices, finetuning, loop
 from training.callbacks import callback_list
-from training.changes import require_possible, training_sizes
+from training.changes import require_possible, require_size, training_sizes
 from training.checkpoint import Checkpoints
 from training.datasets import Dataset
 from training.evaluate import evaluate
@@ -55,15 +54,7 @@ def prepare(recipe: Recipe) -> Session:
     spec = find_spec(recipe.model, **recipe.spec_fields)
     dataset = recipe_data(recipe)
     prepared = preprocessing(recipe, dataset, spec.input_shape[:2])
-
     require_possible(recipe, dataset)
-    sizes = training_sizes(recipe, prepared.size)
-    if min(sizes[0]) < spec.smallest_side:
-        raise UsageError(
-            f"images that {recipe.model} trains on must be at least "
-            f"{spec.smallest_side} pixels wide and high, got {sizes[0]}; choose larger "
-            "train_size or progressive"
-        )
 
     def network(policy: str, *, fixed: bool = True) -> keras.Model:
         keras.utils.set_random_seed(recipe.seed)
@@ -85,6 +76,8 @@ def prepare(recipe: Recipe) -> Session:
     )
     if placement.precision != "float32":
         model = network(placement.policy)
+    sizes = training_sizes(recipe, prepared.size)
+    require_size(recipe, sizes[0], spec.smallest_side)
     twin, notes = None, []
     if recipe.ema or sizes != [prepared.size]:
         twin = network(placement.policy, fixed=sizes == [prepared.size])
