@@ -62,6 +62,29 @@ def test_frozen_parts_stay_to_the_bit(
     assert changed == set(before) - stays
 
 
+def test_the_average_of_frozen_parts_stays_too() -> None:
+    models = []
+    for _ in range(2):
+        keras.utils.set_random_seed(0)
+        models.append(
+            create_model(
+                "resnet20_cifar", input_shape=(8, 8, 3), classes=3, depths=(1, 1)
+            )
+        )
+    model, twin = models
+    finetuning.freeze(twin, ("all",))
+    before = state(model)
+    optimizer = keras.optimizers.SGD(0.1)
+    made = Trainer(
+        model, PREPARED, optimizer=optimizer, recipe=Recipe(ema=0.9), twin=twin
+    )
+    images = tf.random.stateless_uniform((6, 8, 8, 3), (0, 1), maxval=255.0)
+    made.step(images, tf.constant([0, 1, 2, 0, 1, 2]))
+    after = state(model)
+    changed = {path for path in before if (after[path] != before[path]).any()}
+    assert changed == {"logits/kernel", "logits/bias"}
+
+
 @pytest.mark.parametrize("part", ["stage9", "stag", "stage1_block", "pool", ""])
 def test_unknown_part_is_refused(part: str) -> None:
     model = create_model("resnet20_cifar", depths=(1, 1), input_shape=(8, 8, 3))

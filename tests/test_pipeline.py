@@ -367,6 +367,12 @@ def test_recipe_changes_the_appearance(name: str) -> None:
         assert np.isin(pixels, np.round(way_in.mean)).all()
 
 
+def test_changes_are_named() -> None:
+    assert changes.named(PLAIN) == []
+    recipe = replace(PLAIN, policy="trivial_wide", erasing=0.1, cutmix=1.0)
+    assert changes.named(recipe) == ["trivial_wide", "erasing", "cutmix"]
+
+
 def test_lighting_needs_three_channels() -> None:
     recipe = replace(PLAIN, lighting=0.1)
     changes.require_possible(recipe, pixel_dataset(2, (8, 8, 3)))

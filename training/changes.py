@@ -79,6 +79,13 @@ def appearance(
     return image
 
 
+def named(recipe: Recipe) -> list[str]:
+    """The names of what a recipe does to images beyond the crop, for people to read."""
+    policy = [] if recipe.policy == "none" else [recipe.policy]
+    others = ("color_jitter", "lighting", "erasing", "mixup", "cutmix")
+    return policy + [name for name in others if getattr(recipe, name)]
+
+
 def mixed(
     batches: tf.data.Dataset, mixing: Mixing, seed: Tensor, first_step: int
 ) -> tf.data.Dataset:
