@@ -23,6 +23,9 @@ AUGMENTATIONS = {
         tf.constant([97, 61]), (24, 32), seed
     ),
     "area_window": lambda seed: augment.area_window(tf.constant([97, 61]), seed),
+    "color_jitter": lambda seed: augment.color_jitter(tf.constant(IMAGE), 0.4, seed),
+    "lighting": lambda seed: augment.lighting(tf.constant(IMAGE), 0.1, seed),
+    "erase": lambda seed: augment.erase(tf.constant(IMAGE), 0.7, tf.zeros(3), seed),
 }
 
 
@@ -113,3 +116,60 @@ def inside(windows: np.ndarray, shape: tuple[int, int]) -> None:
     assert (windows[:, :2] >= 0).all()
     assert (windows[:, 2:] >= 1).all()
     assert (windows[:, :2] + windows[:, 2:] <= shape).all()
+
+
+def test_color_jitter_scales_brightness_as_far_as_it_may() -> None:
+    # Of a grey image without contrast, brightness alone changes anything.
+    image = tf.fill((4, 4, 3), tf.constant(100, tf.uint8))
+    levels = mapped(lambda seed: augment.color_jitter(image, 0.3, seed), 500)
+    assert (levels == levels[:, :1, :1, :1]).all()
+    assert 70 <= levels.min() < 75 and 125 < levels.max() <= 130
+
+
+def test_color_jitter_draws_the_order() -> None:
+    image = tf.constant(noise(6, 6, 3))
+    found = {image.tobytes() for image in mapped(AUGMENTATIONS["color_jitter"], 40)}
+    assert len(found) == 40
+    assert np.array_equal(augment.color_jitter(image, 0.0, tf.constant([1, 2])), image)
+
+
+def test_lighting_has_the_covariance_of_the_principal_components() -> None:
+    image = tf.fill((1, 1, 3), tf.constant(128, tf.uint8))
+    added = mapped(lambda seed: augment.lighting(image, 0.5, seed), 4000)
+    added = added[:, 0, 0].astype(float) - 128
+    axes, deviations = np.array(augment.RGB_AXES), np.array(augment.RGB_DEVIATIONS)
+    np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-3)
+    expected = (axes * (255 * 0.5 * deviations) ** 2) @ axes.T
+    np.testing.assert_allclose(np.cov(added.T), expected, rtol=0.08)
+    assert np.abs(added.mean(0)).max() < 1.5
+
+
+def test_lighting_adds_one_colour_to_all_pixels() -> None:
+    image = noise(5, 5, 3) // 4 + 96
+    changed = augment.lighting(tf.constant(image), 0.1, tf.constant([3, 4])).numpy()
+    added = changed.astype(int) - image
+    assert len(np.unique(added.reshape(-1, 3), axis=0)) == 1 and added.any()
+
+
+def test_erase_has_the_papers_areas_and_aspects() -> None:
+    image = tf.fill((60, 40, 1), tf.constant(255, tf.uint8))
+    erased = mapped(lambda seed: augment.erase(image, 1.0, tf.zeros(1), seed), 400)
+    black = erased[..., 0] == 0
+    height, width = black.any(2).sum(1), black.any(1).sum(1)
+    assert (black.sum((1, 2)) == height * width).all()  # rectangles
+    share = height * width / (60 * 40)
+    assert 0.015 < share.min() < 0.04 and 0.29 < share.max() < 0.35
+    free = (height < 60) & (width < 40)
+    aspect = np.log(height / width)[free]
+    assert np.abs(aspect).max() < np.log(1 / 0.3) + 0.2
+    assert black.any(0).all()  # every pixel is met
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.25, 1.0])
+def test_erase_happens_as_often_as_asked(probability: float) -> None:
+    image = tf.fill((8, 8, 1), tf.constant(255, tf.uint8))
+    fill = tf.constant([17.4])
+    erased = mapped(lambda seed: augment.erase(image, probability, fill, seed), 400)
+    changed = (erased == 17).any((1, 2, 3))
+    assert (erased == 255).all((1, 2, 3)).sum() == 400 - changed.sum()
+    assert abs(changed.mean() - probability) <= 4 * (0.25 * 0.75 / 400) ** 0.5

@@ -107,3 +107,101 @@ def test_auxiliary_classifiers_are_trained_and_left_out() -> None:
     slope = (before[bias.path] - bias.numpy()) / 0.01
     assert np.abs(slope).max() <= 0.3
     assert slope.sum() == pytest.approx(0, abs=1e-5)
+
+
+LENET = Preprocessing((32, 32), 1, 1.0, (120.0,), (60.0,))
+
+
+@pytest.mark.parametrize(
+    "parts", [2, 3, pytest.param(7, marks=pytest.mark.slow)], ids=str
+)
+def test_accumulation_is_the_whole_batch(parts: int) -> None:
+    """LeNet-5 has no batch norm, whose statistics would differ."""
+    rng = np.random.default_rng(0)
+    images = tf.constant(rng.integers(0, 256, (8, 32, 32, 1), np.uint8))
+    labels = tf.constant(np.arange(8) % 4)
+    losses, weights = [], []
+    for accumulation in (1, parts):
+        recipe = Recipe(model="lenet5", accumulation=accumulation, weight_decay=0.1)
+        keras.utils.set_random_seed(0)
+        model = create_model("lenet5", classes=4)
+        optimizer = keras.optimizers.SGD(0.1)
+        made = Trainer(model, LENET, optimizer=optimizer, recipe=recipe)
+        losses.append(made.step(images, labels))
+        weights.append(model.get_weights())
+        assert made.metrics.result()["loss"] == pytest.approx(losses[0], rel=1e-5)
+        assert int(optimizer.iterations) == 1
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    for whole, summed in zip(*weights, strict=True):
+        np.testing.assert_allclose(summed, whole, atol=2e-6)
+
+
+@pytest.mark.slow
+def test_accumulation_compiles_with_xla() -> None:
+    losses = []
+    for jit_compile in (False, True):
+        recipe = Recipe(learning_rate=0.05, accumulation=3)
+        made = trainer(recipe, jit_compile=jit_compile)
+        losses.append([made.step(*batch()) for _ in range(3)])
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
+def twins() -> tuple[keras.Model, keras.Model]:
+    models = []
+    for _ in range(2):
+        keras.utils.set_random_seed(0)
+        models.append(create_model("resnet20_cifar", **TINY))
+    return models[0], models[1]
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.9, 0.15])
+def test_average_follows_its_recurrence(decay: float) -> None:
+    model, twin = twins()
+    recipe = Recipe(learning_rate=0.1, ema=decay)
+    optimizer = keras.optimizers.SGD(0.1)
+    made = Trainer(model, PREPARED, optimizer=optimizer, recipe=recipe, twin=twin)
+    expected = [v.numpy() for v in twin.variables]
+    for step in (1, 2, 3):
+        made.step(*batch())
+        now = min(decay, (1 + step) / (10 + step))
+        new = [v.numpy() for v in twin.variables]
+        expected = [now * a + (1 - now) * w for a, w in zip(expected, new, strict=True)]
+    statistics = 0
+    for variable, average in zip(model.variables, expected, strict=True):
+        np.testing.assert_allclose(variable.numpy(), average, atol=1e-6)
+        statistics += "moving" in variable.path and average.std() > 0
+    assert statistics > 4
+    assert {v.path for v in made.variables} == {v.path for v in model.variables}
+    assert len(made.variables) == 2 * len(model.variables)
+
+
+def test_the_average_does_not_touch_what_is_trained() -> None:
+    weights = []
+    for ema in (0.0, 0.99):
+        model, twin = twins()
+        recipe = Recipe(ema=ema)
+        optimizer = keras.optimizers.SGD(0.1, 0.9)
+        made = Trainer(
+            model,
+            PREPARED,
+            optimizer=optimizer,
+            recipe=recipe,
+            twin=twin if ema else None,
+        )
+        for _ in range(2):
+            made.step(*batch())
+        weights.append(made.network.get_weights())
+    for plain, averaged in zip(*weights, strict=True):
+        np.testing.assert_array_equal(plain, averaged)
+
+
+def test_mixed_targets_are_trained_on_and_counted_by_the_dominant_class() -> None:
+    made = trainer(Recipe(learning_rate=1e-9, weight_decay=0.0))
+    images, labels = batch(4)
+    hard = made.step(images, labels)
+    alone = made.metrics.result()
+    made.metrics.reset()
+    targets = 0.6 * tf.one_hot(labels, 4) + 0.1
+    mixed = made.step(images, targets)
+    assert made.metrics.result()["top1"] == alone["top1"]
+    assert mixed != pytest.approx(hard, rel=1e-3)

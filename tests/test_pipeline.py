@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 from data import encode, gathered, noise, pixel_dataset, smooth
 
-from training import images, pipeline
+from keras_resnet.errors import UsageError
+from training import changes, images, pipeline
 from training.datasets import Dataset, Split, pixels, strings
 from training.preprocessing import Preprocessing
 from training.recipes import Recipe
@@ -279,3 +280,103 @@ def test_images_of_the_inputs_size_are_not_resampled(
     monkeypatch.setattr(images, "resize", lambda *_: pytest.fail("resampled"))
     gathered(pipeline.training_batches(recipe, dataset, found, epoch=0))
     gathered(pipeline.evaluation_batches(dataset.splits["test"], found, 4))
+
+
+@pytest.mark.parametrize("repeats, count", [(2, 12), (3, 13)])
+def test_repeats_hold_copies_side_by_side(repeats: int, count: int) -> None:
+    """Each augmented by itself; an epoch sees one image in so many."""
+    dataset = pixel_dataset(count, (16, 16, 1))
+    recipe = replace(PLAIN, augmentation="pad_crop", pad=4, repeats=repeats)
+    found, labels = gathered(epoch(recipe, dataset))
+    assert len(labels) == count
+    groups = [labels[i : i + repeats] for i in range(0, count, repeats)]
+    assert all(len(set(group)) == 1 for group in groups)
+    assert len(set(labels)) == len(groups) == -(-count // repeats)
+    first, second = found[0::repeats][:4], found[1::repeats][:4]
+    assert not np.array_equal(first, second)
+
+
+MIXES = {"mixup": {"mixup": 0.5}, "cutmix": {"cutmix": 1.0}, "repeated": {"mixup": 0.5}}
+
+
+@pytest.mark.parametrize("name", MIXES)
+def test_mixed_epoch_can_be_entered_anywhere(name: str) -> None:
+    dataset = pixel_dataset(10, (12, 12, 1))
+    repeats = 2 if name == "repeated" else 1
+    recipe = replace(PLAIN, augmentation="pad_crop", repeats=repeats, **MIXES[name])
+    whole, targets = gathered(epoch(recipe, dataset, 2))
+    tail, rest = gathered(epoch(recipe, dataset, 2, first_step=1))
+    assert np.array_equal(tail, whole[4:]) and np.array_equal(rest, targets[4:])
+    assert (whole.dtype, targets.shape) == (np.uint8, (10, 10))
+    np.testing.assert_allclose(targets.sum(1), 1, atol=1e-6)
+    assert ((targets > 0).sum(1) > 1).any()
+    other, _ = gathered(epoch(recipe, dataset, 3))
+    assert not np.array_equal(whole, other)
+
+
+def test_each_batch_is_mixed_by_itself() -> None:
+    dataset = pixel_dataset(12, (8, 8, 1))
+    batches = list(epoch(replace(PLAIN, mixup=1.0), dataset))
+    shares = {round(float(tf.reduce_max(targets[0])), 4) for _, targets in batches}
+    assert len(shares) > 1
+
+
+@pytest.mark.parametrize(
+    "fields, sizes",
+    [
+        ({}, [16] * 6),
+        ({"train_size": 12}, [12] * 6),
+        ({"progressive": (0.5, 0.75)}, [8, 8, 12, 12, 16, 16]),
+        ({"progressive": (0.5,), "train_size": 12}, [6, 6, 6, 12, 12, 12]),
+    ],
+)
+@pytest.mark.parametrize("augmentation", ["none", "pad_crop", "area_crop"])
+def test_size_of_an_epoch(
+    fields: dict[str, object], sizes: list[int], augmentation: str
+) -> None:
+    dataset = pixel_dataset(2, (16, 16, 3))
+    recipe = replace(PLAIN, epochs=6, augmentation=augmentation, **fields)
+    shapes = [epoch(recipe, dataset, e).element_spec[0].shape[1:] for e in range(6)]
+    assert [shape.as_list() for shape in shapes] == [[s, s, 3] for s in sizes]
+    assert gathered(epoch(recipe, dataset, 0))[0].shape == (2, sizes[0], sizes[0], 3)
+
+
+CHANGES = {
+    "randaugment": {"policy": "randaugment"},
+    "randaugment_timm": {"policy": "randaugment_timm", "policy_deviation": 0.5},
+    "trivial_wide": {"policy": "trivial_wide"},
+    "color_jitter": {"color_jitter": 0.4},
+    "lighting": {"lighting": 0.5},
+    "erasing": {"erasing": 1.0},
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_recipe_changes_the_appearance(name: str) -> None:
+    dataset = pixel_dataset(8, (10, 14, 3))
+    recipe = replace(PLAIN, batch_size=8, **CHANGES[name])
+    way_in = prepared(recipe, dataset)
+    found, labels = gathered(
+        pipeline.training_batches(recipe, dataset, way_in, epoch=0)
+    )
+    stored = dataset.splits["train"].images.numpy()[labels]
+    changed = (found != stored).any((1, 2, 3))
+    assert changed.sum() >= 4
+    if name == "erasing":
+        pixels = found[found != stored].reshape(-1)
+        assert np.isin(pixels, np.round(way_in.mean)).all()
+
+
+def test_changes_are_named() -> None:
+    assert changes.named(PLAIN) == []
+    recipe = replace(PLAIN, policy="trivial_wide", erasing=0.1, cutmix=1.0)
+    assert changes.named(recipe) == ["trivial_wide", "erasing", "cutmix"]
+
+
+def test_lighting_needs_three_channels() -> None:
+    recipe = replace(PLAIN, lighting=0.1)
+    changes.require_possible(recipe, pixel_dataset(2, (8, 8, 3)))
+    with pytest.raises(
+        UsageError, match=r"unless images have 3 channels, got 0\.1 and 1"
+    ):
+        changes.require_possible(recipe, pixel_dataset(2, (8, 8, 1)))

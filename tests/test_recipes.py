@@ -1,3 +1,4 @@
+import inspect
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def test_missing_fields_take_their_defaults() -> None:
 
 def test_every_field_is_described() -> None:
     # The command line's help is these strings; tyro takes them from the source.
-    source = Path(__import__("training.recipes").recipes.__file__).read_text()
+    source = "".join(inspect.getsource(group) for group in Recipe.__mro__[:-1])
     for field in fields(Recipe):
         after = source.partition(f"\n    {field.name}: ")[2]
         assert '\n    """' in after[:250], field.name
@@ -73,7 +74,35 @@ def test_every_field_is_described() -> None:
         ("learning_rate", None, "float, got None"),
         ("milestones", 0.5, r"a list, got 0\.5"),
         ("nesterov", 1, "bool, got 1"),
-        ("schedule", "linear", "one of constant, step, cosine, got 'linear'"),
+        ("schedule", "poly", "one of constant, step, .*, one_cycle, got 'poly'"),
+        ("optimizer", "adam", "one of sgd, adamw, lamb, got 'adam'"),
+        ("accumulation", 0, "at least 1, got 0"),
+        ("accumulation", 129, r"at most batch_size \(128\), got 129"),
+        ("base_batch_size", -1, "at least 0, got -1"),
+        ("peak_at", 1.0, r"between 0\.01 and 0\.99, got 1\.0"),
+        ("warmup", "cosine", "one of linear, constant, got 'cosine'"),
+        ("warmup_steps", -1, "at least 0, got -1"),
+        ("warmup_from", 1.5, r"between 0 and 1, got 1\.5"),
+        ("clip_norm", -1.0, r"at least 0, got -1\.0"),
+        ("ema", 1.0, r"between 0 and 0\.999999, got 1\.0"),
+        ("loss", "hinge", "one of softmax, bce, got 'hinge'"),
+        ("label_smoothing", 1.0, r"between 0 and 0\.99, got 1\.0"),
+        ("bce_threshold", 0.2, r"None unless loss is bce, got 0\.2 with loss softmax"),
+        ("policy", "auto", "one of none, randaugment, .*, got 'auto'"),
+        ("policy_count", 0, "between 1 and 10, got 0"),
+        ("policy_magnitude", 11.0, r"between 0 and 10, got 11\.0"),
+        ("policy_probability", 1.1, r"between 0 and 1, got 1\.1"),
+        ("color_jitter", 1.1, r"between 0 and 1, got 1\.1"),
+        ("lighting", -0.1, r"between 0 and 1, got -0\.1"),
+        ("erasing", 2.0, r"between 0 and 1, got 2\.0"),
+        ("mixup", -0.1, r"at least 0, got -0\.1"),
+        ("cutmix", -0.1, r"at least 0, got -0\.1"),
+        ("repeats", 0, "at least 1, got 0"),
+        ("train_size", 0, "at least 1, got 0"),
+        ("progressive", (0.0,), r"between 0\.1 and 1, got 0\.0"),
+        ("weights", 1, "str or NoneType, got 1"),
+        ("freeze", "stem", "a list, got 'stem'"),
+        ("head_learning_rate", 0.0, "finite and greater than 0, got 0"),
         ("decay", "none", "one of kernels, all, got 'none'"),
         ("augmentation", "crop", "one of auto, none, pad_crop, .*, got 'crop'"),
         ("flip", True, "one of auto, on, off, got True"),
@@ -84,6 +113,11 @@ def test_every_field_is_described() -> None:
 def test_bad_value_is_refused(field: str, bad: Any, message: str) -> None:
     with pytest.raises(UsageError, match=f"^{field} must be {message}"):
         Recipe(**{field: bad})
+
+
+def test_more_progressive_sizes_than_epochs_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"^sizes in progressive .* \(1\), got 2$"):
+        Recipe(epochs=2, progressive=(0.5, 0.75))
 
 
 @pytest.mark.parametrize(
@@ -173,6 +207,7 @@ def test_unknown_recipe_is_refused(name: str) -> None:
         {"milestones": ["half"]},
         {"milestones": [True]},
         {"milestones": [0.75, 0.5]},
+        {"progressive": [0.75, 0.5]},
         {"overrides": [1]},
         {"learning_rate": float("inf")},
     ],

@@ -13,6 +13,7 @@ import tensorflow as tf
 import keras_resnet
 from keras_resnet.describe import count_macs, count_params
 from keras_resnet.errors import UsageError
+from training.changes import named
 from training.pipeline import flips, geometry
 from training.runs import Run
 from training.session import Session
@@ -92,12 +93,13 @@ def announce(session: Session, run: Run) -> None:
     """Prints what will be trained, on what, where, and why so."""
     dataset, model = session.dataset, session.model
     sizes = ", ".join(f"{len(s):,} {name}" for name, s in dataset.splits.items())
-    augmentation = geometry(session.recipe, dataset)
+    kinds = [geometry(session.recipe, dataset), *named(session.recipe)]
+    augmentation = ", ".join(kinds)
     mirrored = "" if flips(session.recipe, dataset) else "not "
     size = "×".join(map(str, model.input_shape[1:]))
     print(f"model:  {model.name}, {count_params(model):,} parameters")
     print(f"data:   {dataset.name}: {sizes}, {len(dataset.labels)} classes")
-    for note in dataset.notes:
+    for note in (*dataset.notes, *session.notes):
         print(f"        {note}")
     print(f"images: {size}, augmented by {augmentation}, {mirrored}mirrored")
     print(f"device: {session.placement}")

@@ -23,8 +23,8 @@ class Options:
 
     hyperparameters: tyro.conf.OmitArgPrefixes[Recipe] = field(default_factory=Recipe)
     base: Annotated[str, tyro.conf.arg(name="recipe")] = "default"
-    """Where the other options' defaults come from: default, digits, resnet_cifar,
-    resnet_imagenet, a JSON file of such fields, or a run's config.json."""
+    """Where the other options' defaults come from: the name of a recipe (an unknown
+    one lists them all), a JSON file of such fields, or a run's config.json."""
     out: Path | None = None
     """Folder of the run; None: runs/MODEL-DATASET."""
     resume: bool = False

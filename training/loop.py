@@ -16,11 +16,15 @@ import tensorflow as tf
 
 from keras_resnet.errors import Stopped
 from keras_resnet.models import AuxiliarySpec, find_spec, with_auxiliary
+from training import optimizers
+from training.accumulation import accumulated
+from training.averaging import Average
 from training.checkpoint import Checkpoints
 from training.images import Tensor
-from training.metrics import Logs, Metrics, cross_entropy
+from training.losses import dominant, make_loss
+from training.metrics import Logs, Metrics
 from training.preprocessing import Preprocessing
-from training.recipes import Recipe
+from training.recipe import Recipe
 
 
 class Trainer:
@@ -30,14 +34,17 @@ class Trainer:
         model: Normalised images → float32 logits.
         prepared: Normalises pixels.
         optimizer: Updates the trainable variables.
-        recipe: Weight decay, and the network's spec.
+        recipe: Loss, weight decay, moving average and the network's spec.
+        twin: The same network, to be trained in the place of ``model``, which then
+            holds the moving average of it.
         jit_compile: Compile the step with XLA.
 
     Attributes:
-        model: The network.
+        model: The network that is evaluated and saved.
         network: The network as it is trained, with its auxiliary classifiers if any.
         optimizer: The optimizer.
-        metrics: Of the epoch so far.
+        metrics: Of the epoch so far: the loss that is minimised, and top-1 accuracy
+            (of mixed images, for the class that has most of them).
     """
 
     def __init__(
@@ -47,52 +54,84 @@ class Trainer:
         *,
         optimizer: keras.optimizers.Optimizer,
         recipe: Recipe,
+        twin: keras.Model | None = None,
         jit_compile: bool = False,
     ) -> None:
         self.model = model
-        self.network, self._auxiliary_weight = model, 0.0
+        trained = model if twin is None else twin
+        self._average = None if twin is None else Average(model, twin, recipe.ema)
+        self.network, self._auxiliary_weight = trained, 0.0
         spec = find_spec(recipe.model, **recipe.spec_fields)
         if isinstance(spec, AuxiliarySpec):
-            self.network = with_auxiliary(model, spec)
+            self.network = with_auxiliary(trained, spec)
             self._auxiliary_weight = spec.auxiliary_weight
         self.optimizer = optimizer
         self.metrics = Metrics(("loss", "top1"), model.output_shape[-1])
         self._prepared = prepared
+        self._loss = make_loss(recipe, model.output_shape[-1])
+        self._parts = recipe.accumulation
+        trainable = self.network.trainable_variables
+        decayed = optimizers.decayed(recipe, trainable)
+        self._penalised = decayed if recipe.optimizer == "sgd" else []
         self._decay = recipe.weight_decay
-        self._decayed = [
-            v
-            for v in self.network.trainable_variables
-            if recipe.decay == "all" or len(v.shape) > 1
-        ]
         self._state = [v for v in self.network.variables if v.dtype == "float32"]
         self._step = tf.function(self._training_step, jit_compile=jit_compile)
-        optimizer.build(self.network.trainable_variables)
+        known = {id(v) for v in decayed}
+        spared = [v for v in trainable if id(v) not in known]
+        optimizers.build(optimizer, trainable, spared)
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All weights and other states: the trained network's, and its average."""
+        average = self.model.variables if self._average else []
+        return [*self.network.variables, *average]
 
     def step(self, images: Tensor, labels: Tensor) -> float:
-        """Updates the weights by one batch; returns its mean cross-entropy.
+        """Updates the weights by one batch; returns the mean of its losses.
 
         The value is NaN too where a weight or statistic is no longer finite after the
         update: a ReLU passes NaN on as 0, so the loss alone would not show it.
+
+        Args:
+            images: Pixels 0–255, ``(N, H, W, C)``.
+            labels: Class numbers ``(N,)``, or targets ``(N, classes)``.
         """
         return float(self._step(images, labels))
 
     def _training_step(self, images: Tensor, labels: Tensor) -> Tensor:
         variables = self.network.trainable_variables
+        loss, *gradients = accumulated(
+            self._part,
+            images,
+            labels,
+            self._parts,
+            like=[tf.constant(0.0), *(v.value for v in variables)],
+        )
+        self.optimizer.apply(gradients, variables)
+        if self._average:
+            self._average.update(self.optimizer.iterations)
+        state = [tf.nn.l2_loss(v.value) for v in self._state]
+        return tf.where(tf.math.is_finite(tf.add_n(state)), loss, math.nan)
+
+    def _part(self, images: Tensor, labels: Tensor, share: float) -> list[Tensor]:
+        """Loss and gradients of a part, ``share`` of a batch."""
+        variables = self.network.trainable_variables
         with tf.GradientTape() as tape:
             outputs = self.network(self._prepared.normalise(images), training=True)
             logits, *auxiliary = outputs if isinstance(outputs, list) else [outputs]
-            losses = cross_entropy(labels, logits)
+            losses = self._loss(labels, logits)
             loss = tf.reduce_mean(losses)
-            penalty = tf.add_n([tf.nn.l2_loss(v.value) for v in self._decayed])
-            objective = loss + self._decay * penalty
+            objective = loss
+            if self._penalised:
+                penalty = tf.add_n([tf.nn.l2_loss(v.value) for v in self._penalised])
+                objective += self._decay * penalty
             for others in auxiliary:
-                beside = tf.reduce_mean(cross_entropy(labels, others))
+                beside = tf.reduce_mean(self._loss(labels, others))
                 objective += self._auxiliary_weight * beside
-            objective = self.optimizer.scale_loss(objective)
-        self.optimizer.apply(tape.gradient(objective, variables), variables)
-        self.metrics.update(losses, logits, labels)
-        state = [tf.nn.l2_loss(v.value) for v in self._state]
-        return tf.where(tf.math.is_finite(tf.add_n(state)), loss, math.nan)
+            objective = self.optimizer.scale_loss(share * objective)
+        self.metrics.update(losses, logits, dominant(labels))
+        gradients = tape.gradient(objective, variables, unconnected_gradients="zero")
+        return [share * loss, *gradients]
 
 
 class StopRequest:

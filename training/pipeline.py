@@ -5,6 +5,7 @@ a seed of its own. So an epoch can be entered anywhere, and any number of thread
 the same batches.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,10 +13,13 @@ import numpy as np
 import tensorflow as tf
 
 from training import augment, images
+from training.changes import appearance, mixed, training_size
 from training.datasets import Dataset, Split
+from training.finetuning import normalisation
 from training.images import Size, Tensor
+from training.mixing import Mixing
 from training.preprocessing import Preprocessing
-from training.recipes import Recipe
+from training.recipe import Recipe
 
 STATISTICS_FROM = 5000  # training images that mean and deviation are measured on
 
@@ -25,15 +29,19 @@ def preprocessing(recipe: Recipe, dataset: Dataset, default: Size) -> Preprocess
 
     Args:
         recipe: Gives size and crop, or leaves them to the data.
-        dataset: Mean and deviation are measured on its training images.
+        dataset: Mean and deviation are measured on its training images, unless those
+            are known that the recipe's weights were trained with.
         default: Size for images of several sizes where the recipe gives none.
     """
     side = recipe.image_size
     size = (side, side) if side else dataset.size or default
     whole = geometry(recipe, dataset) in ("none", "pad_crop")
     crop = recipe.eval_crop or (1.0 if whole else 0.875)
+    known = recipe.weights and normalisation(
+        recipe.weights, recipe.model, dataset.channels
+    )
     unscaled = Preprocessing(size, dataset.channels, crop, (), ())
-    mean, deviation = _statistics(unscaled, dataset.splits["train"])
+    mean, deviation = known or _statistics(unscaled, dataset.splits["train"])
     return Preprocessing(size, dataset.channels, crop, mean, deviation)
 
 
@@ -59,6 +67,9 @@ def training_batches(
 ) -> tf.data.Dataset:
     """One epoch's batches of augmented pixels and labels, each example once.
 
+    With ``repeats`` N an epoch has each N-th example N times instead, in a row, each
+    augmented by itself.
+
     Args:
         recipe: Batch size, augmentation and seed.
         dataset: Its training split is read.
@@ -67,23 +78,31 @@ def training_batches(
         first_step: Batches to leave out at the beginning.
 
     Returns:
-        Batches ``(uint8 (B, H, W, C), int64 (B,))``; the last one may be smaller.
+        Batches ``(uint8 (B, H, W, C), int64 (B,))``; the last one may be smaller. With
+        mixup or cutmix, targets ``float32 (B, classes)`` are in the place of labels.
     """
     split = dataset.splits["train"]
-    order_seed = tf.constant([recipe.seed, epoch])
+    epoch_seed = tf.constant([recipe.seed, epoch])
+    size = training_size(recipe, prepared.size, epoch)
+    prepared = replace(prepared, size=size)
+    fold = tf.random.experimental.stateless_fold_in
 
     def example(position: Tensor) -> tuple[Tensor, Tensor]:
         index = tf.random.experimental.index_shuffle(
-            position, order_seed, np.int64(len(split) - 1)
+            position // recipe.repeats, epoch_seed, np.int64(len(split) - 1)
         )
-        seed = tf.random.experimental.stateless_fold_in(
-            tf.constant([recipe.seed, epoch], tf.int32), tf.cast(index, tf.int32)
-        )
+        seed = fold(epoch_seed, tf.cast(index, tf.int32))
+        if recipe.repeats > 1:
+            seed = fold(seed, tf.cast(position % recipe.repeats, tf.int32))
         image = _augmented(recipe, dataset, prepared, split.images[index], seed)
         return image, split.labels[index]
 
     start = first_step * recipe.batch_size
-    return _batches(range(start, len(split)), example, recipe.batch_size)
+    batches = _batches(range(start, len(split)), example, recipe.batch_size)
+    if recipe.mixup or recipe.cutmix:
+        mixing = Mixing(recipe.mixup, recipe.cutmix, len(dataset.labels))
+        batches = mixed(batches, mixing, epoch_seed, first_step)
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def evaluation_batches(
@@ -96,7 +115,8 @@ def evaluation_batches(
         image = _pixels(split, split.images[index], prepared, window_of)
         return image, split.labels[index]
 
-    return _batches(range(len(split)), example, batch_size)
+    batches = _batches(range(len(split)), example, batch_size)
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def _batches(indices: range, example: Any, batch_size: int) -> tf.data.Dataset:
@@ -104,7 +124,6 @@ def _batches(indices: range, example: Any, batch_size: int) -> tf.data.Dataset:
         tf.data.Dataset.range(indices.start, indices.stop)
         .map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(batch_size)
-        .prefetch(tf.data.AUTOTUNE)
     )
 
 
@@ -123,7 +142,9 @@ def _augmented(
     if kind == "pad_crop":
         pad = min(prepared.size) // 8 if recipe.pad is None else recipe.pad
         image = augment.pad_crop(image, pad, seed + 2)
-    return augment.flip(image, seed + 3) if flips(recipe, dataset) else image
+    if flips(recipe, dataset):
+        image = augment.flip(image, seed + 3)
+    return appearance(recipe, prepared, image, seed)
 
 
 def _window_of(

@@ -1,215 +1,121 @@
-"""A run as data: every hyperparameter in one frozen record, and the papers' recipes."""
+"""The papers' recipes by name, and recipes as JSON files."""
 
 import json
-import math
-from ast import literal_eval
-from dataclasses import asdict, dataclass, fields
-from difflib import get_close_matches
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 from keras_resnet.errors import UsageError
+from training.recipe import Recipe
 
+__all__ = ["RECIPES", "Recipe", "load_recipe", "save_recipe"]
 
-@dataclass(frozen=True)
-class Recipe:
-    """Every hyperparameter of a run; the command line is made from these fields."""
-
-    model: str = "resnet20_cifar"
-    """Network: a name that `python -m keras_resnet list` prints."""
-    overrides: tuple[str, ...] = ()
-    """Fields of the network's spec to replace, say `shortcut=C width=32`."""
-    dataset: str = "digits"
-    """digits, tfds:NAME, idx:DIR, folder:DIR or synthetic:HxWxC:CLASSES:N."""
-    image_size: int | None = None
-    """Side of the network's input in pixels; None: the data's own, else the paper's."""
-    validation: float = 0.0
-    """Share of the training images held out where the data has no split for it."""
-
-    skip_bad_images: bool = False
-    """Leave out files of a folder that are no image, instead of refusing the folder."""
-
-    epochs: int = 30
-    """Passes over the training images."""
-    batch_size: int = 128
-    """Images per optimizer step."""
-    learning_rate: float = 0.1
-    """Highest learning rate."""
-    schedule: Literal["constant", "step", "cosine"] = "cosine"
-    """Learning rate over time, after the warm-up."""
-    milestones: tuple[float, ...] = (0.5, 0.75)
-    """Shares of the run at which `step` divides the learning rate by ten."""
-    warmup_epochs: float = 1.0
-    """Epochs in which the learning rate rises linearly from zero."""
-    momentum: float = 0.9
-    """Momentum of stochastic gradient descent."""
-    nesterov: bool = True
-    """Nesterov's form of the momentum."""
-    weight_decay: float = 5e-4
-    """λ of the penalty λ/2·‖w‖² added to the loss."""
-    decay: Literal["kernels", "all"] = "kernels"
-    """Decay kernels only, or biases and batch-norm parameters too, as the papers do."""
-
-    augmentation: Literal["auto", "none", "pad_crop", "scale_crop", "area_crop"] = (
-        "auto"
-    )
-    """pad_crop: pad, crop back. scale_crop: the ResNet paper's. area_crop: Inception's.
-    auto: pad_crop where all images have one size, else area_crop."""
-    pad: int | None = None
-    """Pixels that pad_crop adds on each side; None: an eighth of the image."""
-    flip: Literal["auto", "on", "off"] = "auto"
-    """Mirror half of the images; auto: unless they show characters."""
-    eval_crop: float | None = None
-    """Share of the image's side that evaluation looks at; None: 1, or 0.875 after a
-    scale_crop or area_crop."""
-
-    seed: int = 0
-    """Seed of initial weights, order and augmentation."""
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Arithmetic of the network; weights stay in float32."""
-    xla: Literal["auto", "on", "off"] = "auto"
-    """Compile the training step with XLA."""
-
-    def __post_init__(self) -> None:
-        for name, hint in get_type_hints(Recipe).items():
-            _check_type(name, getattr(self, name), hint)
-            if hint is float:  # Keras refuses an int, as JSON has for 1.0
-                object.__setattr__(self, name, float(getattr(self, name)))
-        for name, low, high in _RANGES:
-            value = getattr(self, name)
-            for number in value if isinstance(value, tuple) else (value,):
-                _check_range(name, number, low, high)
-        if not 0 < self.learning_rate < math.inf:
-            raise UsageError(
-                f"learning_rate must be finite and greater than 0, got "
-                f"{self.learning_rate}"
-            )
-        if list(self.milestones) != sorted(self.milestones):
-            raise UsageError(f"milestones must rise, got {self.milestones}")
-        if self.warmup_epochs > self.epochs:
-            raise UsageError(
-                f"warmup_epochs must be at most epochs ({self.epochs}), got "
-                f"{self.warmup_epochs}"
-            )
-        _ = self.spec_fields
-
-    @property
-    def spec_fields(self) -> dict[str, Any]:
-        """The overrides as a mapping, numbers and tuples read as such."""
-        pairs = [item.partition("=") for item in self.overrides]
-        for field, sign, value in pairs:
-            if not (field and sign and value):
-                raise UsageError(
-                    f"overrides must look like FIELD=VALUE, got "
-                    f"{field + sign + value!r}"
-                )
-        return {field: _literal(value) for field, _, value in pairs}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Recipe":
-        """Reads what ``to_dict`` made, also where fields are missing.
-
-        Raises:
-            UsageError: A field is unknown or its value out of range.
-        """
-        known = [field.name for field in fields(cls)]
-        for name in values:
-            if name not in known:
-                near = get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]!r}? " if near else ""
-                raise UsageError(
-                    f"unknown recipe field {name!r}; {hint}fields: {', '.join(known)}"
-                )
-        listed: dict[str, Any] = {
-            n: tuple(v) if isinstance(v, list) else v for n, v in values.items()
-        }
-        return cls(**listed)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as JSON values."""
-        return asdict(self)
-
-
-# Bounds of the numbers: field, lowest, highest (None: no bound). None values pass.
-_RANGES: tuple[tuple[str, float, float | None], ...] = (
-    ("image_size", 1, None),
-    ("validation", 0, 0.9),
-    ("epochs", 1, None),
-    ("batch_size", 1, None),
-    ("milestones", 0, 1),
-    ("warmup_epochs", 0, None),
-    ("momentum", 0, 1),
-    ("weight_decay", 0, None),
-    ("pad", 0, None),
-    ("eval_crop", 0.1, 1),
-    ("seed", 0, 2**31 - 1),
+_CIFAR = Recipe(
+    dataset="tfds:cifar10",
+    schedule="step",
+    warmup_epochs=0.0,
+    nesterov=False,
+    weight_decay=1e-4,
+    decay="all",
+    augmentation="pad_crop",
+    pad=4,
+    flip="on",
 )
-
-
-def _check_range(
-    name: str, value: float | None, low: float, high: float | None
-) -> None:
-    if value is None or (low <= value and (high is None or value <= high)):
-        return
-    bound = f"at least {low}" if high is None else f"between {low} and {high}"
-    raise UsageError(f"{name} must be {bound}, got {value}")
-
-
-def _check_type(name: str, value: Any, hint: Any) -> None:
-    if get_origin(hint) is Literal:
-        choices = get_args(hint)
-        if value not in choices:
-            raise UsageError(
-                f"{name} must be one of {', '.join(choices)}, got {value!r}"
-            )
-        return
-    if get_origin(hint) is tuple:
-        if not isinstance(value, tuple):
-            raise UsageError(f"{name} must be a list, got {value!r}")
-        for element in value:
-            _check_type(f"each of {name}", element, get_args(hint)[0])
-        return
-    options = get_args(hint) or (hint,)
-    allowed = (*options, int) if float in options else options
-    truth = isinstance(value, bool) and bool not in options
-    if truth or not isinstance(value, allowed):
-        named = " or ".join(getattr(o, "__name__", str(o)) for o in options)
-        raise UsageError(f"{name} must be {named}, got {value!r}")
-
-
-def _literal(text: str) -> Any:
-    try:
-        return literal_eval(text)
-    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
-        return text  # a word, not a number or tuple
-
+_IMAGENET = Recipe(dataset="tfds:imagenet2012", image_size=224, flip="on")
+_RSB: dict[str, Any] = {
+    "batch_size": 2048,
+    "optimizer": "lamb",
+    "warmup_epochs": 5.0,
+    "weight_decay": 0.02,
+    "clip_norm": 1.0,
+    "loss": "bce",
+    "bce_threshold": 0.2,
+    "augmentation": "area_crop",
+    "policy": "randaugment_timm",
+    "policy_deviation": 0.5,
+    "policy_probability": 0.5,
+    "mixup": 0.1,
+    "cutmix": 1.0,
+    "eval_crop": 0.95,
+}
+_COLD: dict[str, Any] = {"warmup": "constant", "warmup_from": 0.1}
 
 RECIPES = {
     "default": Recipe(),
-    # scikit-learn's digits, 8×8, 1,437 to train on: 0.98 or more in under two minutes
-    # on two cores.
+    # scikit-learn's digits, 8×8, 1,437 to train on.
     "digits": Recipe(epochs=40),
-    # He et al., "Deep Residual Learning", 2016, section 4.2: 64k steps on CIFAR-10,
-    # a tenth at 32k and 48k. ResNet-20 91.25 %, ResNet-56 93.03 %, ResNet-110 93.57 %
-    # (110: with a warm-up).
-    "resnet_cifar": Recipe(
-        dataset="tfds:cifar10",
-        epochs=164,
-        schedule="step",
-        warmup_epochs=0.0,
-        nesterov=False,
-        weight_decay=1e-4,
-        decay="all",
-        augmentation="pad_crop",
-        pad=4,
-        flip="on",
+    # Section 4.2: 64k steps, a tenth at 32k and 48k.
+    "resnet_cifar": replace(_CIFAR, epochs=164),
+    # Ibid.: 0.01 until the training error is below 80 %, "about 400 iterations".
+    "resnet110_cifar": replace(
+        _CIFAR, model="resnet110_cifar", epochs=164, warmup_steps=400, **_COLD
     ),
-    # Ibid., section 3.4: batch 256, shorter side in [256, 480], 224 crops. ResNet-50
-    # 75.3 % with one crop (authors' release); 90 epochs as in fb.resnet.torch.
-    "resnet_imagenet": Recipe(
+    # Appendix: as the ResNet paper's, with the same 400 steps at 0.01 ahead.
+    "preactivation_cifar": replace(
+        _CIFAR, model="resnet164_v2_cifar", epochs=164, warmup_steps=400, **_COLD
+    ),
+    # Appendix A: 300 epochs, a tenth at 150 and 225; Nesterov's momentum and the crops
+    # padded with zeros are the authors' code's.
+    "resnext29_cifar": replace(
+        _CIFAR,
+        model="resnext29_8x64d_cifar",
+        epochs=300,
+        nesterov=True,
+        weight_decay=5e-4,
+    ),
+    # Section 4.2: batch 64, 300 epochs, a tenth at 50 % and 75 %.
+    "densenet_cifar": replace(
+        _CIFAR,
+        model="densenet40_k12_cifar",
+        epochs=300,
+        batch_size=64,
+        nesterov=True,
+    ),
+    # Ibid., with bottlenecks and compression.
+    "densenet_bc_cifar": replace(
+        _CIFAR,
+        model="densenetbc100_k12_cifar",
+        epochs=300,
+        batch_size=64,
+        nesterov=True,
+    ),
+    # Section 4: 500 epochs, a tenth at 250 and 375; 5,000 images for validation.
+    "stochastic_depth_cifar": replace(
+        _CIFAR,
+        model="resnet110_sd_cifar",
+        epochs=500,
+        nesterov=True,
+        validation=0.1,
+    ),
+    # Ibid.: 0.01 for the first 10 epochs.
+    "stochastic_depth1202_cifar": replace(
+        _CIFAR,
+        model="resnet1202_sd_cifar",
+        epochs=500,
+        nesterov=True,
+        validation=0.1,
+        warmup_epochs=10.0,
+        **_COLD,
+    ),
+    # Page, "How to Train Your ResNet", 2018–19: a short one-cycle run of a shallow wide
+    # network, weights decayed 5e-4, and one erased rectangle for his cutout.
+    "fast_cifar": Recipe(
+        dataset="tfds:cifar10",
+        overrides=("depths=(1,1,1)", "width=32", "stem_width=32"),
+        epochs=12,
+        learning_rate=0.2,
+        schedule="one_cycle",
+        peak_at=0.25,
+        augmentation="pad_crop",
+        flip="on",
+        erasing=0.25,
+        progressive=(0.75,),
+    ),
+    # Section 3.4: batch 256, shorter side in [256, 480], 224 crops, "standard color
+    # augmentation"; 90 epochs as in fb.resnet.torch.
+    "resnet_imagenet": replace(
+        _IMAGENET,
         model="resnet50",
-        dataset="tfds:imagenet2012",
-        image_size=224,
         epochs=90,
         batch_size=256,
         schedule="step",
@@ -219,7 +125,53 @@ RECIPES = {
         weight_decay=1e-4,
         decay="all",
         augmentation="scale_crop",
-        flip="on",
+        lighting=0.1,
+    ),
+    # The 2021 post and torchvision's reference scripts. Their average is updated every
+    # 32 steps with 1 − 2e-5·1024·32/600; this is that of one step. Uncovered pixels are
+    # black there.
+    "torchvision_new": replace(
+        _IMAGENET,
+        model="resnet50_v1_5",
+        epochs=600,
+        batch_size=1024,
+        learning_rate=0.5,
+        warmup_epochs=5.0,
+        warmup_from=0.01,
+        nesterov=False,
+        weight_decay=2e-5,
+        ema=0.999966,
+        label_smoothing=0.1,
+        augmentation="area_crop",
+        policy="trivial_wide",
+        erasing=0.1,
+        mixup=0.2,
+        cutmix=1.0,
+        repeats=4,
+        train_size=176,
+        eval_crop=224 / 232,
+    ),
+    # Table 2, columns A2 and A3; gradients of length 1 and targets above 0.2 are
+    # timm's. Not had: timm's last γ of each branch that begins at zero, its bicubic or
+    # bilinear interpolation at random.
+    "rsb_a2": replace(
+        _IMAGENET,
+        model="resnet50_v1_5",
+        overrides=("survival=0.95", "drop_mode=sample"),
+        epochs=300,
+        learning_rate=5e-3,
+        policy_magnitude=7.0,
+        repeats=3,
+        **_RSB,
+    ),
+    "rsb_a3": replace(
+        _IMAGENET,
+        model="resnet50_v1_5",
+        epochs=100,
+        learning_rate=8e-3,
+        policy_magnitude=6.0,
+        train_size=160,
+        **_RSB,
     ),
 }
 

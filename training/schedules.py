@@ -5,40 +5,97 @@ from typing import Any
 from keras import ops
 from keras.optimizers import schedules
 
-from training.recipes import Recipe
+from training.recipe import Recipe
+
+CYCLE_START = 25.0  # PyTorch's OneCycleLR: the first rate is the highest over this
 
 
 class WarmUp(schedules.LearningRateSchedule):
-    """A linear rise from zero in front of another schedule.
+    """A warm-up in front of another schedule.
 
     Args:
         after: The learning rate, by steps counted from the run's beginning.
-        steps: Length of the rise; its end meets ``after`` at that step.
+        steps: Length of the warm-up; a rise meets ``after`` at its last step.
+        start: Share of ``after`` that the warm-up begins with.
+        rises: Linearly to the whole of it; else the share stays.
     """
 
-    def __init__(self, after: schedules.LearningRateSchedule, steps: int) -> None:
+    def __init__(
+        self,
+        after: schedules.LearningRateSchedule,
+        steps: int,
+        start: float = 0.0,
+        rises: bool = True,
+    ) -> None:
         self.after = after
         self.steps = steps
+        self.start = start
+        self.rises = rises
 
     def __call__(self, step: Any) -> Any:
         """Returns the learning rate of the optimizer's step number ``step``."""
         rate = self.after(step)
         if self.steps == 0:
             return rate
-        return rate * ops.minimum(1.0, (ops.cast(step, "float32") + 1.0) / self.steps)
+        done = ops.minimum(1.0, (ops.cast(step, "float32") + 1.0) / self.steps)
+        if not self.rises:
+            done = ops.cast(ops.cast(step, "float32") >= self.steps, "float32")
+        return rate * (self.start + (1.0 - self.start) * done)
 
 
-def learning_rate(recipe: Recipe, steps_per_epoch: int) -> WarmUp:
+class OneCycle(schedules.LearningRateSchedule):
+    """A linear rise from 1/25 of the peak to the peak and a linear fall to zero.
+
+    Reference: Smith & Topin, "Super-Convergence", 2018, without the cycle of the
+    momentum.
+
+    Args:
+        peak: The highest learning rate.
+        steps: Of the run.
+        peak_at: Share of the run at which it is highest.
+    """
+
+    def __init__(self, peak: float, steps: int, peak_at: float) -> None:
+        self.peak = peak
+        self.steps = steps
+        self.peak_at = peak_at
+
+    def __call__(self, step: Any) -> Any:
+        """Returns the learning rate of the optimizer's step number ``step``."""
+        done = ops.cast(step, "float32") / self.steps
+        start = 1 / CYCLE_START
+        rise = start + (1 - start) * done / self.peak_at
+        fall = (1 - done) / (1 - self.peak_at)
+        return self.peak * ops.maximum(0.0, ops.minimum(rise, fall))
+
+
+def learning_rate(
+    recipe: Recipe, steps_per_epoch: int
+) -> schedules.LearningRateSchedule:
     """Returns the recipe's learning rate as a function of the optimizer's step."""
     total = recipe.epochs * steps_per_epoch
     peak = recipe.learning_rate
-    rate: schedules.LearningRateSchedule
+    if recipe.base_batch_size:  # Goyal et al., 2017: the linear scaling rule
+        peak *= recipe.batch_size / recipe.base_batch_size
+    if recipe.schedule == "one_cycle":
+        return OneCycle(peak, total, recipe.peak_at)
+    warmup = recipe.warmup_steps or round(recipe.warmup_epochs * steps_per_epoch)
+    return WarmUp(
+        _after(recipe, peak, total),
+        warmup,
+        recipe.warmup_from,
+        recipe.warmup == "linear",
+    )
+
+
+def _after(recipe: Recipe, peak: float, total: int) -> schedules.LearningRateSchedule:
+    """The schedule without its warm-up."""
     if recipe.schedule == "cosine":  # Loshchilov & Hutter, 2017, one period
-        rate = schedules.CosineDecay(peak, total)
-    else:
-        # Keras wants at least one boundary: without milestones, one that is never met.
-        shares = recipe.milestones if recipe.schedule == "step" else ()
-        boundaries = [round(share * total) for share in shares] or [total]
-        values = [peak * 0.1**i for i in range(len(boundaries) + 1)]
-        rate = schedules.PiecewiseConstantDecay(boundaries, values)
-    return WarmUp(rate, round(recipe.warmup_epochs * steps_per_epoch))
+        return schedules.CosineDecay(peak, total)
+    if recipe.schedule == "linear":
+        return schedules.PolynomialDecay(peak, total, end_learning_rate=0.0)
+    # Keras wants at least one boundary: without milestones, one that is never met.
+    shares = recipe.milestones if recipe.schedule == "step" else ()
+    boundaries = [round(share * total) for share in shares] or [total]
+    values = [peak * 0.1**i for i in range(len(boundaries) + 1)]
+    return schedules.PiecewiseConstantDecay(boundaries, values)

@@ -6,17 +6,18 @@ import keras
 
 from keras_resnet.describe import count_macs
 from keras_resnet.models import create_model, find_spec
-from training import devices, loop
+from training import devices, finetuning, loop
 from training.callbacks import callback_list
+from training.changes import require_possible, require_size, training_sizes
 from training.checkpoint import Checkpoints
 from training.datasets import Dataset
 from training.evaluate import evaluate
 from training.metrics import Evaluator, Logs
+from training.optimizers import make_optimizer
 from training.pipeline import preprocessing, training_batches
 from training.preprocessing import Preprocessing
-from training.recipes import Recipe
+from training.recipe import Recipe
 from training.runs import Run, save_model, write_json, written_to
-from training.schedules import learning_rate
 from training.sources import recipe_data
 
 
@@ -29,7 +30,10 @@ class Session:
         dataset: Its data.
         prepared: An image's way into the network.
         placement: Device, precision and XLA.
-        model: The network, freshly initialised.
+        model: The network, freshly initialised or with the recipe's weights.
+        twin: The same network for inputs of any size, to be trained in its place;
+            None: not needed.
+        notes: What was found on the way, for the user to read.
     """
 
     recipe: Recipe
@@ -37,6 +41,8 @@ class Session:
     prepared: Preprocessing
     placement: devices.Placement
     model: keras.Model
+    twin: keras.Model | None = None
+    notes: tuple[str, ...] = ()
 
 
 def prepare(recipe: Recipe) -> Session:
@@ -48,12 +54,14 @@ def prepare(recipe: Recipe) -> Session:
     spec = find_spec(recipe.model, **recipe.spec_fields)
     dataset = recipe_data(recipe)
     prepared = preprocessing(recipe, dataset, spec.input_shape[:2])
+    require_possible(recipe, dataset)
 
-    def network(policy: str) -> keras.Model:
+    def network(policy: str, *, fixed: bool = True) -> keras.Model:
         keras.utils.set_random_seed(recipe.seed)
+        size = prepared.size if fixed else (None, None)
         return create_model(
             recipe.model,
-            input_shape=prepared.input_shape,
+            input_shape=(*size, prepared.channels),
             classes=len(dataset.labels),
             dtype=policy,
             **recipe.spec_fields,
@@ -68,7 +76,15 @@ def prepare(recipe: Recipe) -> Session:
     )
     if placement.precision != "float32":
         model = network(placement.policy)
-    return Session(recipe, dataset, prepared, placement, model)
+    sizes = training_sizes(recipe, prepared.size)
+    require_size(recipe, sizes[0], spec.smallest_side)
+    twin, notes = None, []
+    if recipe.ema or sizes != [prepared.size]:
+        twin = network(placement.policy, fixed=sizes == [prepared.size])
+    if recipe.weights:
+        notes = finetuning.start_from(model, recipe.weights)
+    finetuning.frozen_layers(model, recipe.freeze)
+    return Session(recipe, dataset, prepared, placement, model, twin, tuple(notes))
 
 
 def train(session: Session, run: Run) -> None:
@@ -87,13 +103,17 @@ def _train(session: Session, run: Run) -> None:
     model, jit_compile = session.model, session.placement.xla
     steps = -(-len(dataset.splits["train"]) // recipe.batch_size)
     optimizer = _optimizer(recipe, steps, session.placement)
+    finetuning.freeze(session.twin or model, recipe.freeze)
     trainer = loop.Trainer(
-        model, prepared, recipe=recipe, optimizer=optimizer, jit_compile=jit_compile
+        model,
+        prepared,
+        recipe=recipe,
+        optimizer=optimizer,
+        twin=session.twin,
+        jit_compile=jit_compile,
     )
     evaluator = Evaluator(model, prepared, jit_compile=jit_compile)
-    checkpoints = Checkpoints(
-        run.checkpoints, trainer.network, optimizer, trainer.metrics
-    )
+    checkpoints = Checkpoints(run.checkpoints, trainer, optimizer, trainer.metrics)
     if checkpoints.restore():
         print(f"resuming at epoch {int(checkpoints.epoch) + 1}", flush=True)
     watched = "val" if "val" in dataset.splits else "test"
@@ -125,10 +145,8 @@ def _train(session: Session, run: Run) -> None:
 def _optimizer(
     recipe: Recipe, steps: int, placement: devices.Placement
 ) -> keras.optimizers.Optimizer:
-    # Names are given, since checkpoints know the variables by them and Keras counts up.
-    optimizer = keras.optimizers.SGD(
-        learning_rate(recipe, steps), recipe.momentum, recipe.nesterov, name="sgd"
-    )
+    optimizer = make_optimizer(recipe, steps)
     if placement.precision == "float16":
+        # Checkpoints know the variables by this name, and Keras would count up.
         return keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale")
     return optimizer

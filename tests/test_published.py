@@ -1,0 +1,37 @@
+"""The table of recipes in the documentation, and its figure."""
+
+from pathlib import Path
+
+import pytest
+
+from training import published
+from training.recipes import RECIPES
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def test_every_recipe_has_a_source() -> None:
+    assert list(published.PUBLISHED) == list(RECIPES)
+    assert all(row.source for row in published.PUBLISHED.values())
+
+
+def test_documentation_has_the_table() -> None:
+    assert published.table() in (DOCS / "training.md").read_text("utf-8")
+
+
+def test_cost_is_counted() -> None:
+    rows = dict(
+        (line.split("`")[1], line.split("|")[-2].strip())
+        for line in published.table().splitlines()[2:]
+    )
+    # 3 · 3.86·10⁹ · 90 · 1,281,167
+    assert rows["resnet_imagenet"] == "1,335"
+    assert float(rows["resnet_cifar"]) == pytest.approx(
+        3 * 40.6e6 * 8.2e6 / 1e15, rel=0.5
+    )
+
+
+def test_figure_is_drawn(tmp_path: Path) -> None:
+    published.draw(tmp_path / "rates.svg")
+    text = (tmp_path / "rates.svg").read_text("utf-8")
+    assert text.startswith("<?xml") and len(text) > 10_000

@@ -1,0 +1,122 @@
+"""Starting from trained weights, and keeping a part of them."""
+
+import json
+import warnings
+from pathlib import Path
+
+import keras
+
+from keras_resnet.errors import UsageError
+from keras_resnet.layers import Nested, leaf_layers
+from keras_resnet.weights import load_file, load_imagenet
+
+HEAD = "logits"
+
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
+
+# Mean and deviation of the pixels 0–255 that published weights were trained on.
+TORCHVISION: Normalisation = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+CAFFE: Normalisation = ((123.68, 116.779, 103.939), (1.0, 1.0, 1.0))
+PLUS_MINUS_ONE: Normalisation = ((127.5,) * 3, (127.5,) * 3)
+TORCH_FILES = (".pth", ".pt", ".safetensors")
+
+
+def start_from(model: keras.Model, weights: str) -> list[str]:
+    """Takes weights over; returns what is to be said about it.
+
+    Where keras.applications' network takes blue first, its first kernel is turned to
+    take red first, as all data here.
+
+    Raises:
+        UsageError: The weights are not there or do not fit.
+    """
+    with warnings.catch_warnings(record=True) as noted:
+        warnings.simplefilter("always")
+        if weights == "imagenet":
+            load_imagenet(model)
+            if _imagenet_normalisation(model.name) == CAFFE:
+                swap_red_and_blue(model)
+        else:
+            load_file(model, weights)
+    return [str(warning.message) for warning in noted]
+
+
+def normalisation(weights: str, model: str, channels: int) -> Normalisation | None:
+    """The mean and deviation that weights were trained with; None: unknown.
+
+    Args:
+        weights: ``"imagenet"`` or a file; of a run's, the config beside it tells.
+        model: Name of the network.
+        channels: Of the images at hand.
+    """
+    config = Path(weights).parent / "config.json"
+    if weights == "imagenet":
+        found = _imagenet_normalisation(model)
+    elif weights.endswith(TORCH_FILES):
+        found = TORCHVISION
+    elif config.is_file():
+        stored = json.loads(config.read_text("utf-8"))["preprocessing"]
+        found = (tuple(stored["mean"]), tuple(stored["deviation"]))
+    else:
+        return None
+    return found if len(found[0]) == channels else None
+
+
+def _imagenet_normalisation(model: str) -> Normalisation:
+    """As keras.applications preprocesses for its network of that name."""
+    if model.startswith("densenet"):
+        return TORCHVISION
+    return PLUS_MINUS_ONE if model.endswith("_v2_keras") else CAFFE
+
+
+def swap_red_and_blue(model: keras.Model) -> None:
+    """Turns the first convolution to take channels in the opposite order."""
+    first = next(
+        layer for layer in leaf_layers(model) if isinstance(layer, keras.layers.Conv2D)
+    )
+    first.kernel.assign(keras.ops.flip(first.kernel, 2))
+
+
+def freeze(model: keras.Model, parts: tuple[str, ...]) -> None:
+    """Makes parts of a network stay as they are, batch-norm statistics included.
+
+    A part is named by the beginning of its layers' names: ``stem``, ``stage1``,
+    ``stage1_block2``; ``all`` is all but the head.
+
+    Raises:
+        UsageError: The network has no such part.
+    """
+    for layer in frozen_layers(model, parts):
+        layer.trainable = False  # makes batch norms use their moving statistics
+
+
+def frozen_layers(
+    model: keras.Model, parts: tuple[str, ...]
+) -> list[keras.layers.Layer]:
+    """The layers with weights that ``freeze`` keeps.
+
+    Raises:
+        UsageError: The network has no such part.
+    """
+    layers = [
+        layer
+        for layer in leaf_layers(model)
+        if layer.weights and not isinstance(layer, Nested)
+    ]
+    frozen = []
+    for part in parts:
+        found = [layer for layer in layers if _belongs(layer.name, part)]
+        if not found:
+            known = dict.fromkeys(layer.name.split("_")[0] for layer in layers)
+            raise UsageError(
+                f"freeze must name parts of {model.name}, all, {', '.join(known)} or a "
+                f"layer, got {part!r}"
+            )
+        frozen += found
+    return frozen
+
+
+def _belongs(layer: str, part: str) -> bool:
+    if part == "all":
+        return layer != HEAD
+    return layer == part or layer.startswith(f"{part}_")
