@@ -62,6 +62,7 @@ def test_long_stages_are_shortened() -> None:
         "stage1_layer1",
         "stage1_layer2",
         "stage1_layer3",
+        "stage1_layer4",
         None,
         "stage1_layer7",
     ]

@@ -114,10 +114,8 @@ def _train(session: Session, run: Run, adapt: Adapt) -> None:
 
     model.optimizer = optimizer  # callbacks look for it
     callbacks = callback_list(
-        run, model, checkpoints, epochs=recipe.epochs, steps=steps
+        run, model, checkpoints, epochs=recipe.epochs, steps=steps, extra=extra
     )
-    for callback in extra:
-        callbacks.append(callback)
     loop.fit(
         trainer,
         checkpoints,

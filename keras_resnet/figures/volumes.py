@@ -16,7 +16,7 @@ PART = re.compile(
     r"stage\d+_(?:block|layer)\d+|transition\d+|inception\d+[a-z]|stage\d+_pool"
 )
 VGG_LAYER = re.compile(r"(stage\d+)_(?:conv|norm|relu)(\d+)")
-SHOWN = 5  # volumes of one stage that are drawn
+SHOWN = 6  # volumes of one stage that are drawn
 
 
 @dataclass(frozen=True)
