@@ -68,8 +68,9 @@ def layer_label(layer: Layer) -> str:
     if isinstance(layer, keras.layers.Conv2D):
         kernel = "×".join(map(str, layer.kernel_size))
         stride = f"/{layer.strides[0]}" if layer.strides[0] > 1 else ""
+        groups = f" ({layer.groups} groups)" if layer.groups > 1 else ""
         place = " shortcut" if "shortcut" in layer.name else ""
-        return f"{kernel} {layer.filters}{stride}{place}"
+        return f"{kernel} {layer.filters}{stride}{groups}{place}"
     if isinstance(layer, keras.layers.MaxPooling2D | keras.layers.AveragePooling2D):
         kind = "max" if isinstance(layer, keras.layers.MaxPooling2D) else "average"
         side, width = layer.pool_size

@@ -195,6 +195,10 @@ def test_lesions_are_repeatable_and_complete(enliven: Enliven) -> None:
     wrong = np.mean(outputs(gated.model, x).argmax(-1) != labels)
     assert lesioned.without([1]) == pytest.approx(wrong)
     assert len(found.rows()) == 1 + 4 + 6 + 6
+    head, *lines = found.table().splitlines()
+    assert head.split() == ["count", "deleted", "swapped", "τ"]
+    mean, spread = (100 * f(found.deleted[2]) for f in (np.mean, np.std))
+    assert lines[1].split()[:4] == ["2", f"{mean:.2f}", "±", f"{spread:.2f}"]
     json.dumps(found.to_dict())
 
 

@@ -113,6 +113,7 @@ def _lesions(run: "Run", options: LesionsOf) -> None:
         progress=_progress("evaluations"),
     )
     said, figure = plots.describe_lesions(result), plots.plot_lesions(result)
+    print(result.table())
     _write(run, "lesions", result.to_dict(), result.rows(), (figure, said))
 
 

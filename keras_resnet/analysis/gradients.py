@@ -26,7 +26,8 @@ class Gradients:
     Attributes:
         kernels: Norm of the loss' gradient at each layer's kernel, by layer.
         units: Norm of its gradient at each unit's output, a mean over images, by unit.
-        dead: Share of the channels of each ReLU layer that are 0 everywhere, by layer.
+        dead: Share of the channels of each ReLU layer that are 0 in every pixel of
+            every image, by layer; without the branches that stochastic depth runs.
     """
 
     kernels: dict[str, float]

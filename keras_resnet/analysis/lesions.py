@@ -75,6 +75,22 @@ class Lesions:
             rows += [_row("reordered", "", k, tau, e) for tau, e in draws]
         return rows
 
+    def table(self) -> str:
+        """Returns errors in percent by count, mean ± deviation, for people to read."""
+        lines = ["count  deleted         swapped         τ"]
+        for k in sorted({*self.deleted, *self.reordered}):
+            draws = self.reordered.get(k, [])
+            cells = (_cell(self.deleted.get(k, [])), _cell([e for _, e in draws]))
+            tau = f"{np.mean([t for t, _ in draws]):.2f}" if draws else ""
+            lines.append(f"{k:5}  {cells[0]:14}  {cells[1]:14}  {tau}".rstrip())
+        return "\n".join(lines)
+
+
+def _cell(errors: list[float]) -> str:
+    if not errors:
+        return ""
+    return f"{100 * np.mean(errors):.2f} ± {100 * np.std(errors):.2f}"
+
 
 def _row(
     experiment: str, unit: str, count: int, tau: float, error: float
