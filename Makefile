@@ -45,6 +45,7 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/resnext_forms.py
 	$(BIN)/python benchmarks/stochastic_depth.py
 	$(BIN)/python benchmarks/densenet_memory.py
+	$(BIN)/python benchmarks/lesions.py
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -14,6 +14,7 @@ REQUIRES = [
     "psutil>=5.9",
     "tqdm>=4.66",
     "scikit-learn>=1.5",
+    "scipy>=1.13",
     "tensorboard>=2.19",
     "tyro>=1.0,<2",
     "jinja2>=3.1",
@@ -44,6 +45,8 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=[
         "keras_resnet",
+        "keras_resnet.analysis",
+        "keras_resnet.figures",
         "keras_resnet.layers",
         "keras_resnet.weights",
         "training",

@@ -1,7 +1,9 @@
-"""``python -m keras_resnet list | describe NAME | deviations NAME | table``."""
+"""``python -m keras_resnet list | describe | units | deviations | table``."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import tyro
 
@@ -28,6 +30,22 @@ class Describe:
     """Channels of the input; default: the paper's."""
     classes: int | None = None
     """Number of classes; default: the paper's."""
+    figure: Path | None = None
+    """Draw the walk into this .svg or .png file too."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """Draw residual units: the branch, the shortcut, and what each of them does."""
+
+    figure: tyro.conf.Positional[Path]
+    """The .svg or .png file."""
+    order: str = "original"
+    """Order of activations, or `all`, one row each."""
+    skip: str = "all"
+    """Kind of shortcut, or `all`, one column each."""
+    unit: Literal["basic", "bottleneck"] = "basic"
+    """Two 3×3 convolutions, or 1×1, 3×3, 1×1."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +64,7 @@ class Table:
 Command = (
     Annotated[List, tyro.conf.subcommand("list")]
     | Annotated[Describe, tyro.conf.subcommand("describe")]
+    | Annotated[Units, tyro.conf.subcommand("units")]
     | Annotated[Deviations, tyro.conf.subcommand("deviations")]
     | Annotated[Table, tyro.conf.subcommand("table")]
 )
@@ -53,7 +72,7 @@ Command = (
 
 def main() -> None:
     """Runs the command line."""
-    options: List | Describe | Deviations | Table = command.parse(
+    options: List | Describe | Units | Deviations | Table = command.parse(
         Command,  # type: ignore[arg-type]
         prog="python -m keras_resnet",
     )
@@ -64,6 +83,8 @@ def main() -> None:
         print("\n".join(models.list_models(options.pattern)))
     elif isinstance(options, Describe):
         print(_described(options))
+    elif isinstance(options, Units):
+        print(_units(options))
     elif isinstance(options, Deviations):
         print(deviations.report(options.name))
     else:
@@ -71,8 +92,10 @@ def main() -> None:
 
 
 def _described(options: Describe) -> str:
-    from keras_resnet import describe, models
+    from keras_resnet import describe, figures, models
 
+    if options.figure is not None:
+        figures.require_suffix(options.figure)
     asked = (options.image_size, options.image_size, options.channels)
     usual = models.find_spec(options.name).input_shape
     height, width, channels = (
@@ -81,7 +104,30 @@ def _described(options: Describe) -> str:
     model = models.create_model(
         options.name, input_shape=(height, width, channels), classes=options.classes
     )
+    if options.figure is not None:
+        from keras_resnet.figures import walk
+
+        figure, text = walk.draw(model)
+        figures.write(figure, options.figure, title=options.name, text=text)
     return describe.describe(model)
+
+
+def _units(options: Units) -> str:
+    from keras_resnet import branch, figures, residual
+    from keras_resnet.errors import require_choice
+    from keras_resnet.figures import units
+
+    figures.require_suffix(options.figure)
+
+    def chosen(field: str, table: Iterable[str]) -> list[str]:
+        value = getattr(options, field)
+        require_choice(field, value, [*table, "all"])
+        return list(table) if value == "all" else [value]
+
+    orders, skips = chosen("order", branch.ORDERS), chosen("skip", residual.SKIPS)
+    figure, text = units.draw(orders, skips, options.unit)
+    figures.write(figure, options.figure, title="Residual units", text=text)
+    return text
 
 
 if __name__ == "__main__":

@@ -63,6 +63,25 @@ def layer_macs(layer: Layer) -> int | None:
     return 0
 
 
+def layer_label(layer: Layer) -> str:
+    """What a convolution, pooling or dense layer is, ``3×3 64/2``, else nothing."""
+    if isinstance(layer, keras.layers.Conv2D):
+        kernel = "×".join(map(str, layer.kernel_size))
+        stride = f"/{layer.strides[0]}" if layer.strides[0] > 1 else ""
+        groups = f" ({layer.groups} groups)" if layer.groups > 1 else ""
+        place = " shortcut" if "shortcut" in layer.name else ""
+        return f"{kernel} {layer.filters}{stride}{groups}{place}"
+    if isinstance(layer, keras.layers.MaxPooling2D | keras.layers.AveragePooling2D):
+        kind = "max" if isinstance(layer, keras.layers.MaxPooling2D) else "average"
+        side, width = layer.pool_size
+        return f"{kind}-pool {side}×{width}/{layer.strides[0]}"
+    if isinstance(layer, keras.layers.GlobalAveragePooling2D):
+        return "average"
+    if isinstance(layer, keras.layers.Dense):
+        return f"dense {layer.units}"
+    return ""
+
+
 def walk(model: keras.Model) -> list[Stage]:
     """Returns the walk of feature-map sizes, as in table 1 of the ResNet paper."""
     layers = [
@@ -79,7 +98,9 @@ def walk(model: keras.Model) -> list[Stage]:
                 output=tuple(members[-1].output.shape[1:]),
                 units=len(units),
                 unit=", ".join(
-                    filter(None, (_label(x) for x in members if _unit(x) == units[0]))
+                    filter(
+                        None, (layer_label(x) for x in members if _unit(x) == units[0])
+                    )
                 ),
                 params=sum(
                     prod(v.shape) for x in members for v in x.trainable_variables
@@ -127,21 +148,6 @@ def _unit(layer: Layer) -> str:
     """The unit that a layer's name begins with (``stage1_block2``), else nothing."""
     parts = layer.name.split("_")
     return "_".join(parts[:2]) if parts[1:] and parts[1].startswith("block") else ""
-
-
-def _label(layer: Layer) -> str:
-    if isinstance(layer, keras.layers.Conv2D):
-        kernel = "×".join(map(str, layer.kernel_size))
-        stride = f"/{layer.strides[0]}" if layer.strides[0] > 1 else ""
-        place = " shortcut" if "shortcut" in layer.name else ""
-        return f"{kernel} {layer.filters}{stride}{place}"
-    if isinstance(layer, keras.layers.MaxPooling2D):
-        return f"max-pool {layer.pool_size[0]}×{layer.pool_size[1]}/{layer.strides[0]}"
-    if isinstance(layer, keras.layers.GlobalAveragePooling2D):
-        return "average"
-    if isinstance(layer, keras.layers.Dense):
-        return f"dense {layer.units}"
-    return ""
 
 
 def _size(shape: tuple[int | None, ...]) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from collections.abc import Sequence
 
 import keras
 
@@ -31,7 +32,13 @@ class BestModel(keras.callbacks.Callback):
 
 
 def callback_list(
-    run: Run, model: keras.Model, checkpoints: Checkpoints, *, epochs: int, steps: int
+    run: Run,
+    model: keras.Model,
+    checkpoints: Checkpoints,
+    *,
+    epochs: int,
+    steps: int,
+    extra: Sequence[keras.callbacks.Callback] = (),
 ) -> keras.callbacks.CallbackList:
     """Returns the best model's keeper, CSV history, TensorBoard and progress bar.
 
@@ -41,6 +48,7 @@ def callback_list(
         checkpoints: Where the run stands.
         epochs: Of the whole run.
         steps: Per epoch.
+        extra: What else is called.
     """
     _forget_from(run, int(checkpoints.epoch))
     return keras.callbacks.CallbackList(
@@ -48,6 +56,7 @@ def callback_list(
             BestModel(run, checkpoints),
             keras.callbacks.CSVLogger(str(run.history), append=True),
             keras.callbacks.TensorBoard(str(run.tensorboard), write_graph=False),
+            *extra,
         ],
         add_progbar=True,
         model=model,

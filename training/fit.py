@@ -4,7 +4,7 @@ import sys
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -12,6 +12,9 @@ from keras_resnet import command
 from keras_resnet.errors import UsageError
 from training.recipes import RECIPES, Recipe, load_recipe
 from training.runs import Run
+
+if TYPE_CHECKING:
+    from training.session import Adapt
 
 
 @dataclass(frozen=True)
@@ -81,10 +84,15 @@ def _require_new(run: Run) -> None:
         )
 
 
-def train(recipe: Recipe, run: Run) -> None:
+def train(recipe: Recipe, run: Run, adapt: "Adapt | None" = None) -> None:
     """Trains a recipe in the folder of ``run``, or continues there.
 
     Nothing is written before the recipe is known to be possible.
+
+    Args:
+        recipe: The hyperparameters.
+        run: The folder.
+        adapt: As of ``training.session.train``.
 
     Raises:
         UsageError: Recipe, data or disk do not allow it.
@@ -99,7 +107,7 @@ def train(recipe: Recipe, run: Run) -> None:
     else:
         run.create(described)
     config.announce(prepared, run)
-    session.train(prepared, run)
+    session.train(prepared, run, adapt)
 
 
 def main() -> None:

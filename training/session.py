@@ -1,5 +1,6 @@
 """One training session, from a recipe to a complete run."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
@@ -87,18 +88,26 @@ def prepare(recipe: Recipe) -> Session:
     return Session(recipe, dataset, prepared, placement, model, twin, tuple(notes))
 
 
-def train(session: Session, run: Run) -> None:
+Adapt = Callable[[loop.Trainer], list[keras.callbacks.Callback]]
+
+
+def train(session: Session, run: Run, adapt: Adapt | None = None) -> None:
     """Trains in the folder of ``run``, from its newest checkpoint if any, to the end.
+
+    Args:
+        session: What to train.
+        run: Where to.
+        adapt: Changes what the trainer trains; returns callbacks that this needs.
 
     Raises:
         UsageError: The disk is full.
         Stopped: A signal or a non-finite loss ended it.
     """
     with written_to(run.path):
-        _train(session, run)
+        _train(session, run, adapt or (lambda trainer: []))
 
 
-def _train(session: Session, run: Run) -> None:
+def _train(session: Session, run: Run, adapt: Adapt) -> None:
     recipe, dataset, prepared = session.recipe, session.dataset, session.prepared
     model, jit_compile = session.model, session.placement.xla
     steps = -(-len(dataset.splits["train"]) // recipe.batch_size)
@@ -112,6 +121,7 @@ def _train(session: Session, run: Run) -> None:
         twin=session.twin,
         jit_compile=jit_compile,
     )
+    extra = adapt(trainer)
     evaluator = Evaluator(model, prepared, jit_compile=jit_compile)
     checkpoints = Checkpoints(run.checkpoints, trainer, optimizer, trainer.metrics)
     if checkpoints.restore():
@@ -123,10 +133,13 @@ def _train(session: Session, run: Run) -> None:
         return {name: logs[name] for name in ("loss", "top1")}
 
     model.optimizer = optimizer  # callbacks look for it
+    callbacks = callback_list(
+        run, model, checkpoints, epochs=recipe.epochs, steps=steps, extra=extra
+    )
     loop.fit(
         trainer,
         checkpoints,
-        callback_list(run, model, checkpoints, epochs=recipe.epochs, steps=steps),
+        callbacks,
         epochs=recipe.epochs,
         batches=lambda epoch, first: training_batches(
             recipe, dataset, prepared, epoch=epoch, first_step=first

@@ -1,0 +1,1 @@
+"""What the papers measured of residual networks: lesions, paths, gradients."""

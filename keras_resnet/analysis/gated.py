@@ -1,0 +1,242 @@
+"""A network with a gate on the shortcut and on the branch of every unit.
+
+Deletion is no surgery on the graph: it is a value of the d in x' = f(h(x) + d·F(x)).
+One function, compiled once, then evaluates every subset of units; gates on gradients
+alone single out paths of the backward pass.
+"""
+
+import re
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from keras import KerasTensor, layers, ops
+
+from keras_resnet.errors import UsageError
+from keras_resnet.layers import Nested, StochasticDepth, leaf_layers
+from keras_resnet.network import deep_recursion
+
+UNIT = re.compile(r"stage\d+_block\d+")
+VGG_LAYER = re.compile(r"(stage\d+)_(?:conv|norm|relu)(\d+)")
+
+
+def unit_of(name: str) -> str | None:
+    """The unit that a layer of that name belongs to: ``stage1_block2``, VGG's layer."""
+    unit = UNIT.match(name)
+    if unit:
+        return unit[0]
+    layer = VGG_LAYER.fullmatch(name)
+    return f"{layer[1]}_conv{layer[2]}" if layer else None
+
+
+def unit_layers(model: keras.Model) -> dict[str, list[keras.layers.Layer]]:
+    """The layers of each unit of a network, in order, without those in nested ones."""
+    units: dict[str, list[keras.layers.Layer]] = {}
+    for layer in model.layers:
+        unit = unit_of(layer.name)
+        if unit is not None:
+            units.setdefault(unit, []).append(layer)
+    return units
+
+
+class GateValues:
+    """The gates of one place in every unit: on what flows forward, and back.
+
+    Args:
+        usual: The network's own values, ``(units,)``.
+    """
+
+    def __init__(self, usual: np.ndarray) -> None:
+        self.usual = usual.astype("float32")
+        self.forward = keras.Variable(self.usual, trainable=False)
+        self.backward = keras.Variable(self.usual, trainable=False)
+
+    def set(self, forward: np.ndarray, backward: np.ndarray | None = None) -> None:
+        """Sets the gates; gradients flow as values do unless told otherwise."""
+        self.forward.assign(forward)
+        self.backward.assign(forward if backward is None else backward)
+
+
+class Gate(layers.Layer):
+    """Multiplies values by one gate, and the gradient by another.
+
+    Args:
+        values: Holds the gates.
+        index: The unit's place in them.
+        **kwargs: Of ``keras.layers.Layer``.
+    """
+
+    def __init__(self, values: GateValues, index: int, **kwargs: str) -> None:
+        super().__init__(**kwargs)
+        # As attributes of the layer they are part of the model's state.
+        self.forward, self.backward = values.forward, values.backward
+        self.index = index
+
+    def call(self, x: KerasTensor) -> KerasTensor:
+        """Maps any x to ``forward·x``, whose gradient is ``backward``."""
+        forward = ops.cast(self.forward[self.index], x.dtype)
+        backward = ops.cast(self.backward[self.index], x.dtype)
+        return ops.stop_gradient((forward - backward) * x) + backward * x
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A unit whose gates are at ``index``; ``last`` is where it leaves a plain net."""
+
+    index: int
+    residual: bool
+    last: str
+
+
+class GatedNetwork:
+    """A network's layers on a graph with gates; weights are the network's own.
+
+    In a residual unit the gates stand ahead of the addition, so that deletion leaves
+    f(h(x)), projections included, as Veit et al. do it; a survival probability is the
+    gate's usual value. In a unit that multiplies its branch by a transform gate
+    (Highway, exclusive gating) deletion closes that gate: the unit copies its input
+    (Srivastava et al., 2015, section 4.2). A unit or layer of a network of one path is
+    replaced by its input, where shapes allow.
+
+    Args:
+        model: A network with residual units, or a plain or VGG one.
+
+    Attributes:
+        model: The gated graph, ``(N, H, W, C)`` → logits.
+        units: The units that can be deleted, by name.
+        kept: Those of a one-path network that cannot, since they change the shape.
+        residual: Whether each of ``units`` has a shortcut of its own, ``(units,)``.
+
+    Raises:
+        UsageError: The network has no such units.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self._places, self.kept = _find(model)
+        self.units = tuple(self._places)
+        if not self.units:
+            raise UsageError(
+                "a network with residual units, or a plain or VGG one, is needed, got "
+                f"{model.name}, whose layers do not form units"
+            )
+        self.residual = np.array([p.residual for p in self._places.values()])
+        self._gates = {
+            "shortcut": GateValues(self.residual),
+            "branch": GateValues(_survivals(model, self.units)),
+            "transform": GateValues(np.ones(len(self.units))),
+        }
+        self._entries: dict[str, KerasTensor] = {}
+        with deep_recursion():
+            self.model = keras.models.clone_model(
+                model, clone_function=lambda layer: layer, call_function=self._call
+            )
+        self._weights = {unit: _weights(model, unit) for unit in self.units}
+
+    def reset(self) -> None:
+        """Makes it the network that it was made of."""
+        for gates in self._gates.values():
+            gates.set(gates.usual)
+
+    def keep(self, kept: np.ndarray) -> None:
+        """Deletes all units but those where ``kept``, ``(units,)``, is true."""
+        branch, shortcut = self._gates["branch"], self._gates["shortcut"]
+        branch.set(np.where(kept, branch.usual, 0))
+        shortcut.set(np.where(kept, shortcut.usual, 1))
+        self._gates["transform"].set(np.asarray(kept, "float32"))
+
+    def flow(self, branch: np.ndarray, shortcut: np.ndarray) -> None:
+        """Lets gradients through those branches and shortcuts only; values as ever."""
+        for name, mask in (("branch", branch), ("shortcut", shortcut)):
+            gates = self._gates[name]
+            gates.set(gates.usual, gates.usual * mask)
+
+    @property
+    def exchangeable(self) -> list[list[int]]:
+        """Groups of at least two units of one stage whose weights have one shape."""
+        groups: dict[object, list[int]] = {}
+        for index, unit in enumerate(self.units):
+            shapes = [(name, v.shape) for name, v in self._weights[unit].items()]
+            groups.setdefault((unit.split("_")[0], *shapes), []).append(index)
+        return [group for group in groups.values() if len(group) > 1]
+
+    def order(self, order: np.ndarray) -> None:
+        """Puts unit ``order[i]`` in the place of unit i; a permutation of the indices.
+
+        Units of a kind differ in nothing but weights and survival, so these move.
+        """
+        values = {
+            unit: [np.array(v) for v in variables.values()]
+            for unit, variables in self._weights.items()
+        }
+        for place, mover in enumerate(order):
+            if place != mover:
+                variables = self._weights[self.units[place]].values()
+                for v, value in zip(variables, values[self.units[mover]], strict=True):
+                    v.assign(value)
+        branch = self._gates["branch"]
+        branch.usual = branch.usual[order]
+        branch.set(branch.usual)
+
+    def _call(
+        self, layer: keras.layers.Layer, *args: KerasTensor, **kwargs: object
+    ) -> KerasTensor:
+        unit = unit_of(layer.name)
+        place = self._places.get(unit or "")
+        if unit is None or place is None:
+            return layer(*args, **kwargs)
+        self._entries.setdefault(unit, args[0])
+        if layer.name == f"{unit}_add":
+            h, f, add = _summands(layer, args[0])
+            return add([self._gate("shortcut", unit, h), self._gate("branch", unit, f)])
+        y = layer(*args, **kwargs)
+        if layer.name == f"{unit}_gate_sigmoid":
+            return self._gate("transform", unit, y)
+        if not place.residual and layer.name == place.last:
+            h = self._gate("shortcut", unit, self._entries[unit])
+            return layers.Add()([h, self._gate("branch", unit, y)])
+        return y
+
+    def _gate(self, gates: str, unit: str, x: KerasTensor) -> KerasTensor:
+        index = self._places[unit].index
+        name = f"{unit}_{gates}_gate_value"
+        return Gate(self._gates[gates], index, dtype=x.dtype, name=name)(x)
+
+
+def _find(model: keras.Model) -> tuple[dict[str, _Place], tuple[str, ...]]:
+    places: dict[str, _Place] = {}
+    kept = []
+    for unit, members in unit_layers(model).items():
+        residual = f"{unit}_add" in (layer.name for layer in members)
+        entry, last = members[0].input, members[-1]
+        if residual or entry.shape == last.output.shape:
+            places[unit] = _Place(len(places), residual, last.name)
+        else:
+            kept.append(unit)
+    return places, tuple(kept)
+
+
+def _summands(
+    layer: keras.layers.Layer, inputs: list[KerasTensor]
+) -> tuple[KerasTensor, KerasTensor, keras.layers.Layer]:
+    """h, F(x) and the layer that adds them; of stochastic depth the bare branch."""
+    h, *x = inputs
+    if not isinstance(layer, StochasticDepth):
+        return h, x[0], layer
+    return h, layer.branch(x[0] if len(x) == 1 else x), layers.Add()
+
+
+def _survivals(model: keras.Model, units: tuple[str, ...]) -> np.ndarray:
+    additions = {x.name: x for x in model.layers if isinstance(x, StochasticDepth)}
+    return np.array(
+        [getattr(additions.get(f"{unit}_add"), "survival", 1.0) for unit in units]
+    )
+
+
+def _weights(model: keras.Model, unit: str) -> dict[str, keras.Variable]:
+    """A unit's weights by name, without the unit's own."""
+    return {
+        f"{layer.name.removeprefix(unit)}/{variable.name}": variable
+        for layer in leaf_layers(model)
+        if unit_of(layer.name) == unit and not isinstance(layer, Nested)
+        for variable in layer.weights
+    }

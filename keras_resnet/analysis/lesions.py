@@ -1,0 +1,233 @@
+"""What becomes of a trained network whose units are deleted or reordered.
+
+Reference: Veit et al., "Residual Networks Behave Like Ensembles of Relatively Shallow
+Networks", NIPS 2016, section 4.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_resnet.analysis.gated import GatedNetwork
+
+Batch = tuple[np.ndarray, np.ndarray]  # normalised images (N, H, W, C), labels (N,)
+Progress = Callable[[Iterable[Any]], Iterable[Any]]
+MOST = 20  # units deleted, or pairs swapped, at once; the paper's figure 5
+
+
+@dataclass(frozen=True)
+class Lesions:
+    """Errors are shares of wrongly classified images, 0 to 1.
+
+    Attributes:
+        model: The network's name.
+        images: Images that every error was measured on.
+        error: Of the whole network.
+        kept: Units that cannot be deleted, since they change the shape.
+        single: Error without each unit.
+        deleted: For 1, 2, … random units deleted: the error of every draw.
+        reordered: For 1, 2, … pairs of units swapped: Kendall's τ between orders and
+            error, of every draw.
+    """
+
+    model: str
+    images: int
+    error: float
+    kept: tuple[str, ...]
+    single: dict[str, float]
+    deleted: dict[int, list[float]]
+    reordered: dict[int, list[tuple[float, float]]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields, with mean and deviation of the draws, as JSON values."""
+        return {
+            "model": self.model,
+            "images": self.images,
+            "error": self.error,
+            "kept": list(self.kept),
+            "single": self.single,
+            "deleted": [
+                {"units": k, **_spread(errors), "errors": errors}
+                for k, errors in self.deleted.items()
+            ],
+            "reordered": [
+                {
+                    "pairs": k,
+                    "tau": float(np.mean([tau for tau, _ in draws])),
+                    **_spread([error for _, error in draws]),
+                    "draws": [list(draw) for draw in draws],
+                }
+                for k, draws in self.reordered.items()
+            ],
+        }
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Returns one row an evaluation: experiment, unit or count, τ, error."""
+        rows = [_row("whole", "", 0, 1.0, self.error)]
+        rows += [_row("single", unit, 1, 1.0, e) for unit, e in self.single.items()]
+        for k, errors in self.deleted.items():
+            rows += [_row("deleted", "", k, 1.0, e) for e in errors]
+        for k, draws in self.reordered.items():
+            rows += [_row("reordered", "", k, tau, e) for tau, e in draws]
+        return rows
+
+    def table(self) -> str:
+        """Returns errors in percent by count, mean ± deviation, for people to read."""
+        lines = ["count  deleted         swapped         τ"]
+        for k in sorted({*self.deleted, *self.reordered}):
+            draws = self.reordered.get(k, [])
+            cells = (_cell(self.deleted.get(k, [])), _cell([e for _, e in draws]))
+            tau = f"{np.mean([t for t, _ in draws]):.2f}" if draws else ""
+            lines.append(f"{k:5}  {cells[0]:14}  {cells[1]:14}  {tau}".rstrip())
+        return "\n".join(lines)
+
+
+def _cell(errors: list[float]) -> str:
+    if not errors:
+        return ""
+    return f"{100 * np.mean(errors):.2f} ± {100 * np.std(errors):.2f}"
+
+
+def _row(
+    experiment: str, unit: str, count: int, tau: float, error: float
+) -> dict[str, Any]:
+    names = ("experiment", "unit", "count", "tau", "error")
+    return dict(zip(names, (experiment, unit, count, tau, error), strict=True))
+
+
+def _spread(errors: list[float]) -> dict[str, float]:
+    return {"mean": float(np.mean(errors)), "deviation": float(np.std(errors))}
+
+
+class Lesioned:
+    """Evaluates a network without any subset of its units, compiled once.
+
+    Args:
+        model: A trained network: normalised images → logits.
+        batches: What errors are measured on.
+
+    Attributes:
+        network: The network with gates.
+    """
+
+    def __init__(self, model: keras.Model, batches: Sequence[Batch]) -> None:
+        self.network = GatedNetwork(model)
+        self.network.model.compile(jit_compile=False)
+        self._batches = batches
+
+    def error(self) -> float:
+        """Returns the share of images that are now classified wrongly."""
+        wrong = images = 0
+        for x, labels in self._batches:
+            logits = self.network.model.predict_on_batch(x)
+            wrong += int(np.sum(logits.argmax(-1) != labels))
+            images += len(labels)
+        return wrong / images
+
+    def without(self, deleted: Sequence[int] | np.ndarray) -> float:
+        """Returns the error without those units, by their indices."""
+        kept = np.ones(len(self.network.units), bool)
+        kept[list(deleted)] = False
+        self.network.keep(kept)
+        try:
+            return self.error()
+        finally:
+            self.network.reset()
+
+    def reordered(self, order: np.ndarray) -> float:
+        """Returns the error with unit ``order[i]`` in the place of unit i."""
+        self.network.order(order)
+        try:
+            return self.error()
+        finally:
+            self.network.order(np.argsort(order))
+
+
+def kendall_tau(order: np.ndarray) -> float:
+    """Kendall's rank correlation of an order with the original one, −1 to 1."""
+    from scipy.stats import kendalltau
+
+    return float(kendalltau(np.arange(len(order)), order).statistic)
+
+
+def swapped(
+    groups: Sequence[Sequence[int]], units: int, pairs: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Returns 0 … units − 1 after random swaps of two places of one group.
+
+    Args:
+        groups: Places whose units may take each other's.
+        units: Number of units in all.
+        pairs: Swaps, one after another.
+        rng: Draws them, every pair of places alike.
+    """
+    order = np.arange(units)
+    sizes = np.array([len(group) * (len(group) - 1) for group in groups], float)
+    for _ in range(pairs):
+        group = groups[rng.choice(len(groups), p=sizes / sizes.sum())]
+        i, j = rng.choice(group, 2, replace=False)
+        order[[i, j]] = order[[j, i]]
+    return order
+
+
+def lesions(
+    model: keras.Model,
+    batches: Sequence[Batch],
+    *,
+    draws: int = 10,
+    most: int = MOST,
+    seed: int = 0,
+    progress: Progress = iter,
+) -> Lesions:
+    """Deletes every unit, random units, and reorders units of a trained network.
+
+    Args:
+        model: Normalised images → logits.
+        batches: What errors are measured on.
+        draws: Random subsets, and orders, for each count.
+        most: Highest count of deleted units and of swapped pairs.
+        seed: Of the draws.
+        progress: Wraps the evaluations, say ``tqdm.tqdm``.
+
+    Raises:
+        UsageError: The network has no units to delete.
+    """
+    lesioned = Lesioned(model, batches)
+    units, groups = lesioned.network.units, lesioned.network.exchangeable
+    rng = np.random.default_rng(seed)
+    counts = range(1, min(most, len(units)) + 1)
+    subsets = [
+        (k, rng.choice(len(units), k, replace=False))
+        for k in counts
+        for _ in [0] * draws
+    ]
+    swaps = range(1, most + 1) if groups else range(0)
+    orders = [
+        (k, swapped(groups, len(units), k, rng)) for k in swaps for _ in [0] * draws
+    ]
+    todo: list[Callable[[], float]] = [lesioned.error]
+    todo += [partial(lesioned.without, [i]) for i in range(len(units))]
+    todo += [partial(lesioned.without, subset) for _, subset in subsets]
+    todo += [partial(lesioned.reordered, order) for _, order in orders]
+    measured = iter([measure() for measure in progress(todo)])
+    whole = next(measured)
+    single = {unit: next(measured) for unit in units}
+    deleted: dict[int, list[float]] = {}
+    for k, _ in subsets:
+        deleted.setdefault(k, []).append(next(measured))
+    reordered: dict[int, list[tuple[float, float]]] = {}
+    for k, order in orders:
+        reordered.setdefault(k, []).append((kendall_tau(order), next(measured)))
+    return Lesions(
+        model=model.name,
+        images=sum(len(labels) for _, labels in batches),
+        error=whole,
+        kept=lesioned.network.kept,
+        single=single,
+        deleted=deleted,
+        reordered=reordered,
+    )

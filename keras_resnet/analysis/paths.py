@@ -1,0 +1,219 @@
+"""The paths through a residual network: how many of each length, how much gradient.
+
+Reference: Veit et al., "Residual Networks Behave Like Ensembles of Relatively Shallow
+Networks", NIPS 2016, section 4 ("The importance of short paths").
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from math import comb
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_resnet.analysis.gated import GatedNetwork
+from keras_resnet.errors import UsageError
+
+Batch = tuple[np.ndarray, np.ndarray]  # normalised images (N, H, W, C), labels (N,)
+Progress = Callable[[Iterable[Any]], Iterable[Any]]
+COVERED = 0.95  # share of the gradient that the effective lengths carry
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Lists are indexed by a path's length, the units whose branch it takes, 0 … n.
+
+    Attributes:
+        model: The network's name.
+        units: n.
+        pmf: Share of the 2ⁿ paths that have each length.
+        gradient: Mean norm of the loss' gradient at an image, along one path.
+        samples: Paths that each of the means is over.
+        contribution: ``pmf · gradient``, scaled to a sum of 1.
+        effective: Shortest range of lengths that carries ``COVERED`` of it.
+        share: Share of all paths whose length is in that range.
+    """
+
+    model: str
+    units: int
+    pmf: list[float]
+    gradient: list[float]
+    samples: int
+    contribution: list[float]
+    effective: tuple[int, int]
+    share: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as JSON values."""
+        return {**vars(self), "effective": list(self.effective)}
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Returns one row a length."""
+        return [
+            {"length": k, "pmf": p, "gradient": g, "contribution": c}
+            for k, (p, g, c) in enumerate(
+                zip(self.pmf, self.gradient, self.contribution, strict=True)
+            )
+        ]
+
+
+def lengths_pmf(units: int) -> np.ndarray:
+    """Share of the paths of each length 0 … units: binomial, C(n, k) / 2ⁿ."""
+    return np.array([comb(units, k) / 2**units for k in range(units + 1)])
+
+
+def shortest_range(weights: Sequence[float], covered: float) -> tuple[int, int]:
+    """The shortest ``(low, high)`` with at least that share of the weights' sum.
+
+    Of two ranges of one size the one that carries more.
+    """
+    sums = np.concatenate([[0.0], np.cumsum(weights)])
+    enough = covered * sums[-1]
+    for size in range(1, len(sums)):
+        carried = sums[size:] - sums[:-size]
+        low = int(carried.argmax())
+        if carried[low] >= enough:
+            return low, low + size - 1
+    return 0, len(weights) - 1  # rounding: all of it
+
+
+class PathGradients:
+    """The loss' gradient at the images along any set of paths, compiled once.
+
+    Values flow through the whole network in inference mode; what is sampled is the way
+    back: through the branch alone in some units, the shortcut alone in the others.
+
+    Args:
+        model: A residual network: normalised images → logits.
+
+    Attributes:
+        network: The network with gates.
+
+    Raises:
+        UsageError: The network has one path only.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        import tensorflow as tf
+
+        self.network = GatedNetwork(model)
+        if not self.network.residual.all():
+            raise UsageError(
+                f"paths need residual units, got {model.name}, which has one path"
+            )
+        self._gradient = tf.function(self._computed, reduce_retracing=True)
+
+    def full(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Gradient of each image's own loss along all paths, ``(N, H, W, C)``."""
+        self.network.reset()
+        return np.array(self._gradient(images, labels))
+
+    def along(
+        self, branches: np.ndarray, images: np.ndarray, labels: np.ndarray
+    ) -> np.ndarray:
+        """The same along one path, that of the branches where ``(units,)`` is true."""
+        taken = np.asarray(branches, "float32")
+        self.network.flow(branch=taken, shortcut=1 - taken)
+        try:
+            return np.array(self._gradient(images, labels))
+        finally:
+            self.network.reset()
+
+    def _computed(self, images: Any, labels: Any) -> Any:
+        import tensorflow as tf
+
+        images = tf.convert_to_tensor(images)
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            logits = self.network.model(images, training=False)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        return tape.gradient(losses, images)
+
+
+def paths(
+    model: keras.Model,
+    batches: Sequence[Batch],
+    *,
+    samples: int = 20,
+    seed: int = 0,
+    progress: Progress = iter,
+) -> Paths:
+    """Samples paths of every length and measures the gradient along them.
+
+    Args:
+        model: A residual network: normalised images → logits.
+        batches: Batches of one size; every sample takes one of them.
+        samples: Paths of each length.
+        seed: Of the draws.
+        progress: Wraps the measurements, say ``tqdm.tqdm``.
+
+    Raises:
+        UsageError: The network has one path only.
+    """
+    gradients = PathGradients(model)
+    units = len(gradients.network.units)
+    rng = np.random.default_rng(seed)
+    drawn = [k for k in range(units + 1) for _ in range(samples)]
+    norms: list[list[float]] = [[] for _ in range(units + 1)]
+    for k in progress(drawn):
+        branches = np.zeros(units, bool)
+        branches[rng.choice(units, k, replace=False)] = True
+        images, labels = batches[int(rng.integers(len(batches)))]
+        gradient = gradients.along(branches, images, labels)
+        flat = gradient.reshape(len(labels), -1)
+        norms[k].append(float(np.linalg.norm(flat, axis=1).mean()))
+    means = np.array([np.mean(n) for n in norms])
+    return summary(model.name, means, samples)
+
+
+def summary(name: str, gradient: np.ndarray, samples: int) -> Paths:
+    """Weighs the gradient of every length, ``(n + 1,)``, by the number of paths."""
+    pmf = lengths_pmf(len(gradient) - 1)
+    product = pmf * gradient
+    low, high = shortest_range(product.tolist(), COVERED)
+    return Paths(
+        model=name,
+        units=len(gradient) - 1,
+        pmf=pmf.tolist(),
+        gradient=gradient.tolist(),
+        samples=samples,
+        contribution=(product / product.sum()).tolist(),
+        effective=(low, high),
+        share=float(pmf[low : high + 1].sum()),
+    )
+
+
+class EffectivePaths(keras.callbacks.Callback):
+    """Trains along effective paths only: each step a few branches take gradients.
+
+    Values flow through the whole network. With m units drawn the lengths of the paths
+    that take gradients are binomial over m, and m = low + high centres them on the
+    effective range (for 5 … 17 that is 22; the paper draws 23 of 54).
+
+    Args:
+        network: What is trained.
+        effective: The range of lengths, ``(low, high)``.
+        seed: Of the draws, one for each step.
+    """
+
+    def __init__(
+        self, network: GatedNetwork, effective: tuple[int, int], seed: int = 0
+    ) -> None:
+        super().__init__()
+        self.drawn = min(sum(effective), len(network.units))
+        self._network = network
+        self._seed = seed
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Notes the epoch: a draw depends on seed, epoch and step alone."""
+        self._epoch = epoch
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Draws the branches of one step."""
+        rng = np.random.default_rng((self._seed, self._epoch, batch))
+        units = len(self._network.units)
+        branch = np.zeros(units, "float32")
+        branch[rng.choice(units, self.drawn, replace=False)] = 1
+        self._network.flow(branch=branch, shortcut=np.ones(units, "float32"))

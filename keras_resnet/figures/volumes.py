@@ -1,0 +1,149 @@
+"""A network as the row of feature maps that an image becomes on its way through."""
+
+import re
+from dataclasses import dataclass
+from itertools import groupby
+
+import keras
+from keras.layers import Layer
+
+from keras_resnet.describe import layer_label
+from keras_resnet.layers import ZeroPaddedShortcut, leaf_layers
+
+# Layers that make one volume together: residual units, dense layers, transitions,
+# inception modules, and VGG's convolutions with what follows them.
+PART = re.compile(
+    r"stage\d+_(?:block|layer)\d+|transition\d+|inception\d+[a-z]|stage\d+_pool"
+)
+VGG_LAYER = re.compile(r"(stage\d+)_(?:conv|norm|relu)(\d+)")
+SHOWN = 6  # volumes of one stage that are drawn
+
+
+@dataclass(frozen=True)
+class Volume:
+    """The output of a layer or unit.
+
+    Attributes:
+        name: Of the unit or layer.
+        shape: ``(H, W, C)`` or ``(units,)``.
+        layers: What is in it, say ``("3×3 64/2", "3×3 64")``.
+        shortcut: ``"identity"``, ``"zero-padded"``, ``"projection"``, ``"dense"`` or,
+            where nothing leads around it, empty.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    layers: tuple[str, ...]
+    shortcut: str = ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Volumes of a stage.
+
+    Attributes:
+        name: Of the stage.
+        count: Volumes in it.
+        first: The first of them, which may have a stride.
+        last: The last of them.
+        shown: Those to draw; None stands for those left out.
+    """
+
+    name: str
+    count: int
+    first: Volume
+    last: Volume
+    shown: tuple[Volume | None, ...]
+
+
+def volumes(model: keras.Model) -> list[Volume]:
+    """Returns a network's volumes, the image first."""
+    layers = [
+        x for x in leaf_layers(model) if not isinstance(x, keras.layers.InputLayer)
+    ]
+    found = [Volume("image", tuple(model.input_shape[1:]), ())]
+    for name, members in _parts(layers).items():
+        main = _labels(name, members)
+        if main or PART.fullmatch(name):
+            shape = tuple(members[-1].output.shape[1:])
+            found.append(Volume(name, shape, main, _shortcut(name, members)))
+    return found
+
+
+def groups(found: list[Volume]) -> list[Group]:
+    """Joins the volumes of a stage, leaving out the middle of a long one."""
+    joined = []
+    for name, members in groupby(found, key=_stage):
+        all_of_it = tuple(members)
+        shown: tuple[Volume | None, ...] = all_of_it
+        if len(all_of_it) > SHOWN:
+            shown = (*all_of_it[: SHOWN - 2], None, all_of_it[-1])
+        joined.append(Group(name, len(all_of_it), all_of_it[0], all_of_it[-1], shown))
+    return joined
+
+
+def size(shape: tuple[int | None, ...]) -> str:
+    """A shape for people, ``56×56×64``."""
+    return "×".join("?" if side is None else str(side) for side in shape)
+
+
+def text(name: str, found: list[Volume]) -> str:
+    """Says what the picture of a network shows."""
+    parts = []
+    for group in groups(found):
+        times = f"{group.count} × " if group.count > 1 else ""
+        layers = ", ".join(group.first.layers)
+        made_of = f" ({times}{layers})" if layers else ""
+        parts.append(f"{group.name} {size(group.last.shape)}{made_of}")
+    kinds = sorted({v.shortcut for v in found if v.shortcut})
+    around = f" Shortcuts: {', '.join(kinds)}." if kinds else ""
+    return f"Feature maps of {name}: {' → '.join(parts)}.{around}"
+
+
+def _parts(layers: list[Layer]) -> dict[str, list[Layer]]:
+    parts: dict[str, list[Layer]] = {}
+    for layer in layers:
+        parts.setdefault(_part(layer.name), []).append(layer)
+    return parts
+
+
+def _part(name: str) -> str:
+    part = PART.match(name)
+    if part:
+        return part[0]
+    vgg = VGG_LAYER.fullmatch(name)
+    return f"{vgg[1]}_conv{vgg[2]}" if vgg else name
+
+
+def _stage(volume: Volume) -> str:
+    if "_pool" in volume.name or not PART.match(volume.name):
+        vgg = VGG_LAYER.fullmatch(volume.name)
+        return vgg[1] if vgg else volume.name
+    return re.sub(r"_.*|[a-z]$", "", volume.name)
+
+
+def _labels(name: str, members: list[Layer]) -> tuple[str, ...]:
+    """What is in a volume; of an inception module the four paths."""
+    labels = {
+        layer.name.removeprefix(f"{name}_"): layer_label(layer)
+        for layer in members
+        if layer_label(layer) and "_shortcut" not in layer.name
+    }
+    if not name.startswith("inception"):
+        return tuple(labels.values())
+    paths: dict[str, list[str]] = {}
+    for part, label in labels.items():
+        paths.setdefault(part.split("_")[0], []).append(label)
+    return tuple(" → ".join(paths[part]) for part in sorted(paths))
+
+
+def _shortcut(name: str, members: list[Layer]) -> str:
+    around = {x.name: x for x in members}
+    if "_layer" in name:
+        return "dense"
+    if f"{name}_add" not in around:
+        return ""
+    reshaping = around.get(f"{name}_shortcut")
+    if reshaping is None:
+        return "identity"
+    return "zero-padded" if isinstance(reshaping, ZeroPaddedShortcut) else "projection"

@@ -1,0 +1,41 @@
+"""Training on effective paths only, as Veit et al., 2016, repeat their network's."""
+
+import keras
+
+from keras_resnet.analysis.gated import GatedNetwork
+from keras_resnet.analysis.paths import EffectivePaths
+from training.fit import train
+from training.loop import Trainer
+from training.runs import Run
+
+
+def train_effective(run: Run, effective: tuple[int, int]) -> Run:
+    """Trains a run's recipe anew, each step's gradients on effective paths only.
+
+    Every image flows through the whole network; the gradient flows through a few
+    branches, drawn for each step. What is saved is the ordinary network.
+
+    Args:
+        run: The recipe, and the folder beside which ``RUN-effective`` is made. One
+            that was interrupted goes on.
+        effective: Range of the effective lengths, from ``analysis paths``.
+
+    Returns:
+        The new run.
+
+    Raises:
+        UsageError: Disk or data do not allow it.
+        Stopped: A signal or a non-finite loss ended it.
+    """
+
+    def adapt(trainer: Trainer) -> list[keras.callbacks.Callback]:
+        gated = GatedNetwork(trainer.model)  # of the same layers
+        trainer.network = gated.model
+        return [EffectivePaths(gated, effective, run.recipe.seed)]
+
+    beside = Run(run.path.with_name(f"{run.path.name}-effective"))
+    if not beside.complete:
+        train(run.recipe, beside, adapt)
+    full, part = (r.evaluated["top1"] for r in (run, beside))
+    print(f"error: all paths {1 - full:.2%}, effective paths {1 - part:.2%}")
+    return beside
