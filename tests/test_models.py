@@ -202,8 +202,22 @@ ALLOWED = {"keras", "numpy", "keras_resnet", *sys.stdlib_module_names}
 EXTRA = {  # file -> package, and whether only inside functions
     ("command.py", "tyro", False),
     ("__main__.py", "tyro", False),
+    ("analysis/__main__.py", "tyro", False),
+    ("analysis/__main__.py", "tqdm", True),
+    ("analysis/__main__.py", "training", False),  # for types only
+    ("analysis/__main__.py", "training", True),
+    ("analysis/gradients.py", "tensorflow", True),
+    ("analysis/lesions.py", "scipy", True),
+    ("analysis/paths.py", "tensorflow", True),
+    ("analysis/plots.py", "matplotlib", False),
+    ("figures/__init__.py", "matplotlib", False),  # for types only
+    ("figures/__init__.py", "matplotlib", True),
+    ("figures/units.py", "matplotlib", False),
+    ("figures/walk.py", "matplotlib", False),
+    ("figures/walk.py", "matplotlib", True),
     ("layers/grouped_conv.py", "tensorflow", True),
     ("layers/normalization.py", "tensorflow", True),
+    ("layers/recomputed.py", "tensorflow", True),
     ("network.py", "tensorflow", True),
     ("weights/files.py", "h5py", True),
 }
