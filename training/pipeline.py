@@ -16,6 +16,7 @@ from training.datasets import Dataset, Split
 from training.images import Size, Tensor
 from training.preprocessing import Preprocessing
 from training.recipes import Recipe
+from training.strategy import WHOLE, Share
 
 STATISTICS_FROM = 5000  # training images that mean and deviation are measured on
 
@@ -56,6 +57,7 @@ def training_batches(
     *,
     epoch: int,
     first_step: int = 0,
+    share: Share = WHOLE,
 ) -> tf.data.Dataset:
     """One epoch's batches of augmented pixels and labels, each example once.
 
@@ -65,9 +67,12 @@ def training_batches(
         prepared: The way into the network.
         epoch: Number of the epoch, from 0.
         first_step: Batches to leave out at the beginning.
+        share: The part of every batch to read; the batch size is a multiple of the
+            number of parts.
 
     Returns:
-        Batches ``(uint8 (B, H, W, C), int64 (B,))``; the last one may be smaller.
+        Batches ``(uint8 (B, H, W, C), int64 (B,))``; the last one may be smaller, and
+        empty where there are fewer examples left than shares.
     """
     split = dataset.splits["train"]
     order_seed = tf.constant([recipe.seed, epoch])
@@ -83,29 +88,42 @@ def training_batches(
         return image, split.labels[index]
 
     start = first_step * recipe.batch_size
-    return _batches(range(start, len(split)), example, recipe.batch_size)
+    return _batches(range(start, len(split)), example, recipe.batch_size, share)
 
 
 def evaluation_batches(
-    split: Split, prepared: Preprocessing, batch_size: int
+    split: Split, prepared: Preprocessing, batch_size: int, share: Share = WHOLE
 ) -> tf.data.Dataset:
-    """Batches of a split's pixels and labels, in order, each example exactly once."""
+    """Batches of a split's pixels and labels, in order, each example exactly once.
+
+    Of a share there are as many batches as of any other; the last may be empty.
+    """
     window_of = prepared.window if prepared.crop < 1 else None
 
     def example(index: Tensor) -> tuple[Tensor, Tensor]:
         image = _pixels(split, split.images[index], prepared, window_of)
         return image, split.labels[index]
 
-    return _batches(range(len(split)), example, batch_size)
+    return _batches(range(len(split)), example, batch_size, share)
 
 
-def _batches(indices: range, example: Any, batch_size: int) -> tf.data.Dataset:
-    return (
-        tf.data.Dataset.range(indices.start, indices.stop)
+def _batches(
+    indices: range, example: Any, batch_size: int, share: Share
+) -> tf.data.Dataset:
+    part, parts = share
+    size = max(batch_size // parts, 1)
+    batches = (
+        tf.data.Dataset.range(indices.start + part, indices.stop, parts)
         .map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(batch_size)
-        .prefetch(tf.data.AUTOTUNE)
+        .batch(size)
     )
+    own, most = (-(-len(indices[first::parts]) // size) for first in (part, 0))
+    if own < most:  # the replicas take every step together
+        shapes = tf.nest.map_structure(
+            lambda x: tf.zeros((0, *x.shape[1:]), x.dtype), batches.element_spec
+        )
+        batches = batches.concatenate(tf.data.Dataset.from_tensors(shapes))
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def _augmented(

@@ -1,23 +1,29 @@
 """One training session, from a recipe to a complete run."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
 from keras_resnet.describe import count_macs
+from keras_resnet.errors import UsageError
 from keras_resnet.models import create_model, find_spec
 from training import devices, loop
 from training.callbacks import callback_list
 from training.checkpoint import Checkpoints
 from training.datasets import Dataset
 from training.evaluate import evaluate
-from training.metrics import Evaluator, Logs
+from training.metrics import Evaluator
 from training.pipeline import preprocessing, training_batches
 from training.preprocessing import Preprocessing
+from training.progress import Logs
 from training.recipes import Recipe
 from training.runs import Run, save_model, write_json, written_to
+from training.saving import Saving
 from training.schedules import learning_rate
 from training.sources import recipe_data
+from training.strategy import Replicas
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,7 @@ class Session:
         prepared: An image's way into the network.
         placement: Device, precision and XLA.
         model: The network, freshly initialised.
+        replicas: The devices and workers that train it together.
     """
 
     recipe: Recipe
@@ -37,6 +44,7 @@ class Session:
     prepared: Preprocessing
     placement: devices.Placement
     model: keras.Model
+    replicas: Replicas
 
 
 def prepare(recipe: Recipe) -> Session:
@@ -46,18 +54,25 @@ def prepare(recipe: Recipe) -> Session:
         UsageError: Network, data or their combination are not possible.
     """
     spec = find_spec(recipe.model, **recipe.spec_fields)
+    replicas = Replicas(devices.strategy())
+    if recipe.batch_size % replicas.count:
+        raise UsageError(
+            f"batch_size must be a multiple of the {replicas.count} devices that train "
+            f"together, got {recipe.batch_size}"
+        )
     dataset = recipe_data(recipe)
     prepared = preprocessing(recipe, dataset, spec.input_shape[:2])
 
     def network(policy: str) -> keras.Model:
         keras.utils.set_random_seed(recipe.seed)
-        return create_model(
-            recipe.model,
-            input_shape=prepared.input_shape,
-            classes=len(dataset.labels),
-            dtype=policy,
-            **recipe.spec_fields,
-        )
+        with replicas.strategy.scope():
+            return create_model(
+                recipe.model,
+                input_shape=prepared.input_shape,
+                classes=len(dataset.labels),
+                dtype=policy,
+                **recipe.spec_fields,
+            )
 
     model = network("float32")
     placement = devices.place(
@@ -65,61 +80,107 @@ def prepare(recipe: Recipe) -> Session:
         precision=recipe.precision,
         xla=recipe.xla,
         macs=count_macs(model),
+        replicas=replicas.count,
     )
     if placement.precision != "float32":
         model = network(placement.policy)
-    return Session(recipe, dataset, prepared, placement, model)
+    return Session(recipe, dataset, prepared, placement, model, replicas)
 
 
-def train(session: Session, run: Run) -> None:
+def train(session: Session, run: Run, saving: Saving | None = None) -> None:
     """Trains in the folder of ``run``, from its newest checkpoint if any, to the end.
 
+    Args:
+        session: The recipe on this machine.
+        run: The folder, which all workers see and one of them writes to.
+        saving: How often the state is saved.
+
     Raises:
-        UsageError: The disk is full.
+        UsageError: The disk is full, or no checkpoint is whole.
         Stopped: A signal or a non-finite loss ended it.
     """
-    with written_to(run.path):
-        _train(session, run)
+    with written_to(run.path), session.replicas.strategy.scope():
+        trainer, checkpoints = _restored(session, run, saving)
+        _train(session, run, trainer, checkpoints)
 
 
-def _train(session: Session, run: Run) -> None:
-    recipe, dataset, prepared = session.recipe, session.dataset, session.prepared
-    model, jit_compile = session.model, session.placement.xla
-    steps = -(-len(dataset.splits["train"]) // recipe.batch_size)
-    optimizer = _optimizer(recipe, steps, session.placement)
+def _restored(
+    session: Session, run: Run, saving: Saving | None
+) -> tuple[loop.Trainer, Checkpoints]:
+    """Returns what is trained, as the newest checkpoint left it."""
+    recipe, replicas, placement = session.recipe, session.replicas, session.placement
+    optimizer = _optimizer(recipe, _steps(session), placement)
     trainer = loop.Trainer(
-        model, prepared, recipe=recipe, optimizer=optimizer, jit_compile=jit_compile
+        session.model,
+        session.prepared,
+        recipe=recipe,
+        optimizer=optimizer,
+        jit_compile=placement.xla,
+        replicas=replicas,
     )
-    evaluator = Evaluator(model, prepared, jit_compile=jit_compile)
     checkpoints = Checkpoints(
-        run.checkpoints, trainer.network, optimizer, trainer.metrics
+        run.checkpoints, trainer.network, optimizer, replicas=replicas, saving=saving
     )
-    if checkpoints.restore():
-        print(f"resuming at epoch {int(checkpoints.epoch) + 1}", flush=True)
-    watched = "val" if "val" in dataset.splits else "test"
+    if checkpoints.restore() and replicas.chief:
+        progress = checkpoints.progress
+        where = f"epoch {progress.epoch + 1}, step {progress.step + 1}"
+        print(f"resuming at {where}", flush=True)
+    session.model.optimizer = optimizer  # callbacks look for it
+    return trainer, checkpoints
+
+
+def _steps(session: Session) -> int:
+    """Steps of an epoch."""
+    return -(-len(session.dataset.splits["train"]) // session.recipe.batch_size)
+
+
+def _train(
+    session: Session, run: Run, trainer: loop.Trainer, checkpoints: Checkpoints
+) -> None:
+    recipe, dataset, prepared = session.recipe, session.dataset, session.prepared
+    model, replicas = session.model, session.replicas
+    evaluator = Evaluator(
+        model, prepared, jit_compile=session.placement.xla, replicas=replicas
+    )
+
+    def batches(epoch: int, first: int) -> Iterator[Any]:
+        return replicas.batches(
+            lambda share: training_batches(
+                recipe, dataset, prepared, epoch=epoch, first_step=first, share=share
+            )
+        )
 
     def validate() -> Logs:
+        watched = "val" if "val" in dataset.splits else "test"
         logs = evaluate(evaluator, dataset, prepared, watched)
         return {name: logs[name] for name in ("loss", "top1")}
 
-    model.optimizer = optimizer  # callbacks look for it
+    callbacks = keras.callbacks.CallbackList()
+    if replicas.chief:
+        callbacks = callback_list(
+            run,
+            model,
+            checkpoints.progress,
+            epochs=recipe.epochs,
+            steps=_steps(session),
+        )
     loop.fit(
         trainer,
         checkpoints,
-        callback_list(run, model, checkpoints, epochs=recipe.epochs, steps=steps),
+        callbacks,
         epochs=recipe.epochs,
-        batches=lambda epoch, first: training_batches(
-            recipe, dataset, prepared, epoch=epoch, first_step=first
-        ),
+        batches=batches,
         validate=validate,
     )
     result = evaluate(evaluator, dataset, prepared, "test")
-    save_model(model, run.model)
-    write_json(run.evaluation, result)
-    print(
-        f"test: top-1 {result['top1']:.4f}, top-5 {result['top5']:.4f}, loss "
-        f"{result['loss']:.4f} on {result['examples']} images\nrun: {run.path}"
-    )
+    if replicas.chief:
+        save_model(model, run.model)
+        write_json(run.evaluation, result)
+        print(
+            f"test: top-1 {result['top1']:.4f}, top-5 {result['top5']:.4f}, loss "
+            f"{result['loss']:.4f} on {result['examples']} images\nrun: {run.path}"
+        )
+    replicas.wait()  # for the one that writes
 
 
 def _optimizer(
