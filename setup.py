@@ -22,6 +22,7 @@ REQUIRES = [
 ]
 EXTRAS = {
     "torch": ["torch>=2.6", "safetensors>=0.4"],
+    "ray": ["ray[train]>=2.50,<3"],
     "dev": ["pytest>=8", "ruff>=0.9", "mypy>=1.13", "jax>=0.6", "safetensors>=0.4"],
 }
 
