@@ -178,8 +178,8 @@ def start(out: Path, *arguments: str, **options: object) -> subprocess.Popen[str
 def test_killed_softly_and_resumed_from_the_command_line(tmp_path: Path) -> None:
     out = tmp_path / "run"
     data = ("--dataset", "synthetic:16x16x3:4:4000")
-    first = start(out, *data)
-    wait_for(out / "checkpoints")
+    first = start(out, *data, "--checkpoint-steps", "1")
+    wait_for(out / "checkpoints", "0*")
     first.send_signal(signal.SIGTERM)
     _, stderr = first.communicate(timeout=120)
     assert first.returncode == 143
@@ -195,7 +195,7 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path) -> None:
     out = tmp_path / "run"
     data = ("--dataset", "synthetic:16x16x3:4:4000")
     first = start(out, *data)
-    wait_for(out / "checkpoints" / "checkpoint")  # epoch 1 is saved
+    wait_for(out / "checkpoints", "000001-*")  # epoch 1 is saved
     first.send_signal(signal.SIGTERM)
     first.communicate(timeout=120)
     before = contents(out / "checkpoints")
@@ -217,11 +217,11 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {str(path): path.read_bytes() for path in folder.glob("0*/*")}
 
 
-def wait_for(path: Path, seconds: float = 120) -> None:
+def wait_for(folder: Path, pattern: str, seconds: float = 120) -> None:
     until = time.monotonic() + seconds
-    while not path.exists():
-        assert time.monotonic() < until, f"{path} did not appear"
+    while not any(folder.glob(pattern)):
+        assert time.monotonic() < until, f"{folder}/{pattern} did not appear"
         time.sleep(0.1)

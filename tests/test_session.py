@@ -2,10 +2,12 @@
 
 import csv
 import os
+import random
 import signal
 from dataclasses import replace
 from pathlib import Path
 
+import kill_resume
 import numpy as np
 import pytest
 
@@ -144,3 +146,12 @@ def without_times(path: Path) -> list[dict[str, str]]:
         rows = list(csv.DictReader(file))
     timed = ("seconds", "images_per_second")
     return [{k: v for k, v in row.items() if k not in timed} for row in rows]
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
+    """Inside a save and twice in a row; more kills by hand: tests/kill_resume.py."""
+    kill_resume.finish(tmp_path / "whole")
+    expected = kill_resume.contents(tmp_path / "whole")
+    said = kill_resume.trial(tmp_path / "run", expected, 0, random.Random(0))
+    assert said.strip().endswith("identical")

@@ -1,40 +1,103 @@
-"""The callbacks of a run: Keras' own, and the best model kept."""
+"""The callbacks of a run: its files that follow from a checkpoint.
+
+Each brings its file in line when training begins, so that what an interruption left
+behind is neither lost nor there twice, and adds to it after each epoch.
+"""
 
 import csv
+import io
+import shutil
 import sys
 from collections.abc import Sequence
 
 import keras
+import tensorflow as tf
 
-from training.checkpoint import Checkpoints
+from training.progress import Logs, Progress
 from training.runs import Run, save_model, write_atomically
 
 
-class BestModel(keras.callbacks.Callback):
-    """Saves the network whenever ``val_top1`` is higher than ever before.
+class _Follower(keras.callbacks.Callback):
+    """Writes into a run's folder what its progress says.
 
     Args:
-        run: Its ``best.keras`` is written.
-        checkpoints: Hold the highest value, so that it outlives an interruption.
+        run: The folder.
+        progress: Of the checkpoint.
     """
 
-    def __init__(self, run: Run, checkpoints: Checkpoints) -> None:
+    def __init__(self, run: Run, progress: Progress) -> None:
         super().__init__()
         self._run = run
-        self._best = checkpoints.best
+        self._progress = progress
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+
+class BestModel(_Follower):
+    """``best.keras``, the network whenever ``val_top1`` is higher than ever before."""
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Writes it where the last session was ended before it could."""
+        if self._progress.step == 0 and self._progress.epoch > 0:
+            self.on_epoch_end(self._progress.epoch - 1)
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Compares, and saves."""
-        top1 = (logs or {})["val_top1"]
-        if top1 > float(self._best):
-            self._best.assign(top1)
+        if self._progress.best_epoch == epoch:
             save_model(self.model, self._run.best_model)
+
+
+class History(_Follower):
+    """``history.csv``, a row an epoch."""
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Writes the rows of all epochs done."""
+        rows = [{"epoch": i} | row for i, row in enumerate(self._progress.history)]
+        text = io.StringIO()
+        if rows:
+            columns = ["epoch", *sorted(rows[0].keys() - {"epoch"})]
+            writer = csv.DictWriter(text, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        write_atomically(
+            self._run.history, lambda path: path.write_text(text.getvalue(), "utf-8")
+        )
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Adds a row."""
+        self.on_train_begin()
+
+
+class Scalars(_Follower):
+    """TensorBoard's curves, under the names that Keras gives them."""
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Writes the curves of all epochs done anew."""
+        self._writers = {}
+        for name in ("train", "validation"):
+            folder = self._run.tensorboard / name
+            shutil.rmtree(folder, ignore_errors=True)
+            self._writers[name] = tf.summary.create_file_writer(str(folder))
+        for epoch, row in enumerate(self._progress.history):
+            self.on_epoch_end(epoch, row)
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Adds a point to each curve."""
+        for name, value in (logs or {}).items():
+            writer = "validation" if name.startswith("val_") else "train"
+            with self._writers[writer].as_default():
+                tf.summary.scalar(f"epoch_{name.removeprefix('val_')}", value, epoch)
+        for written in self._writers.values():
+            written.flush()
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Closes the files."""
+        for writer in self._writers.values():
+            writer.close()
 
 
 def callback_list(
     run: Run,
     model: keras.Model,
-    checkpoints: Checkpoints,
+    progress: Progress,
     *,
     epochs: int,
     steps: int,
@@ -45,19 +108,13 @@ def callback_list(
     Args:
         run: Where they write.
         model: The network.
-        checkpoints: Where the run stands.
+        progress: Where the run stands.
         epochs: Of the whole run.
         steps: Per epoch.
         extra: What else is called.
     """
-    _forget_from(run, int(checkpoints.epoch))
     return keras.callbacks.CallbackList(
-        [
-            BestModel(run, checkpoints),
-            keras.callbacks.CSVLogger(str(run.history), append=True),
-            keras.callbacks.TensorBoard(str(run.tensorboard), write_graph=False),
-            *extra,
-        ],
+        [*(f(run, progress) for f in (History, Scalars, BestModel)), *extra],
         add_progbar=True,
         model=model,
         # A bar where it can be redrawn, a line an epoch in a file or pipe.
@@ -65,14 +122,3 @@ def callback_list(
         epochs=epochs,
         steps=steps,
     )
-
-
-def _forget_from(run: Run, epoch: int) -> None:
-    """Drops the history's rows of epochs that will be trained again."""
-    if not run.history.is_file():
-        return
-    with run.history.open(newline="", encoding="utf-8") as file:
-        header, *rows = list(csv.reader(file)) or [[]]
-    kept = [row for row in rows if int(row[header.index("epoch")]) < epoch]
-    lines = "".join(",".join(row) + "\n" for row in ([header, *kept] if kept else []))
-    write_atomically(run.history, lambda path: path.write_text(lines, "utf-8"))

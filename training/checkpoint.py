@@ -1,29 +1,45 @@
-"""The training state on disk: complete or invisible."""
+"""The training state on disk: complete or invisible, and checked before it is used.
 
+A checkpoint is a folder named by its position, ``EPOCH-STEP``. It is written under
+another name and renamed when all of it is on the disk. ``SHA256SUMS``, in the format
+of the program ``sha256sum``, tells whether it still is what was written.
+"""
+
+import hashlib
+import os
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import keras
-import tensorflow as tf
+import numpy as np
 
-from training.images import Tensor
-from training.metrics import Metrics
+from keras_resnet.errors import UsageError
+from training.progress import Progress
+from training.saving import Saving
+from training.strategy import Replicas
 
-KEEP = 2  # newest checkpoints that stay
+DRAFT = "draft-"  # folders that are not, or no longer, checkpoints
+STATE, PROGRESS, SUMS = "state.npz", "progress.json", "SHA256SUMS"
 
 
 class Checkpoints:
     """Saves and restores all that a run's future depends on.
 
-    Weights, optimizer, seed generators and metrics (a run may stop within an epoch),
-    and the run's position: ``epoch`` and ``step`` within it, and ``best``, the highest
-    validation accuracy so far.
+    Weights, statistics, optimizer and seed generators to the bit, and the run's
+    position. One worker writes; all hold the same state.
 
     Args:
         folder: Where the checkpoints are kept.
         model: The network.
         optimizer: Built for the network's trainable variables.
-        metrics: The training metrics.
+        replicas: Who holds the network.
+        saving: When to save, and how many checkpoints stay.
+
+    Attributes:
+        progress: Where the run stands.
+        saving: When to save.
     """
 
     def __init__(
@@ -31,35 +47,134 @@ class Checkpoints:
         folder: Path,
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer,
-        metrics: Metrics,
+        *,
+        replicas: Replicas | None = None,
+        saving: Saving | None = None,
     ) -> None:
-        self.epoch = tf.Variable(0, dtype=tf.int64)
-        self.step = tf.Variable(0, dtype=tf.int64)
-        self.best = tf.Variable(-1.0, dtype=tf.float64)
-        state: Any = tf.train.Checkpoint(
-            # By variable, since seed generators are no part of Keras' own tracking.
-            model=_by_path(model.variables),
-            optimizer=_by_path(optimizer.variables),
-            metrics=_by_path(metrics.variables),
-            epoch=self.epoch,
-            step=self.step,
-            best=self.best,
-        )
-        self._state = state
-        self._manager = tf.train.CheckpointManager(state, str(folder), KEEP)
+        self.progress = Progress()
+        self._folder = folder
+        self.saving = saving or Saving()
+        self._replicas = replicas or Replicas()
+        # By variable, since seed generators are no part of Keras' own tracking; and by
+        # place and name, since Keras counts up the names of layers (``path``).
+        self._variables: dict[str, Any] = {
+            f"{kind}/{i}:{v.name}": v
+            for kind, owner in (("model", model), ("optimizer", optimizer))
+            for i, v in enumerate(owner.variables)
+        }
 
     def save(self) -> None:
-        """Saves the state as the newest checkpoint."""
-        self._manager.save()
+        """Saves the state as the newest checkpoint, where this worker is to."""
+        if not self._replicas.chief:
+            return
+        place = self._folder / f"{self.progress.epoch:06}-{self.progress.step:08}"
+        if place.is_dir():  # a position has one state
+            return
+        draft = self._folder / f"{DRAFT}{place.name}"
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        held = self._replicas.locals
+        state = {n: held(v.value)[0].numpy() for n, v in self._variables.items()}
+        with (draft / STATE).open("wb") as file:
+            np.savez(file, **state)
+        (draft / PROGRESS).write_text(self.progress.to_json(), "utf-8")
+        sums = "".join(f"{_sum(draft / n)}  {n}\n" for n in (STATE, PROGRESS))
+        (draft / SUMS).write_text(sums, "utf-8")
+        for path in (*draft.iterdir(), draft):
+            _flush(path)
+        draft.rename(place)
+        _flush(self._folder)
+        for old in self._places()[: -self.saving.keep]:
+            self._remove(old)
 
     def restore(self) -> bool:
-        """Restores the newest checkpoint; returns False where there is none."""
-        newest = self._manager.latest_checkpoint
-        if newest is None:
+        """Restores the newest checkpoint that is whole; returns whether there is one.
+
+        Raises:
+            UsageError: All are damaged, or of another network.
+        """
+        place = self._newest_whole() if self._replicas.chief else None
+        # Its position is told to all, so that all start from the same.
+        named = [int(n) for n in place.name.split("-")] if place else [-1, -1]
+        epoch, step = self._replicas.from_chief(named)
+        if epoch < 0:
             return False
-        self._state.restore(newest).assert_consumed()
+        self._read(self._folder / f"{epoch:06}-{step:08}")
         return True
 
+    def _newest_whole(self) -> Path | None:
+        """Finds the checkpoint to use, and clears away what is none."""
+        for draft in self._folder.glob(f"{DRAFT}*"):
+            shutil.rmtree(draft)
+        places = self._places()
+        damaged: list[Path] = []
+        for place in reversed(places):
+            fault = _fault(place)
+            if fault is None:
+                for bad in damaged:
+                    self._remove(bad)
+                return place
+            damaged.append(place)
+            print(
+                f"warning: checkpoint {place} is damaged ({fault}), using the one "
+                "before it",
+                file=sys.stderr,
+            )
+        if places:
+            raise UsageError(
+                f"a run must have a whole checkpoint to be resumed from, got none of "
+                f"{len(places)} in {self._folder}; train into another folder"
+            )
+        return None
 
-def _by_path(variables: list[Any]) -> dict[str, Tensor]:
-    return {f"{i}:{v.path}": v.value for i, v in enumerate(variables)}
+    def _read(self, place: Path) -> None:
+        with np.load(place / STATE) as state:
+            kept = {name: state[name].shape for name in state.files}
+            own = {name: tuple(v.shape) for name, v in self._variables.items()}
+            if kept != own:
+                raise UsageError(
+                    f"checkpoint must hold the state of this network and optimizer, "
+                    f"{len(own)} variables; got {len(kept)} others "
+                    f"in {place}; resume with the version that saved it"
+                )
+            for name, variable in self._variables.items():
+                variable.assign(state[name])
+        text = (place / PROGRESS).read_text("utf-8")
+        self.progress.replace(Progress.from_json(text))
+
+    def _places(self) -> list[Path]:
+        """The checkpoints, oldest first."""
+        return sorted(self._folder.glob("[0-9]*-[0-9]*"))
+
+    def _remove(self, place: Path) -> None:
+        # A folder half removed must not look like a checkpoint.
+        gone = place.rename(self._folder / f"{DRAFT}{place.name}")
+        shutil.rmtree(gone)
+
+
+def _fault(place: Path) -> str | None:
+    """Says what is wrong with a checkpoint, None for nothing."""
+    try:
+        lines = (place / SUMS).read_text("utf-8").splitlines()
+        sums = {name: sum_ for sum_, name in (line.split("  ") for line in lines)}
+        for name in (STATE, PROGRESS):
+            if sums[name] != _sum(place / name):
+                return f"{name} is not what was saved"
+    except (FileNotFoundError, ValueError, KeyError) as error:
+        missing = getattr(error, "filename", None)
+        return f"{Path(missing).name} is missing" if missing else f"{SUMS} is damaged"
+    return None
+
+
+def _sum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    """Has the disk write a file, or the entries of a folder, before it returns."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

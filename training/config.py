@@ -1,6 +1,7 @@
 """What a session is, for the run's config.json and for the eyes."""
 
 import json
+import os
 import platform
 import shlex
 import sys
@@ -64,6 +65,8 @@ def config(session: Session) -> dict[str, Any]:
             "precision_reason": placement.precision_reason,
             "xla": placement.xla,
             "xla_reason": placement.xla_reason,
+            "threads": len(os.sched_getaffinity(0)),
+            "replicas": session.replicas.count,
         },
         "seed": recipe.seed,
         "versions": {"python": platform.python_version()}
@@ -86,6 +89,18 @@ def require_same(stored: dict[str, Any], now: dict[str, Any]) -> None:
             raise UsageError(
                 f"a run must be resumed on the same {entry or part}, "
                 f"{before!s:.100}; got {after!s:.100}"
+            )
+
+
+def warn_of_rounding(stored: dict[str, Any], now: dict[str, Any]) -> None:
+    """Says on stderr what lets the rest of a run round differently."""
+    for name in ("threads", "replicas"):
+        before, after = stored["device"].get(name), now["device"][name]
+        if before not in (None, after):
+            print(
+                f"warning: resumed with {after} {name}, begun with {before}: the "
+                "result will differ by rounding from an uninterrupted run",
+                file=sys.stderr,
             )
 
 

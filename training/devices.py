@@ -1,12 +1,15 @@
 """Where a run computes, in which precision, and whether XLA compiles its step."""
 
+import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
 from keras_resnet.errors import UsageError
+from training import cluster
 
 # Below this many multiply-accumulates an image, bfloat16 gains nothing on a CPU that
 # has it: measured 1.0× for ResNet-20 at 32×32 (0.04·10⁹), 1.6× for ResNet-50 at 224
@@ -94,7 +97,23 @@ def cpu(cpuinfo: str) -> Hardware:
     return Hardware("cpu", name[1] if name else "CPU", bfloat16, float16=False)
 
 
-def place(hardware: Hardware, *, precision: str, xla: str, macs: int) -> Placement:
+def strategy() -> Any:
+    """Connects with the other workers of ``TF_CONFIG``, and takes in all devices.
+
+    To be called before TensorFlow is otherwise used. Returns None for one device.
+    """
+    if cluster.tf_config(os.environ):
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    devices = tf.config.list_logical_devices("GPU")
+    devices = devices or tf.config.list_logical_devices("CPU")
+    if len(devices) == 1:
+        return None
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+def place(
+    hardware: Hardware, *, precision: str, xla: str, macs: int, replicas: int = 1
+) -> Placement:
     """Chooses precision and XLA, or takes what is forced.
 
     Args:
@@ -102,9 +121,11 @@ def place(hardware: Hardware, *, precision: str, xla: str, macs: int) -> Placeme
         precision: ``"auto"`` or the one to force.
         xla: ``"auto"``, ``"on"`` or ``"off"``.
         macs: The network's multiply-accumulates per image.
+        replicas: Devices that train together.
 
     Raises:
-        UsageError: ``precision`` or ``xla`` is none of these.
+        UsageError: ``precision`` or ``xla`` is none of these, or impossible on several
+            devices.
     """
     if precision not in (*POLICIES, "auto"):
         raise UsageError(
@@ -112,11 +133,23 @@ def place(hardware: Hardware, *, precision: str, xla: str, macs: int) -> Placeme
         )
     if xla not in ("auto", "on", "off"):
         raise UsageError(f"xla must be one of auto, on, off, got {xla!r}")
+    if replicas > 1:
+        if xla == "on" or precision == "float16":
+            value = "xla on" if xla == "on" else "precision float16"
+            raise UsageError(
+                f"xla must be off and precision float32 or bfloat16 on {replicas} "
+                f"devices, got {value}; leave it to auto"
+            )
+        # TensorFlow's collectives cannot be compiled, nor be part of the condition
+        # under which a scaled loss is applied.
+        xla = "off"
+        hardware = replace(hardware, float16=False)
     chosen, reason = _precision(hardware, macs)
     if precision != "auto":
         chosen, reason = precision, "as asked for"
     if xla != "auto":
-        return Placement(hardware, chosen, xla == "on", reason, "as asked for")
+        why = "as asked for" if replicas == 1 else f"{replicas} devices train together"
+        return Placement(hardware, chosen, xla == "on", reason, why)
     if hardware.kind == "gpu":
         return Placement(hardware, chosen, True, reason, "fuses operations on a GPU")
     return Placement(hardware, chosen, False, reason, "slower than oneDNN on a CPU")

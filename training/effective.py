@@ -35,7 +35,7 @@ def train_effective(run: Run, effective: tuple[int, int]) -> Run:
 
     beside = Run(run.path.with_name(f"{run.path.name}-effective"))
     if not beside.complete:
-        train(run.recipe, beside, adapt)
+        train(run.recipe, beside, adapt=adapt)
     full, part = (r.evaluated["top1"] for r in (run, beside))
     print(f"error: all paths {1 - full:.2%}, effective paths {1 - part:.2%}")
     return beside

@@ -39,7 +39,11 @@ def evaluate(
     """Returns ``split``, ``examples``, ``top1``, ``top5`` (shares) and ``loss``."""
     from training.pipeline import evaluation_batches
 
-    logs = evaluator(evaluation_batches(dataset.split(split), prepared, BATCH_SIZE))
+    examples = dataset.split(split)
+    batches = evaluator.replicas.batches(
+        lambda share: evaluation_batches(examples, prepared, BATCH_SIZE, share)
+    )
+    logs = evaluator(batches)
     return {"split": split} | {k: logs[k] for k in ("examples", "top1", "top5", "loss")}
 
 

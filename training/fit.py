@@ -1,5 +1,7 @@
 """``python -m training.fit``: trains a network, into the folder of a run."""
 
+import json
+import os
 import sys
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -9,9 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from keras_resnet import command
-from keras_resnet.errors import UsageError
+from keras_resnet.errors import Stopped, UsageError, require_positive
+from training import cluster, launch
+from training.lock import locked
 from training.recipes import RECIPES, Recipe, load_recipe
 from training.runs import Run
+from training.saving import Saving
 
 if TYPE_CHECKING:
     from training.session import Adapt
@@ -32,6 +37,17 @@ class Options:
     """Folder of the run; None: runs/MODEL-DATASET."""
     resume: bool = False
     """Continue the interrupted run in --out."""
+    saving: tyro.conf.OmitArgPrefixes[Saving] = field(default_factory=Saving)
+    deterministic: bool = False
+    """Use only operations that give the same bits every time; slower on a GPU, and
+    needed there for a resumed run to equal an uninterrupted one. A CPU's always do."""
+    workers: int = 1
+    """Processes to start on this machine, which share its GPUs and train as one."""
+    max_restarts: int = 0
+    """How often to start all workers again, from the last checkpoint, when one dies."""
+    ray: str | None = None
+    """Start the workers on the Ray cluster of this address (`auto`: the one at hand;
+    `local`: a new one on this machine) instead; needs `keras-resnet[ray]`."""
 
     @property
     def run(self) -> Run:
@@ -41,6 +57,13 @@ class Options:
         kind, _, rest = self.hyperparameters.dataset.partition(":")
         data = Path(rest).name.replace(":", "-") or kind
         return Run(Path("runs") / f"{self.hyperparameters.model}-{data}")
+
+    def __post_init__(self) -> None:
+        require_positive(self, "workers")
+        if self.max_restarts < 0:
+            raise UsageError(
+                f"max_restarts must be at least 0, got {self.max_restarts}"
+            )
 
 
 def read_options(argv: list[str]) -> Options:
@@ -84,7 +107,13 @@ def _require_new(run: Run) -> None:
         )
 
 
-def train(recipe: Recipe, run: Run, adapt: "Adapt | None" = None) -> None:
+def train(
+    recipe: Recipe,
+    run: Run,
+    saving: Saving | None = None,
+    *,
+    adapt: "Adapt | None" = None,
+) -> None:
     """Trains a recipe in the folder of ``run``, or continues there.
 
     Nothing is written before the recipe is known to be possible.
@@ -92,35 +121,90 @@ def train(recipe: Recipe, run: Run, adapt: "Adapt | None" = None) -> None:
     Args:
         recipe: The hyperparameters.
         run: The folder.
+        saving: How often the state is saved.
         adapt: As of ``training.session.train``.
 
     Raises:
-        UsageError: Recipe, data or disk do not allow it.
+        UsageError: Recipe, data or disk do not allow it, or another process is at it.
         Stopped: A signal or a non-finite loss ended it.
     """
     from training import config, session
 
     prepared = session.prepare(recipe)
+    if not prepared.replicas.chief:
+        session.train(prepared, run, saving)
+        return
     described = config.config(prepared)
     if run.exists:
         config.require_same(run.config, described)
-    else:
-        run.create(described)
-    config.announce(prepared, run)
-    session.train(prepared, run, adapt)
+        config.warn_of_rounding(run.config, described)
+    with locked(run):
+        if not run.exists:
+            run.create(described)
+        config.announce(prepared, run)
+        session.train(prepared, run, saving, adapt)
 
 
 def main() -> None:
     """Runs the command line."""
     options = read_options(sys.argv[1:])
     run = options.run
-    if not options.resume:
+    place = cluster.tf_config(os.environ)
+    if cluster.is_chief(place) and not options.resume:
         _require_new(run)
     if run.complete:
         print(f"{run.path} is complete: {run.evaluation.read_text('utf-8').strip()}")
         return
+    if place is None and (options.ray or options.workers > 1 or options.max_restarts):
+        _launch(options)
+        return
+    if place is not None:
+        os.environ["TF_CONFIG"] = json.dumps(place)
     command.start_backend()
-    train(options.hyperparameters, run)
+    train_here(options)
+
+
+def train_here(options: Options) -> None:
+    """Trains in this process, one of a job's or the only one.
+
+    Raises:
+        Stopped: Another worker is gone; and as ``train`` raises it.
+    """
+    import tensorflow as tf
+
+    if options.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    try:
+        train(options.hyperparameters, options.run, options.saving)
+    except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+        raise Stopped(
+            f"all workers must stay to the end, got {str(error).splitlines()[0]:.200}; "
+            "what was saved is kept: start all again with --resume"
+        ) from error
+
+
+def _launch(options: Options) -> None:
+    """Has the training done by other processes."""
+    arguments = _without(sys.argv[1:], "--workers", "--max-restarts", "--ray")
+    workers, restarts = options.workers, options.max_restarts
+    if options.ray is None:
+        launch.supervise(options.run, arguments, workers, restarts)
+        return
+    from training import ray_cluster
+
+    cluster = ray_cluster.connect(options.ray)
+    ray_cluster.supervise(cluster, options.run, arguments, (workers, restarts))
+
+
+def _without(arguments: list[str], *names: str) -> list[str]:
+    """Leaves options away that have a value."""
+    left, skip = [], False
+    for argument in arguments:
+        name, equals, _ = argument.partition("=")
+        if not skip and name not in names:
+            left.append(argument)
+        skip = not skip and name in names and not equals
+    return left
 
 
 if __name__ == "__main__":

@@ -5,16 +5,17 @@ train under every distribution strategy; callbacks and progress bar are Keras' o
 """
 
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_resnet.errors import Stopped
+from keras_resnet.layers import synchronized
 from keras_resnet.models import AuxiliarySpec, find_spec, with_auxiliary
 from training import optimizers
 from training.accumulation import accumulated
@@ -22,9 +23,13 @@ from training.averaging import Average
 from training.checkpoint import Checkpoints
 from training.images import Tensor
 from training.losses import dominant, make_loss
-from training.metrics import Logs, Metrics
+from training.metrics import Metrics
 from training.preprocessing import Preprocessing
+from training.progress import Logs
 from training.recipe import Recipe
+from training.saving import Cadence
+from training.stopping import StopRequest
+from training.strategy import Replicas, global_count
 
 
 class Trainer:
@@ -45,6 +50,7 @@ class Trainer:
         optimizer: The optimizer.
         metrics: Of the epoch so far: the loss that is minimised, and top-1 accuracy
             (of mixed images, for the class that has most of them).
+        replicas: Those of the strategy in whose scope it was made.
     """
 
     def __init__(
@@ -66,7 +72,8 @@ class Trainer:
             self.network = with_auxiliary(trained, spec)
             self._auxiliary_weight = spec.auxiliary_weight
         self.optimizer = optimizer
-        self.metrics = Metrics(("loss", "top1"), model.output_shape[-1])
+        self.metrics = Metrics("top1")
+        self.replicas = Replicas()
         self._prepared = prepared
         self._loss = make_loss(recipe, model.output_shape[-1])
         self._parts = recipe.accumulation
@@ -75,7 +82,7 @@ class Trainer:
         self._penalised = decayed if recipe.optimizer == "sgd" else []
         self._decay = recipe.weight_decay
         self._state = [v for v in self.network.variables if v.dtype == "float32"]
-        self._step = tf.function(self._training_step, jit_compile=jit_compile)
+        self._step = tf.function(self._all_replicas, jit_compile=jit_compile)
         known = {id(v) for v in decayed}
         spared = [v for v in trainable if id(v) not in known]
         optimizers.build(optimizer, trainable, spared)
@@ -86,80 +93,79 @@ class Trainer:
         average = self.model.variables if self._average else []
         return [*self.network.variables, *average]
 
-    def step(self, images: Tensor, labels: Tensor) -> float:
+    def step(self, images: Any, labels: Any) -> float:
         """Updates the weights by one batch; returns the mean of its losses.
 
         The value is NaN too where a weight or statistic is no longer finite after the
         update: a ReLU passes NaN on as 0, so the loss alone would not show it.
 
         Args:
-            images: Pixels 0–255, ``(N, H, W, C)``.
-            labels: Class numbers ``(N,)``, or targets ``(N, classes)``.
+            images: Pixels 0–255, ``(N, H, W, C)``, as ``replicas.batches`` yields them.
+            labels: Class numbers ``(N,)``, or targets ``(N, classes)``, likewise.
         """
-        return float(self._step(images, labels))
+        loss, *measured = self._step(images, labels).numpy()
+        self.metrics.add(measured)
+        return float(loss)
+
+    def _all_replicas(self, images: Any, labels: Any) -> Tensor:
+        """The step on all replicas; returns the mean loss, then ``metrics.sums``."""
+        with synchronized(self.network, self.replicas.count > 1):
+            measured = self.replicas.run(self._training_step, images, labels)
+        if self._average:
+            self._average.update(self.optimizer.iterations)
+        return self.replicas.summed(measured)
 
     def _training_step(self, images: Tensor, labels: Tensor) -> Tensor:
+        """One replica's step; what it returns is summed over replicas."""
         variables = self.network.trainable_variables
-        loss, *gradients = accumulated(
-            self._part,
+        compute = partial(self._part, examples=global_count(labels))
+        measured, *gradients = accumulated(
+            compute,
             images,
             labels,
             self._parts,
-            like=[tf.constant(0.0), *(v.value for v in variables)],
+            like=[tf.zeros(1 + len(self.metrics.sums)), *(v.value for v in variables)],
         )
+        # The optimizer sums the gradients of all replicas.
         self.optimizer.apply(gradients, variables)
-        if self._average:
-            self._average.update(self.optimizer.iterations)
-        state = [tf.nn.l2_loss(v.value) for v in self._state]
-        return tf.where(tf.math.is_finite(tf.add_n(state)), loss, math.nan)
+        state = tf.add_n([tf.nn.l2_loss(v.value) for v in self._state])
+        return tf.where(tf.math.is_finite(state), measured, math.nan)
 
-    def _part(self, images: Tensor, labels: Tensor, share: float) -> list[Tensor]:
-        """Loss and gradients of a part, ``share`` of a batch."""
+    def _part(
+        self, images: Tensor, labels: Tensor, share: float, *, examples: Tensor
+    ) -> list[Tensor]:
+        """Computes a part of a replica's batch.
+
+        Args:
+            images: ``(N, H, W, C)``.
+            labels: ``(N,)`` or ``(N, classes)``.
+            share: Of the part in the replica's batch.
+            examples: Of the whole batch on all replicas.
+
+        Returns:
+            The part of the mean loss and of ``metrics.sums``; gradients.
+        """
         variables = self.network.trainable_variables
+        share = share / self.replicas.count
         with tf.GradientTape() as tape:
             outputs = self.network(self._prepared.normalise(images), training=True)
             logits, *auxiliary = outputs if isinstance(outputs, list) else [outputs]
             losses = self._loss(labels, logits)
-            loss = tf.reduce_mean(losses)
+            loss = tf.reduce_sum(losses) / examples
             objective = loss
             if self._penalised:
                 penalty = tf.add_n([tf.nn.l2_loss(v.value) for v in self._penalised])
-                objective += self._decay * penalty
+                objective += share * self._decay * penalty
             for others in auxiliary:
-                beside = tf.reduce_mean(self._loss(labels, others))
+                beside = tf.reduce_sum(self._loss(labels, others)) / examples
                 objective += self._auxiliary_weight * beside
-            objective = self.optimizer.scale_loss(share * objective)
-        self.metrics.update(losses, logits, dominant(labels))
+            objective = self.optimizer.scale_loss(objective)
+        sums = self.metrics.measure(losses, logits, dominant(labels))
         gradients = tape.gradient(objective, variables, unconnected_gradients="zero")
-        return [share * loss, *gradients]
+        return [tf.concat([loss[tf.newaxis], sums], 0), *gradients]
 
 
-class StopRequest:
-    """Turns SIGINT and SIGTERM into a flag that the loop looks at after each step.
-
-    Attributes:
-        signal: The signal's number, None as long as none came.
-    """
-
-    signal: int | None = None
-
-    @contextmanager
-    def listening(self) -> Iterator["StopRequest"]:
-        """Listens inside the ``with`` block; a second signal acts as it always did."""
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.getsignal(number) for number in numbers}
-
-        def note(number: int, frame: FrameType | None) -> None:
-            self.signal = number
-            signal.signal(number, before[signal.Signals(number)])
-
-        for number in numbers:
-            signal.signal(number, note)
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+Batches = Callable[[int, int], Iterable[Any]]  # epoch and first step -> the batches
 
 
 def fit(
@@ -168,15 +174,18 @@ def fit(
     callbacks: keras.callbacks.CallbackList,
     *,
     epochs: int,
-    batches: Callable[[int, int], tf.data.Dataset],
+    batches: Batches,
     validate: Callable[[], Logs],
 ) -> None:
     """Trains from where ``checkpoints`` stands to the end of the last epoch.
 
+    A checkpoint is saved after every epoch, when one is due within it, and when SIGINT
+    or SIGTERM asks this or another worker to stop. Callbacks hear of an epoch's end
+    once it is saved.
+
     Args:
         trainer: The network and its optimizer.
-        checkpoints: Holds the position; a checkpoint is saved after every epoch, and
-            when SIGINT or SIGTERM asks to stop.
+        checkpoints: Hold the position.
         callbacks: Keras callbacks.
         epochs: Number of epochs.
         batches: Maps epoch and first step to the epoch's batches from there.
@@ -185,21 +194,20 @@ def fit(
     Raises:
         Stopped: The loss became NaN or infinite, or a signal asked to stop.
     """
+    progress = checkpoints.progress
     trainer.model.stop_training = False  # Keras callbacks set it
     callbacks.on_train_begin()
     try:
         with StopRequest().listening() as request:
-            for epoch in range(int(checkpoints.epoch), epochs):
+            while progress.epoch < epochs and not trainer.model.stop_training:
+                epoch = progress.epoch
                 callbacks.on_epoch_begin(epoch)
                 logs = _epoch(trainer, checkpoints, callbacks, batches, request)
                 logs |= _validation(epoch, validate)
-                callbacks.on_epoch_end(epoch, logs)
-                checkpoints.epoch.assign(epoch + 1)
-                checkpoints.step.assign(0)
+                progress.end_epoch(logs)
                 checkpoints.save()
-                _heed(request, checkpoints)
-                if trainer.model.stop_training:
-                    break
+                callbacks.on_epoch_end(epoch, logs)
+                _heed(request, trainer.replicas, checkpoints)
     finally:
         callbacks.on_train_end()
 
@@ -208,32 +216,32 @@ def _epoch(
     trainer: Trainer,
     checkpoints: Checkpoints,
     callbacks: keras.callbacks.CallbackList,
-    batches: Callable[[int, int], tf.data.Dataset],
+    batches: Batches,
     request: StopRequest,
 ) -> Logs:
     """Trains what is left of an epoch; returns its logs."""
-    first = int(checkpoints.step)
-    if first == 0:
-        trainer.metrics.reset()
-    began, images_seen = time.perf_counter(), 0
-    for step, (images, labels) in enumerate(
-        batches(int(checkpoints.epoch), first), first
-    ):
+    progress, metrics = checkpoints.progress, trainer.metrics
+    metrics.reset()
+    metrics.sums = np.array(progress.sums) if progress.sums else metrics.sums
+    began = time.perf_counter() - progress.seconds
+    cadence = Cadence(checkpoints.saving)
+    for images, labels in batches(progress.epoch, progress.step):
+        step = progress.step
         callbacks.on_train_batch_begin(step)
         loss = trainer.step(images, labels)
-        _require_finite(loss, f"step {step + 1} of epoch {int(checkpoints.epoch) + 1}")
-        checkpoints.step.assign(step + 1)
-        callbacks.on_train_batch_end(step, trainer.metrics.result())
-        images_seen += len(labels)
-        if request.signal is not None:
+        _require_finite(loss, f"step {step + 1} of epoch {progress.epoch + 1}")
+        progress.step, progress.sums = step + 1, metrics.sums.tolist()
+        progress.seconds = time.perf_counter() - began
+        callbacks.on_train_batch_end(step, metrics.result())
+        _heed(request, trainer.replicas, checkpoints)
+        if cadence.step():
             checkpoints.save()
-            _heed(request, checkpoints)
-    seconds = time.perf_counter() - began
+            cadence.restart()
     rate = trainer.optimizer.learning_rate
-    return trainer.metrics.result() | {
+    return metrics.result() | {
         "learning_rate": float(rate),
-        "seconds": seconds,
-        "images_per_second": images_seen / seconds,
+        "seconds": progress.seconds,
+        "images_per_second": metrics.examples / progress.seconds,
     }
 
 
@@ -243,15 +251,12 @@ def _validation(epoch: int, validate: Callable[[], Logs]) -> Logs:
     return {f"val_{name}": value for name, value in logs.items()}
 
 
-def _heed(request: StopRequest, checkpoints: Checkpoints) -> None:
-    """Stops, once the state is saved, if a signal asked to."""
-    if request.signal is not None:
-        raise Stopped(
-            f"stopped by {signal.Signals(request.signal).name}, saved at step "
-            f"{int(checkpoints.step)} of epoch {int(checkpoints.epoch) + 1}: continue "
-            "with --resume",
-            128 + request.signal,
-        )
+def _heed(request: StopRequest, replicas: Replicas, checkpoints: Checkpoints) -> None:
+    """Saves the state and stops if a signal asked any worker to."""
+    if replicas.any(request.signal is not None):
+        checkpoints.save()
+        replicas.wait()  # a worker that leaves early would end the one that writes
+        raise request.stopped(checkpoints.progress)
 
 
 def _require_finite(loss: float, where: str) -> None:

@@ -1,22 +1,23 @@
 """What is measured of a classifier, in training and evaluation alike."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from training.images import Tensor
 from training.preprocessing import Preprocessing
+from training.progress import Logs
+from training.strategy import Replicas
 
-Logs = dict[str, float]
+Measure = Callable[[Tensor, Tensor], Tensor]  # labels, logits -> one value an example
 
-_MAKERS: dict[str, Callable[[int], Any]] = {
-    "loss": lambda classes: keras.metrics.Mean(name="loss"),
-    "top1": lambda classes: keras.metrics.SparseCategoricalAccuracy(name="top1"),
-    "top5": lambda classes: keras.metrics.SparseTopKCategoricalAccuracy(
-        min(5, classes), name="top5"
-    ),
+MEASURES: dict[str, Measure] = {
+    "top1": keras.metrics.sparse_categorical_accuracy,
+    "top5": partial(keras.metrics.sparse_top_k_categorical_accuracy, k=5),
 }
 
 
@@ -24,32 +25,45 @@ class Metrics:
     """Means over examples: cross-entropy (in nats) and top-k accuracy (0 to 1).
 
     Args:
-        names: Some of ``"loss"``, ``"top1"``, ``"top5"``.
-        classes: Number of classes.
+        *names: Some of ``"top1"``, ``"top5"``; ``"loss"`` is always there.
+
+    Attributes:
+        sums: Of the loss, of each name, and the number of examples, in float64.
     """
 
-    def __init__(self, names: tuple[str, ...], classes: int) -> None:
-        self._metrics = {name: _MAKERS[name](classes) for name in names}
+    def __init__(self, *names: str) -> None:
+        self._names = ("loss", *names)
+        self.sums = np.zeros(len(names) + 2)
 
     @property
-    def variables(self) -> list[Any]:
-        """The running sums."""
-        return [v for metric in self._metrics.values() for v in metric.variables]
+    def examples(self) -> int:
+        """Examples seen."""
+        return int(self.sums[-1])
 
-    def update(self, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Adds a batch: losses ``(N,)``, logits ``(N, classes)``, labels ``(N,)``."""
-        for name, metric in self._metrics.items():
-            arguments = (losses,) if name == "loss" else (labels, logits)
-            metric.update_state(*arguments)
+    def measure(self, losses: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+        """Returns a batch's part of ``sums``, within a step.
+
+        Args:
+            losses: ``(N,)``.
+            logits: ``(N, classes)``.
+            labels: ``(N,)``.
+        """
+        values = [losses, *(MEASURES[n](labels, logits) for n in self._names[1:])]
+        values.append(tf.ones_like(losses))
+        return tf.stack([tf.reduce_sum(tf.cast(v, tf.float32)) for v in values])
+
+    def add(self, measured: Tensor) -> None:
+        """Adds what ``measure`` returned."""
+        self.sums = self.sums + np.asarray(measured, np.float64)
 
     def result(self) -> Logs:
         """Returns the means so far."""
-        return {name: float(m.result()) for name, m in self._metrics.items()}
+        means = self.sums[:-1] / max(self.examples, 1)
+        return dict(zip(self._names, means.tolist(), strict=True))
 
     def reset(self) -> None:
         """Begins again."""
-        for metric in self._metrics.values():
-            metric.reset_state()
+        self.sums = np.zeros_like(self.sums)
 
 
 class Evaluator:
@@ -59,28 +73,47 @@ class Evaluator:
         model: Normalised images → float32 logits.
         prepared: Normalises pixels.
         jit_compile: Compile with XLA.
+        replicas: Who holds the network.
+
+    Attributes:
+        replicas: Who holds the network.
     """
 
     def __init__(
-        self, model: keras.Model, prepared: Preprocessing, *, jit_compile: bool = False
+        self,
+        model: keras.Model,
+        prepared: Preprocessing,
+        *,
+        jit_compile: bool = False,
+        replicas: Replicas | None = None,
     ) -> None:
+        self.replicas = replicas or Replicas()
         self._model = model
         self._prepared = prepared
-        self._step = tf.function(self._evaluation_step, jit_compile=jit_compile)
+        self._metrics = Metrics("top1", "top5")
+        self._step = tf.function(self._all_replicas, jit_compile=jit_compile)
 
-    def __call__(self, batches: tf.data.Dataset) -> Logs:
-        """Returns ``examples``, ``loss``, ``top1`` and ``top5`` over all batches."""
-        metrics = Metrics(("loss", "top1", "top5"), self._model.output_shape[-1])
-        examples = 0
+    def __call__(self, batches: Iterable[Any]) -> Logs:
+        """Returns ``examples``, ``loss``, ``top1`` and ``top5`` over all batches.
+
+        Args:
+            batches: This worker's, as ``replicas.batches`` yields them.
+        """
+        metrics = self._metrics
+        metrics.reset()
         for images, labels in batches:
-            losses, logits = self._step(images, labels)
-            metrics.update(losses, logits, labels)
-            examples += len(labels)
-        return {"examples": examples} | metrics.result()
+            for measured in self._step(images, labels):
+                metrics.add(measured)
+        metrics.sums = self.replicas.total(metrics.sums)
+        return {"examples": metrics.examples} | metrics.result()
 
-    def _evaluation_step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _all_replicas(self, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        measured = self.replicas.run(self._evaluation_step, images, labels)
+        return self.replicas.locals(measured)
+
+    def _evaluation_step(self, images: Tensor, labels: Tensor) -> Tensor:
         logits = self._model(self._prepared.normalise(images), training=False)
-        return cross_entropy(labels, logits), logits
+        return self._metrics.measure(cross_entropy(labels, logits), logits, labels)
 
 
 def cross_entropy(labels: Tensor, logits: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from training.images import Size, Tensor
 from training.mixing import Mixing
 from training.preprocessing import Preprocessing
 from training.recipe import Recipe
+from training.strategy import WHOLE, Share
 
 STATISTICS_FROM = 5000  # training images that mean and deviation are measured on
 
@@ -64,6 +65,7 @@ def training_batches(
     *,
     epoch: int,
     first_step: int = 0,
+    share: Share = WHOLE,
 ) -> tf.data.Dataset:
     """One epoch's batches of augmented pixels and labels, each example once.
 
@@ -76,10 +78,14 @@ def training_batches(
         prepared: The way into the network.
         epoch: Number of the epoch, from 0.
         first_step: Batches to leave out at the beginning.
+        share: The part of every batch to read; the batch size is a multiple of the
+            number of parts.
 
     Returns:
-        Batches ``(uint8 (B, H, W, C), int64 (B,))``; the last one may be smaller. With
-        mixup or cutmix, targets ``float32 (B, classes)`` are in the place of labels.
+        Batches ``(uint8 (B, H, W, C), int64 (B,))``; the last one may be smaller, and
+        empty where there are fewer examples left than shares. With mixup or cutmix,
+        each share mixed in itself, targets ``float32 (B, classes)`` are in the place
+        of labels.
     """
     split = dataset.splits["train"]
     epoch_seed = tf.constant([recipe.seed, epoch])
@@ -98,7 +104,7 @@ def training_batches(
         return image, split.labels[index]
 
     start = first_step * recipe.batch_size
-    batches = _batches(range(start, len(split)), example, recipe.batch_size)
+    batches = _batches(range(start, len(split)), example, recipe.batch_size, share)
     if recipe.mixup or recipe.cutmix:
         mixing = Mixing(recipe.mixup, recipe.cutmix, len(dataset.labels))
         batches = mixed(batches, mixing, epoch_seed, first_step)
@@ -106,25 +112,39 @@ def training_batches(
 
 
 def evaluation_batches(
-    split: Split, prepared: Preprocessing, batch_size: int
+    split: Split, prepared: Preprocessing, batch_size: int, share: Share = WHOLE
 ) -> tf.data.Dataset:
-    """Batches of a split's pixels and labels, in order, each example exactly once."""
+    """Batches of a split's pixels and labels, in order, each example exactly once.
+
+    Of a share there are as many batches as of any other; the last may be empty.
+    """
     window_of = prepared.window if prepared.crop < 1 else None
 
     def example(index: Tensor) -> tuple[Tensor, Tensor]:
         image = _pixels(split, split.images[index], prepared, window_of)
         return image, split.labels[index]
 
-    batches = _batches(range(len(split)), example, batch_size)
+    batches = _batches(range(len(split)), example, batch_size, share)
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
-def _batches(indices: range, example: Any, batch_size: int) -> tf.data.Dataset:
-    return (
-        tf.data.Dataset.range(indices.start, indices.stop)
+def _batches(
+    indices: range, example: Any, batch_size: int, share: Share
+) -> tf.data.Dataset:
+    part, parts = share
+    size = max(batch_size // parts, 1)
+    batches = (
+        tf.data.Dataset.range(indices.start + part, indices.stop, parts)
         .map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(batch_size)
+        .batch(size)
     )
+    own, most = (-(-len(indices[first::parts]) // size) for first in (part, 0))
+    if own < most:  # the replicas take every step together
+        shapes = tf.nest.map_structure(
+            lambda x: tf.zeros((0, *x.shape[1:]), x.dtype), batches.element_spec
+        )
+        batches = batches.concatenate(tf.data.Dataset.from_tensors(shapes))
+    return batches
 
 
 def _augmented(

@@ -1,11 +1,13 @@
 """One training session, from a recipe to a complete run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
 from keras_resnet.describe import count_macs
+from keras_resnet.errors import UsageError
 from keras_resnet.models import create_model, find_spec
 from training import devices, finetuning, loop
 from training.callbacks import callback_list
@@ -13,13 +15,16 @@ from training.changes import require_possible, require_size, training_sizes
 from training.checkpoint import Checkpoints
 from training.datasets import Dataset
 from training.evaluate import evaluate
-from training.metrics import Evaluator, Logs
+from training.metrics import Evaluator
 from training.optimizers import make_optimizer
 from training.pipeline import preprocessing, training_batches
 from training.preprocessing import Preprocessing
+from training.progress import Logs
 from training.recipe import Recipe
 from training.runs import Run, save_model, write_json, written_to
+from training.saving import Saving
 from training.sources import recipe_data
+from training.strategy import Replicas
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Session:
         prepared: An image's way into the network.
         placement: Device, precision and XLA.
         model: The network, freshly initialised or with the recipe's weights.
+        replicas: The devices and workers that train it together.
         twin: The same network for inputs of any size, to be trained in its place;
             None: not needed.
         notes: What was found on the way, for the user to read.
@@ -42,6 +48,7 @@ class Session:
     prepared: Preprocessing
     placement: devices.Placement
     model: keras.Model
+    replicas: Replicas
     twin: keras.Model | None = None
     notes: tuple[str, ...] = ()
 
@@ -53,6 +60,12 @@ def prepare(recipe: Recipe) -> Session:
         UsageError: Network, data or their combination are not possible.
     """
     spec = find_spec(recipe.model, **recipe.spec_fields)
+    replicas = Replicas(devices.strategy())
+    if recipe.batch_size % replicas.count:
+        raise UsageError(
+            f"batch_size must be a multiple of the {replicas.count} devices that train "
+            f"together, got {recipe.batch_size}"
+        )
     dataset = recipe_data(recipe)
     prepared = preprocessing(recipe, dataset, spec.input_shape[:2])
     require_possible(recipe, dataset)
@@ -60,13 +73,14 @@ def prepare(recipe: Recipe) -> Session:
     def network(policy: str, *, fixed: bool = True) -> keras.Model:
         keras.utils.set_random_seed(recipe.seed)
         size = prepared.size if fixed else (None, None)
-        return create_model(
-            recipe.model,
-            input_shape=(*size, prepared.channels),
-            classes=len(dataset.labels),
-            dtype=policy,
-            **recipe.spec_fields,
-        )
+        with replicas.strategy.scope():
+            return create_model(
+                recipe.model,
+                input_shape=(*size, prepared.channels),
+                classes=len(dataset.labels),
+                dtype=policy,
+                **recipe.spec_fields,
+            )
 
     model = network("float32")
     placement = devices.place(
@@ -74,6 +88,7 @@ def prepare(recipe: Recipe) -> Session:
         precision=recipe.precision,
         xla=recipe.xla,
         macs=count_macs(model),
+        replicas=replicas.count,
     )
     if placement.precision != "float32":
         model = network(placement.policy)
@@ -83,76 +98,128 @@ def prepare(recipe: Recipe) -> Session:
     if recipe.ema or sizes != [prepared.size]:
         twin = network(placement.policy, fixed=sizes == [prepared.size])
     if recipe.weights:
-        notes = finetuning.start_from(model, recipe.weights)
+        with replicas.strategy.scope():
+            notes = finetuning.start_from(model, recipe.weights)
     finetuning.frozen_layers(model, recipe.freeze)
-    return Session(recipe, dataset, prepared, placement, model, twin, tuple(notes))
+    return Session(
+        recipe, dataset, prepared, placement, model, replicas, twin, tuple(notes)
+    )
 
 
 Adapt = Callable[[loop.Trainer], list[keras.callbacks.Callback]]
 
 
-def train(session: Session, run: Run, adapt: Adapt | None = None) -> None:
+def train(
+    session: Session,
+    run: Run,
+    saving: Saving | None = None,
+    adapt: Adapt | None = None,
+) -> None:
     """Trains in the folder of ``run``, from its newest checkpoint if any, to the end.
 
     Args:
-        session: What to train.
-        run: Where to.
+        session: The recipe on this machine.
+        run: The folder, which all workers see and one of them writes to.
+        saving: How often the state is saved.
         adapt: Changes what the trainer trains; returns callbacks that this needs.
 
     Raises:
-        UsageError: The disk is full.
+        UsageError: The disk is full, or no checkpoint is whole.
         Stopped: A signal or a non-finite loss ended it.
     """
-    with written_to(run.path):
-        _train(session, run, adapt or (lambda trainer: []))
+    with written_to(run.path), session.replicas.strategy.scope():
+        trainer = _trainer(session)
+        extra = adapt(trainer) if adapt else []
+        checkpoints = _restored(session, run, trainer, saving)
+        _train(session, run, trainer, checkpoints, extra)
 
 
-def _train(session: Session, run: Run, adapt: Adapt) -> None:
-    recipe, dataset, prepared = session.recipe, session.dataset, session.prepared
-    model, jit_compile = session.model, session.placement.xla
-    steps = -(-len(dataset.splits["train"]) // recipe.batch_size)
-    optimizer = _optimizer(recipe, steps, session.placement)
-    finetuning.freeze(session.twin or model, recipe.freeze)
-    trainer = loop.Trainer(
-        model,
-        prepared,
+def _trainer(session: Session) -> loop.Trainer:
+    recipe, placement = session.recipe, session.placement
+    finetuning.freeze(session.twin or session.model, recipe.freeze)
+    return loop.Trainer(
+        session.model,
+        session.prepared,
         recipe=recipe,
-        optimizer=optimizer,
+        optimizer=_optimizer(recipe, _steps(session), placement),
         twin=session.twin,
-        jit_compile=jit_compile,
+        jit_compile=placement.xla,
     )
-    extra = adapt(trainer)
-    evaluator = Evaluator(model, prepared, jit_compile=jit_compile)
-    checkpoints = Checkpoints(run.checkpoints, trainer, optimizer, trainer.metrics)
-    if checkpoints.restore():
-        print(f"resuming at epoch {int(checkpoints.epoch) + 1}", flush=True)
-    watched = "val" if "val" in dataset.splits else "test"
+
+
+def _restored(
+    session: Session, run: Run, trainer: loop.Trainer, saving: Saving | None
+) -> Checkpoints:
+    """Returns the checkpoints, the trainer being as the newest one left it."""
+    replicas, optimizer = session.replicas, trainer.optimizer
+    checkpoints = Checkpoints(
+        run.checkpoints, trainer, optimizer, replicas=replicas, saving=saving
+    )
+    if checkpoints.restore() and replicas.chief:
+        progress = checkpoints.progress
+        where = f"epoch {progress.epoch + 1}, step {progress.step + 1}"
+        print(f"resuming at {where}", flush=True)
+    session.model.optimizer = optimizer  # callbacks look for it
+    return checkpoints
+
+
+def _steps(session: Session) -> int:
+    """Steps of an epoch."""
+    return -(-len(session.dataset.splits["train"]) // session.recipe.batch_size)
+
+
+def _train(
+    session: Session,
+    run: Run,
+    trainer: loop.Trainer,
+    checkpoints: Checkpoints,
+    extra: list[keras.callbacks.Callback],
+) -> None:
+    recipe, dataset, prepared = session.recipe, session.dataset, session.prepared
+    model, replicas = session.model, session.replicas
+    evaluator = Evaluator(
+        model, prepared, jit_compile=session.placement.xla, replicas=replicas
+    )
+
+    def batches(epoch: int, first: int) -> Iterator[Any]:
+        return replicas.batches(
+            lambda share: training_batches(
+                recipe, dataset, prepared, epoch=epoch, first_step=first, share=share
+            )
+        )
 
     def validate() -> Logs:
+        watched = "val" if "val" in dataset.splits else "test"
         logs = evaluate(evaluator, dataset, prepared, watched)
         return {name: logs[name] for name in ("loss", "top1")}
 
-    model.optimizer = optimizer  # callbacks look for it
-    callbacks = callback_list(
-        run, model, checkpoints, epochs=recipe.epochs, steps=steps, extra=extra
-    )
+    callbacks = keras.callbacks.CallbackList()
+    if replicas.chief:
+        callbacks = callback_list(
+            run,
+            model,
+            checkpoints.progress,
+            epochs=recipe.epochs,
+            steps=_steps(session),
+            extra=extra,
+        )
     loop.fit(
         trainer,
         checkpoints,
         callbacks,
         epochs=recipe.epochs,
-        batches=lambda epoch, first: training_batches(
-            recipe, dataset, prepared, epoch=epoch, first_step=first
-        ),
+        batches=batches,
         validate=validate,
     )
     result = evaluate(evaluator, dataset, prepared, "test")
-    save_model(model, run.model)
-    write_json(run.evaluation, result)
-    print(
-        f"test: top-1 {result['top1']:.4f}, top-5 {result['top5']:.4f}, loss "
-        f"{result['loss']:.4f} on {result['examples']} images\nrun: {run.path}"
-    )
+    if replicas.chief:
+        save_model(model, run.model)
+        write_json(run.evaluation, result)
+        print(
+            f"test: top-1 {result['top1']:.4f}, top-5 {result['top5']:.4f}, loss "
+            f"{result['loss']:.4f} on {result['examples']} images\nrun: {run.path}"
+        )
+    replicas.wait()  # for the one that writes
 
 
 def _optimizer(

@@ -1,10 +1,13 @@
 """Batch normalisation on TensorFlow's fused kernel."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 from keras import KerasTensor
 
+from keras_resnet.layers.nested import leaf_layers
 from keras_resnet.layers.registry import register
 
 
@@ -58,3 +61,28 @@ class BatchNormalization(keras.layers.BatchNormalization):
             and self.axis in (-1, 3)
             and self.compute_dtype in ("float32", "bfloat16", "float16")
         )
+
+
+@contextmanager
+def synchronized(model: keras.Model, wanted: bool = True) -> Iterator[None]:
+    """Takes a network's batch statistics over all replicas inside the ``with`` block.
+
+    The network itself stays as it is: on one device, and in what is saved, nothing is
+    synchronised.
+
+    Args:
+        model: The network.
+        wanted: Do so; if not, nothing changes.
+    """
+    norms = [
+        layer
+        for layer in leaf_layers(model)
+        if isinstance(layer, BatchNormalization) and not layer.synchronized
+    ]
+    for layer in norms:
+        layer.synchronized = wanted
+    try:
+        yield
+    finally:
+        for layer in norms:
+            layer.synchronized = False

@@ -18,7 +18,9 @@ class StochasticDepth(Nested):
     Training draws d from Bernoulli(p), inference takes its mean, ``d = p``. With mode
     ``"batch"`` one draw holds for all images and a dropped branch is computed neither
     forward nor backward; nor do its batch norms see the batch. (On JAX, whose
-    conditionals cannot update statistics, it is computed and then left out.) With mode
+    conditionals cannot update statistics, and where TensorFlow trains several replicas,
+    which cannot exchange statistics within one, it is computed and then left out. The
+    draw is the same on all replicas.) With mode
     ``"sample"`` each image has a draw of its own and the branch is always computed.
 
     Reference: Huang et al., "Deep Networks with Stochastic Depth", 2016, eq. 2 and 5.
@@ -54,7 +56,7 @@ class StochasticDepth(Nested):
         if not training:
             return h + self.survival * self.branch(x, training=False)
         keep = self._draw(h)
-        if self.mode == "batch" and keras.backend.backend() != "jax":
+        if self.mode == "batch" and _conditionals_reach_everything():
             return ops.cond(keep, lambda: h + self.branch(x, training=True), lambda: h)
         return h + ops.cast(keep, h.dtype) * self.branch(x, training=True)
 
@@ -78,3 +80,11 @@ class StochasticDepth(Nested):
             "mode": self.mode,
             "seed": self.seed,
         }
+
+
+def _conditionals_reach_everything() -> bool:
+    if keras.backend.backend() != "tensorflow":
+        return keras.backend.backend() != "jax"
+    import tensorflow as tf
+
+    return bool(tf.distribute.get_strategy().num_replicas_in_sync == 1)

@@ -1,0 +1,57 @@
+"""Trains a tiny network on several logical CPUs: ``replicated.py COUNT OUT FIELD…``.
+
+A process of its own, since TensorFlow splits a device at its start only. Prints, as
+JSON, whether all replicas hold the same weights at the end.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from keras_resnet import command
+
+command.start_backend()
+
+import tensorflow as tf
+
+from training import fit, loop
+from training.recipes import Recipe
+from training.runs import Run
+
+# 49 images in batches of 12: the last batch leaves replicas without any.
+RECIPE = {
+    "model": "resnet20_cifar",
+    "dataset": "synthetic:12x8x3:3:49",
+    "epochs": 2,
+    "batch_size": 12,
+    "learning_rate": 0.02,
+    "augmentation": "pad_crop",
+}
+
+
+def main() -> None:
+    count, out, *overrides = sys.argv[1:]
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    parts = [tf.config.LogicalDeviceConfiguration()] * int(count)
+    tf.config.set_logical_device_configuration(cpu, parts)
+    trainers = []
+    begin = loop.Trainer.__init__
+
+    def remembered(self: loop.Trainer, *args: object, **options: object) -> None:
+        trainers.append(self)
+        begin(self, *args, **options)  # type: ignore[arg-type]
+
+    loop.Trainer.__init__ = remembered  # type: ignore[method-assign]
+    recipe = Recipe(overrides=("depths=(1,1,1)", *overrides), **RECIPE)
+    fit.train(recipe, Run(Path(out)))
+    held = [
+        trainers[0].replicas.locals(variable.value)
+        for owner in (trainers[0].network, trainers[0].optimizer)
+        for variable in owner.variables
+    ]
+    equal = all((copy.numpy() == v[0].numpy()).all() for v in held for copy in v)
+    print(json.dumps({"replicas": len(held[0]), "equal": bool(equal)}))
+
+
+if __name__ == "__main__":
+    main()

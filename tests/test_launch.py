@@ -1,0 +1,131 @@
+"""Local workers: they train as one, end together, and start again."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keras_resnet import load_model
+from training import fit, launch
+from training.runs import Run
+
+TINY = [
+    *("--model", "resnet20_cifar", "--overrides", "depths=(1,1,1)"),
+    *("--dataset", "synthetic:12x8x3:3:49", "--epochs", "2", "--batch-size", "12"),
+    *("--learning-rate", "0.02"),
+]
+LONG = [*TINY, "--epochs", "60", "--checkpoint-steps", "3"]
+
+
+def start(out: Path, *arguments: str) -> subprocess.Popen[str]:
+    line = [sys.executable, "-m", "training.fit", "--out", str(out), *arguments]
+    return subprocess.Popen(
+        line, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def workers_of(parent: int) -> list[int]:
+    listed = Path(f"/proc/{parent}/task/{parent}/children").read_text()
+    return [int(number) for number in listed.split()]
+
+
+def wait_for_checkpoint(out: Path, seconds: float = 200) -> None:
+    until = time.monotonic() + seconds
+    while not any((out / "checkpoints").glob("0*")):
+        assert time.monotonic() < until, "nothing was saved"
+        time.sleep(0.1)
+
+
+def curves(out: Path) -> list[list[float]]:
+    with Run(out).history.open(newline="") as file:
+        names = ("loss", "top1", "val_loss", "val_top1")
+        return [[float(row[name]) for name in names] for row in csv.DictReader(file)]
+
+
+@pytest.mark.slow
+def test_two_workers_give_the_numbers_of_one_process(tmp_path: Path) -> None:
+    for count in (1, 2):
+        process = start(tmp_path / str(count), *TINY, "--workers", str(count))
+        _, stderr = process.communicate(timeout=400)
+        assert (process.returncode, stderr) == (0, "")
+    np.testing.assert_allclose(
+        curves(tmp_path / "1"), curves(tmp_path / "2"), atol=1e-4
+    )
+    one, two = (Run(tmp_path / str(count)) for count in (1, 2))
+    assert two.evaluated["examples"] == one.evaluated["examples"]
+    for ours, theirs in zip(
+        *(load_model(run.model).get_weights() for run in (one, two)), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_ends_the_job_in_one_line(tmp_path: Path) -> None:
+    process = start(tmp_path, *LONG, "--workers", "2")
+    wait_for_checkpoint(tmp_path)
+    os.kill(workers_of(process.pid)[1], signal.SIGKILL)
+    killed = time.monotonic()
+    _, stderr = process.communicate(timeout=60)
+    assert time.monotonic() - killed < 10
+    assert process.returncode == 1
+    assert stderr.startswith("error: worker 1 of 2 died of SIGKILL")
+    assert stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_killed_worker_starts_the_job_again(tmp_path: Path) -> None:
+    process = start(tmp_path, *LONG, "--workers", "2", "--max-restarts", "1")
+    wait_for_checkpoint(tmp_path)
+    os.kill(workers_of(process.pid)[1], signal.SIGKILL)
+    stdout, stderr = process.communicate(timeout=400)
+    assert process.returncode == 0, stderr
+    assert "all start again from the last checkpoint (0 restarts left)" in stderr
+    assert "resuming at epoch" in stdout and Run(tmp_path).complete
+
+
+@pytest.mark.slow
+def test_sigterm_saves_on_all_and_the_run_goes_on(tmp_path: Path) -> None:
+    process = start(tmp_path, *LONG, "--workers", "2")
+    wait_for_checkpoint(tmp_path)
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=100)
+    assert process.returncode == 143
+    assert stderr.startswith("error: stopped by SIGTERM, saved at step")
+    assert stderr.count("\n") == 1
+
+
+def test_options_of_the_launch_are_not_the_workers() -> None:
+    line = ["--workers", "2", "--epochs", "3", "--max-restarts=1", "--seed", "2"]
+    left = fit._without(line, "--workers", "--max-restarts")
+    assert left == ["--epochs", "3", "--seed", "2"]
+
+
+@pytest.mark.parametrize(
+    ("visible", "workers", "each"),
+    [
+        ("0,1,2,3", 2, ["0,2", "1,3"]),
+        ("4,5", 2, ["4", "5"]),
+        ("0", 2, [None, None]),
+        ("0,1", 1, ["0,1"]),
+    ],
+)
+def test_workers_share_the_gpus(
+    visible: str,
+    workers: int,
+    each: list[str | None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    hosts = [f"127.0.0.1:{i}" for i in range(workers)]
+    found = [launch._environment(hosts, index) for index in range(workers)]
+    assert [place.get("CUDA_VISIBLE_DEVICES") for place in found] == each
+    if workers > 1:
+        places = [json.loads(place["TF_CONFIG"])["task"]["index"] for place in found]
+        assert places == list(range(workers))

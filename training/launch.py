@@ -1,0 +1,188 @@
+"""Several workers on this machine: started, watched and ended together."""
+
+import ctypes
+import glob
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from types import FrameType
+from typing import IO
+
+from keras_resnet.errors import Stopped
+from training.cluster import config
+from training.runs import Run
+
+GRACE = 60.0  # seconds in which the others must follow one that ended by itself
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def supervise(run: Run, arguments: list[str], workers: int, restarts: int) -> None:
+    """Trains with local workers; starts all again where one dies, some times.
+
+    Args:
+        run: Their folder.
+        arguments: Of ``python -m training.fit``, without those for the launch.
+        workers: Processes.
+        restarts: How often to start again from the last checkpoint.
+
+    Raises:
+        Stopped: One died, or a signal stopped them.
+        SystemExit: Worker 0 ended otherwise, having told why.
+    """
+    for left in range(restarts, -1, -1):
+        resumes = run.exists and "--resume" not in arguments
+        died = Workers(workers).train([*arguments, *["--resume"] * resumes])
+        if died is None:
+            return
+        if left == 0:
+            raise Stopped(
+                f"{died}, and the others were ended; what was saved is kept: continue "
+                "with --resume"
+            )
+        print(
+            f"warning: {died}; all start again from the last checkpoint "
+            f"({left - 1} restarts left)",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+class Workers:
+    """The processes of one training job on this machine.
+
+    Args:
+        count: How many.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._outputs: list[IO[bytes] | None] = []
+        self._signal: int | None = None
+
+    def train(self, arguments: list[str]) -> str | None:
+        """Runs ``python -m training.fit`` to its end in all of them.
+
+        Returns:
+            None where all ended well, else which one died, and how.
+
+        Raises:
+            Stopped: A signal stopped them before worker 0 could say so.
+            SystemExit: Worker 0 ended otherwise, having told why.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(self._passing_signals_on())
+            stack.callback(self._kill)
+            self._start(arguments, stack)
+            ended = self._watch()
+            if ended is None:
+                return None
+            self._wait(GRACE if ended[1] > 0 else 0)
+            told = self._processes[0].poll()
+            died = self._obituary(*ended)
+        if told is not None and told > 0:
+            raise SystemExit(told)
+        if self._signal is not None:
+            name = signal.Signals(self._signal).name
+            raise Stopped(f"stopped by {name} before training", 128 + self._signal)
+        return died
+
+    def _start(self, arguments: list[str], stack: ExitStack) -> None:
+        hosts = [f"127.0.0.1:{port}" for port in _free_ports(self._count)]
+        line = [sys.executable, "-m", "training.fit", *arguments]
+        libc = ctypes.CDLL(None)
+        for index in range(self._count):
+            output = None
+            if index:  # worker 0 speaks for all
+                file = tempfile.TemporaryFile()  # noqa: SIM115 - the stack closes it
+                output = stack.enter_context(file)
+            self._outputs.append(output)
+            process = subprocess.Popen(
+                line,
+                env=os.environ | _environment(hosts, index),
+                stdout=output,
+                stderr=output,
+                # What the terminal sends reaches them once, through this process.
+                start_new_session=True,
+                # They end with this process, even if it is killed. It has no threads.
+                preexec_fn=partial(  # noqa: PLW1509
+                    libc.prctl, PR_SET_PDEATHSIG, signal.SIGKILL
+                ),
+            )
+            self._processes.append(process)
+
+    def _watch(self) -> tuple[int, int] | None:
+        """Waits for all to end well, or for the first that does not."""
+        while True:
+            codes = [process.poll() for process in self._processes]
+            for index, code in enumerate(codes):
+                if code:
+                    return index, code
+            if None not in codes:
+                return None
+            time.sleep(0.05)
+
+    def _wait(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if all(process.poll() is not None for process in self._processes):
+                return
+            time.sleep(0.05)
+
+    def _kill(self) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+
+    def _obituary(self, index: int, code: int) -> str:
+        who = f"worker {index} of {self._count}"
+        if code < 0:
+            return f"{who} died of {signal.Signals(-code).name}"
+        output, said = self._outputs[index], ""
+        if output is not None:
+            output.seek(0)
+            said = output.read().decode("utf-8", "replace").strip()
+        last = f" ({said.splitlines()[-1]:.200})" if said else ""
+        return f"{who} failed with exit code {code}{last}"
+
+    @contextmanager
+    def _passing_signals_on(self) -> Iterator[None]:
+        def pass_on(number: int, frame: FrameType | None) -> None:
+            self._signal = number
+            for process in self._processes:
+                process.send_signal(number)
+
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, pass_on) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _environment(hosts: list[str], index: int) -> dict[str, str]:
+    """What one worker finds: its place, and its part of the machine's GPUs."""
+    place = {"TF_CONFIG": json.dumps(config(hosts, index))} if len(hosts) > 1 else {}
+    known = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = len(glob.glob("/dev/nvidia[0-9]*"))
+    gpus = known.split(",") if known else [str(i) for i in range(count)]
+    if len(gpus) < len(hosts):
+        return place
+    return place | {"CUDA_VISIBLE_DEVICES": ",".join(gpus[index :: len(hosts)])}
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in sockets]

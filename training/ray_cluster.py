@@ -1,0 +1,105 @@
+"""Workers on a Ray cluster, which watches them and starts them again."""
+
+import logging
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from keras_resnet.errors import Stopped, UsageError
+from training.runs import Run
+
+
+def connect(address: str) -> Any:
+    """Returns the module ``ray``, connected to the cluster of that address.
+
+    Raises:
+        UsageError: Ray is not installed, or no cluster answers.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise UsageError(
+            "--ray must find Ray installed, got none; pip install keras-resnet[ray]"
+        ) from None
+    try:
+        ray.init(address=address, log_to_driver=True, logging_level=logging.WARNING)
+    except (ConnectionError, ValueError) as error:
+        raise UsageError(
+            f"--ray must be the address of a Ray cluster, got {address!r}: "
+            f"{str(error).splitlines()[0]:.200}"
+        ) from error
+    return ray
+
+
+def supervise(
+    ray: Any, run: Run, arguments: list[str], workers_and_restarts: tuple[int, int]
+) -> None:
+    """Trains with Ray's TensorflowTrainer; workers see this folder and the run's.
+
+    Args:
+        ray: As ``connect`` returned it.
+        run: The folder.
+        arguments: Of ``python -m training.fit``, without those for the launch.
+        workers_and_restarts: Processes, and how often to start again.
+
+    Raises:
+        Stopped: Workers failed more often.
+    """
+    from ray.train import (
+        FailureConfig,
+        RunConfig,
+        ScalingConfig,
+        TrainingFailedError,
+    )
+    from ray.train.tensorflow import TensorflowTrainer
+
+    workers, restarts = workers_and_restarts
+    with tempfile.TemporaryDirectory() as notes:  # of Ray's own; the run keeps ours
+        trainer = TensorflowTrainer(
+            _work,
+            train_loop_config={
+                "folder": os.getcwd(),
+                "run": str(run.path.absolute()),
+                "arguments": arguments,
+            },
+            scaling_config=ScalingConfig(
+                num_workers=workers, use_gpu=ray.cluster_resources().get("GPU", 0) > 0
+            ),
+            run_config=RunConfig(
+                storage_path=notes, failure_config=FailureConfig(max_failures=restarts)
+            ),
+        )
+        try:
+            trainer.fit()
+        except TrainingFailedError as error:
+            raise Stopped(_reason(error, run)) from error
+        finally:
+            ray.shutdown()
+
+
+def _work(config: dict[str, Any]) -> None:
+    """What each worker does; Ray has set ``TF_CONFIG``."""
+    from keras_resnet import command
+    from training import fit
+
+    os.chdir(config["folder"])
+    sys.argv = ["fit"]
+    os.environ.pop("TF_USE_LEGACY_KERAS", None)  # Ray sets it; Keras 3 is meant
+    line = [*config["arguments"], "--out", config["run"]]
+    if Run(Path(config["run"])).exists and "--resume" not in line:
+        line.append("--resume")
+    options = fit.read_options(line)
+    command.start_backend()
+    fit.train_here(options)
+
+
+def _reason(error: Exception, run: Run) -> str:
+    failures = getattr(error, "worker_failures", {})
+    causes = [str(failure).strip().splitlines()[-1] for failure in failures.values()]
+    said = causes[0] if causes else str(error).strip().splitlines()[-1]
+    return (
+        f"Ray's workers must stay to the end, got {said:.300}; what was saved in "
+        f"{run.path} is kept: continue with --resume"
+    )
