@@ -14,9 +14,10 @@ command.start_backend()
 
 import tensorflow as tf
 
-from training import fit, loop
+from training import fit
 from training.recipes import Recipe
 from training.runs import Run
+from training.trainer import Trainer
 
 # 49 images in batches of 12: the last batch leaves replicas without any.
 RECIPE = {
@@ -35,13 +36,13 @@ def main() -> None:
     parts = [tf.config.LogicalDeviceConfiguration()] * int(count)
     tf.config.set_logical_device_configuration(cpu, parts)
     trainers = []
-    begin = loop.Trainer.__init__
+    begin = Trainer.__init__
 
-    def remembered(self: loop.Trainer, *args: object, **options: object) -> None:
+    def remembered(self: Trainer, *args: object, **options: object) -> None:
         trainers.append(self)
         begin(self, *args, **options)  # type: ignore[arg-type]
 
-    loop.Trainer.__init__ = remembered  # type: ignore[method-assign]
+    Trainer.__init__ = remembered  # type: ignore[method-assign]
     recipe = Recipe(overrides=("depths=(1,1,1)", *overrides), **RECIPE)
     fit.train(recipe, Run(Path(out)))
     held = [

@@ -12,10 +12,10 @@ import tensorflow as tf
 from keras_resnet import create_model, load_model
 from keras_resnet.errors import UsageError
 from training import finetuning, fit, session
-from training.loop import Trainer
 from training.preprocessing import Preprocessing
 from training.recipe import Recipe
 from training.runs import Run
+from training.trainer import Trainer
 
 PREPARED = Preprocessing((8, 8), 3, 1.0, (120.0,) * 3, (60.0,) * 3)
 NETWORKS = {

@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 
 from keras_resnet import create_model
-from training.loop import Trainer
 from training.preprocessing import Preprocessing
 from training.recipes import Recipe
+from training.trainer import Trainer
 
 PREPARED = Preprocessing((8, 8), 3, 1.0, (120.0,) * 3, (60.0,) * 3)
 TINY = {"input_shape": (8, 8, 3), "classes": 4, "depths": (1, 1)}

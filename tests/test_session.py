@@ -15,11 +15,12 @@ from export import saved_model
 from export.verify import verify
 from keras_resnet import load_model
 from keras_resnet.errors import Stopped
-from training import fit, loop
+from training import fit
 from training.evaluate import evaluate_run
 from training.metrics import Evaluator
 from training.recipes import Recipe
 from training.runs import Run
+from training.trainer import Trainer
 
 
 def test_a_run_leaves_what_the_interface_promises(run: Run) -> None:
@@ -73,14 +74,14 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     doomed = Run(tmp_path / "run")
-    step, steps = loop.Trainer.step, iter(range(99))
+    step, steps = Trainer.step, iter(range(99))
 
-    def poisoned(self: loop.Trainer, images: object, labels: object) -> float:
+    def poisoned(self: Trainer, images: object, labels: object) -> float:
         if next(steps) == 3:  # the second step of epoch 2
             self.model.trainable_variables[0].assign_add(float("inf"))
         return step(self, images, labels)
 
-    monkeypatch.setattr(loop.Trainer, "step", poisoned)
+    monkeypatch.setattr(Trainer, "step", poisoned)
     with pytest.raises(Stopped, match=r"got nan at step 2 of epoch 2") as stop:
         fit.train(run.recipe, doomed)
     assert stop.value.status == 1
@@ -129,16 +130,16 @@ def stop_after(
     monkeypatch: pytest.MonkeyPatch, *, steps: int, number: signal.Signals
 ) -> None:
     """Sends this process a signal after some training steps."""
-    step = loop.Trainer.step
+    step = Trainer.step
     left = iter(range(steps - 1, -1, -1))
 
-    def stepping(self: loop.Trainer, *batch: object) -> float:
+    def stepping(self: Trainer, *batch: object) -> float:
         loss = step(self, *batch)
         if next(left) == 0:
             os.kill(os.getpid(), number)
         return loss
 
-    monkeypatch.setattr(loop.Trainer, "step", stepping)
+    monkeypatch.setattr(Trainer, "step", stepping)
 
 
 def without_times(path: Path) -> list[dict[str, str]]:

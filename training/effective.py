@@ -5,8 +5,8 @@ import keras
 from keras_resnet.analysis.gated import GatedNetwork
 from keras_resnet.analysis.paths import EffectivePaths
 from training.fit import train
-from training.loop import Trainer
 from training.runs import Run
+from training.trainer import Trainer
 
 
 def train_effective(run: Run, effective: tuple[int, int]) -> Run:

@@ -1,4 +1,4 @@
-"""The training step and the one loop around it.
+"""The one loop around the training step.
 
 The loop is ours because ``keras.Model.fit`` can neither resume within an epoch nor
 train under every distribution strategy; callbacks and progress bar are Keras' own.
@@ -7,163 +7,18 @@ train under every distribution strategy; callbacks and progress bar are Keras' o
 import math
 import time
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_resnet.errors import Stopped
-from keras_resnet.layers import synchronized
-from keras_resnet.models import AuxiliarySpec, find_spec, with_auxiliary
-from training import optimizers
-from training.accumulation import accumulated
-from training.averaging import Average
 from training.checkpoint import Checkpoints
-from training.images import Tensor
-from training.losses import dominant, make_loss
-from training.metrics import Metrics
-from training.preprocessing import Preprocessing
 from training.progress import Logs
-from training.recipe import Recipe
 from training.saving import Cadence
 from training.stopping import StopRequest
-from training.strategy import Replicas, global_count
-
-
-class Trainer:
-    """A network with what it takes to train it.
-
-    Args:
-        model: Normalised images → float32 logits.
-        prepared: Normalises pixels.
-        optimizer: Updates the trainable variables.
-        recipe: Loss, weight decay, moving average and the network's spec.
-        twin: The same network, to be trained in the place of ``model``, which then
-            holds the moving average of it.
-        jit_compile: Compile the step with XLA.
-
-    Attributes:
-        model: The network that is evaluated and saved.
-        network: The network as it is trained, with its auxiliary classifiers if any.
-        optimizer: The optimizer.
-        metrics: Of the epoch so far: the loss that is minimised, and top-1 accuracy
-            (of mixed images, for the class that has most of them).
-        replicas: Those of the strategy in whose scope it was made.
-    """
-
-    def __init__(
-        self,
-        model: keras.Model,
-        prepared: Preprocessing,
-        *,
-        optimizer: keras.optimizers.Optimizer,
-        recipe: Recipe,
-        twin: keras.Model | None = None,
-        jit_compile: bool = False,
-    ) -> None:
-        self.model = model
-        trained = model if twin is None else twin
-        self._average = None if twin is None else Average(model, twin, recipe.ema)
-        self.network, self._auxiliary_weight = trained, 0.0
-        spec = find_spec(recipe.model, **recipe.spec_fields)
-        if isinstance(spec, AuxiliarySpec):
-            self.network = with_auxiliary(trained, spec)
-            self._auxiliary_weight = spec.auxiliary_weight
-        self.optimizer = optimizer
-        self.metrics = Metrics("top1")
-        self.replicas = Replicas()
-        self._prepared = prepared
-        self._loss = make_loss(recipe, model.output_shape[-1])
-        self._parts = recipe.accumulation
-        trainable = self.network.trainable_variables
-        decayed = optimizers.decayed(recipe, trainable)
-        self._penalised = decayed if recipe.optimizer == "sgd" else []
-        self._decay = recipe.weight_decay
-        self._state = [v for v in self.network.variables if v.dtype == "float32"]
-        self._step = tf.function(self._all_replicas, jit_compile=jit_compile)
-        known = {id(v) for v in decayed}
-        spared = [v for v in trainable if id(v) not in known]
-        optimizers.build(optimizer, trainable, spared)
-
-    @property
-    def variables(self) -> list[keras.Variable]:
-        """All weights and other states: the trained network's, and its average."""
-        average = self.model.variables if self._average else []
-        return [*self.network.variables, *average]
-
-    def step(self, images: Any, labels: Any) -> float:
-        """Updates the weights by one batch; returns the mean of its losses.
-
-        The value is NaN too where a weight or statistic is no longer finite after the
-        update: a ReLU passes NaN on as 0, so the loss alone would not show it.
-
-        Args:
-            images: Pixels 0–255, ``(N, H, W, C)``, as ``replicas.batches`` yields them.
-            labels: Class numbers ``(N,)``, or targets ``(N, classes)``, likewise.
-        """
-        loss, *measured = self._step(images, labels).numpy()
-        self.metrics.add(measured)
-        return float(loss)
-
-    def _all_replicas(self, images: Any, labels: Any) -> Tensor:
-        """The step on all replicas; returns the mean loss, then ``metrics.sums``."""
-        with synchronized(self.network, self.replicas.count > 1):
-            measured = self.replicas.run(self._training_step, images, labels)
-        if self._average:
-            self._average.update(self.optimizer.iterations)
-        return self.replicas.summed(measured)
-
-    def _training_step(self, images: Tensor, labels: Tensor) -> Tensor:
-        """One replica's step; what it returns is summed over replicas."""
-        variables = self.network.trainable_variables
-        compute = partial(self._part, examples=global_count(labels))
-        measured, *gradients = accumulated(
-            compute,
-            images,
-            labels,
-            self._parts,
-            like=[tf.zeros(1 + len(self.metrics.sums)), *(v.value for v in variables)],
-        )
-        # The optimizer sums the gradients of all replicas.
-        self.optimizer.apply(gradients, variables)
-        state = tf.add_n([tf.nn.l2_loss(v.value) for v in self._state])
-        return tf.where(tf.math.is_finite(state), measured, math.nan)
-
-    def _part(
-        self, images: Tensor, labels: Tensor, share: float, *, examples: Tensor
-    ) -> list[Tensor]:
-        """Computes a part of a replica's batch.
-
-        Args:
-            images: ``(N, H, W, C)``.
-            labels: ``(N,)`` or ``(N, classes)``.
-            share: Of the part in the replica's batch.
-            examples: Of the whole batch on all replicas.
-
-        Returns:
-            The part of the mean loss and of ``metrics.sums``; gradients.
-        """
-        variables = self.network.trainable_variables
-        share = share / self.replicas.count
-        with tf.GradientTape() as tape:
-            outputs = self.network(self._prepared.normalise(images), training=True)
-            logits, *auxiliary = outputs if isinstance(outputs, list) else [outputs]
-            losses = self._loss(labels, logits)
-            loss = tf.reduce_sum(losses) / examples
-            objective = loss
-            if self._penalised:
-                penalty = tf.add_n([tf.nn.l2_loss(v.value) for v in self._penalised])
-                objective += share * self._decay * penalty
-            for others in auxiliary:
-                beside = tf.reduce_sum(self._loss(labels, others)) / examples
-                objective += self._auxiliary_weight * beside
-            objective = self.optimizer.scale_loss(objective)
-        sums = self.metrics.measure(losses, logits, dominant(labels))
-        gradients = tape.gradient(objective, variables, unconnected_gradients="zero")
-        return [tf.concat([loss[tf.newaxis], sums], 0), *gradients]
-
+from training.strategy import Replicas
+from training.trainer import Trainer
 
 Batches = Callable[[int, int], Iterable[Any]]  # epoch and first step -> the batches
 

@@ -25,6 +25,7 @@ from training.runs import Run, save_model, write_json, written_to
 from training.saving import Saving
 from training.sources import recipe_data
 from training.strategy import Replicas
+from training.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def prepare(recipe: Recipe) -> Session:
     )
 
 
-Adapt = Callable[[loop.Trainer], list[keras.callbacks.Callback]]
+Adapt = Callable[[Trainer], list[keras.callbacks.Callback]]
 
 
 def train(
@@ -134,10 +135,10 @@ def train(
         _train(session, run, trainer, checkpoints, extra)
 
 
-def _trainer(session: Session) -> loop.Trainer:
+def _trainer(session: Session) -> Trainer:
     recipe, placement = session.recipe, session.placement
     finetuning.freeze(session.twin or session.model, recipe.freeze)
-    return loop.Trainer(
+    return Trainer(
         session.model,
         session.prepared,
         recipe=recipe,
@@ -148,7 +149,7 @@ def _trainer(session: Session) -> loop.Trainer:
 
 
 def _restored(
-    session: Session, run: Run, trainer: loop.Trainer, saving: Saving | None
+    session: Session, run: Run, trainer: Trainer, saving: Saving | None
 ) -> Checkpoints:
     """Returns the checkpoints, the trainer being as the newest one left it."""
     replicas, optimizer = session.replicas, trainer.optimizer
@@ -171,7 +172,7 @@ def _steps(session: Session) -> int:
 def _train(
     session: Session,
     run: Run,
-    trainer: loop.Trainer,
+    trainer: Trainer,
     checkpoints: Checkpoints,
     extra: list[keras.callbacks.Callback],
 ) -> None:
