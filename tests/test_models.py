@@ -218,6 +218,7 @@ EXTRA = {  # file -> package, and whether only inside functions
     ("layers/grouped_conv.py", "tensorflow", True),
     ("layers/normalization.py", "tensorflow", True),
     ("layers/recomputed.py", "tensorflow", True),
+    ("layers/stochastic_depth.py", "tensorflow", True),
     ("network.py", "tensorflow", True),
     ("weights/files.py", "h5py", True),
 }

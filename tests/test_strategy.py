@@ -11,7 +11,7 @@ import pytest
 from data import gathered, pixel_dataset
 
 from keras_resnet.errors import UsageError
-from training import pipeline
+from training import pipeline, session
 from training.devices import Hardware, place
 from training.preprocessing import Preprocessing
 from training.recipes import Recipe
@@ -42,6 +42,26 @@ def test_shares_have_each_example_once_in_as_many_steps(count: int, parts: int) 
         assert sorted(np.concatenate([y for _, y in pieces])) == sorted(labels)
         assert max(len(y) for _, y in pieces) - min(len(y) for _, y in pieces) <= 1
         assert sum(len(x) for x, _ in pieces) == len(images)
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size", "message"),
+    [
+        (50, 12, None),  # two are left for two devices
+        (48, 12, None),
+        (49, 12, "last batch must have an image for each of the 2 devices, got 1 of"),
+        (48, 13, "batch_size must be a multiple of the 2 devices .* got 13"),
+    ],
+)
+def test_every_device_has_an_example_of_every_batch(
+    count: int, batch_size: int, message: str | None
+) -> None:
+    recipe = Recipe(batch_size=batch_size)
+    if message is None:
+        session.require_shares(recipe, pixel_dataset(count), 2)
+        return
+    with pytest.raises(UsageError, match=message):
+        session.require_shares(recipe, pixel_dataset(count), 2)
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3])

@@ -20,11 +20,13 @@ def accumulated(
 
     Args:
         compute: Maps images, labels and their share of the batch to tensors.
-        images: ``(N, …)``, N known.
+        images: ``(N, …)``, N known unless ``parts`` is 1.
         labels: ``(N, …)``.
         parts: How many parts of ⌈N / parts⌉ examples; the last may have fewer.
         like: Tensors of the shapes and types that ``compute`` returns.
     """
+    if parts == 1:
+        return compute(images, labels, 1.0)
     count = images.shape[0]
     size = -(-count // parts)
     if size == count:

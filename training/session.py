@@ -62,12 +62,8 @@ def prepare(recipe: Recipe) -> Session:
     """
     spec = find_spec(recipe.model, **recipe.spec_fields)
     replicas = Replicas(devices.strategy())
-    if recipe.batch_size % replicas.count:
-        raise UsageError(
-            f"batch_size must be a multiple of the {replicas.count} devices that train "
-            f"together, got {recipe.batch_size}"
-        )
     dataset = recipe_data(recipe)
+    require_shares(recipe, dataset, replicas.count)
     prepared = preprocessing(recipe, dataset, spec.input_shape[:2])
     require_possible(recipe, dataset)
 
@@ -105,6 +101,29 @@ def prepare(recipe: Recipe) -> Session:
     return Session(
         recipe, dataset, prepared, placement, model, replicas, twin, tuple(notes)
     )
+
+
+def require_shares(recipe: Recipe, dataset: Dataset, devices: int) -> None:
+    """Checks that every device has an example of every batch.
+
+    Raises:
+        UsageError: It has not, or the devices' parts would differ in size.
+    """
+    if recipe.batch_size % devices:
+        raise UsageError(
+            f"batch_size must be a multiple of the {devices} devices that train "
+            f"together, got {recipe.batch_size}"
+        )
+    images = len(dataset.splits["train"])
+    last = images % recipe.batch_size
+    # Devices that exchange statistics have to take part in all exchanges of a step,
+    # and TensorFlow leaves some out on a device without examples.
+    if 0 < last < devices:
+        raise UsageError(
+            f"the last batch must have an image for each of the {devices} devices, got "
+            f"{last} of {images} images in batches of {recipe.batch_size}; choose "
+            "another batch_size"
+        )
 
 
 Adapt = Callable[[Trainer], list[keras.callbacks.Callback]]
