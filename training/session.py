@@ -116,8 +116,8 @@ def require_shares(recipe: Recipe, dataset: Dataset, devices: int) -> None:
         )
     images = len(dataset.splits["train"])
     last = images % recipe.batch_size
-    # Devices that exchange statistics have to take part in all exchanges of a step,
-    # and TensorFlow leaves some out on a device without examples.
+    # Seen with TensorFlow 2.21, cause unknown: where a device has no example, the
+    # exchanges of the devices no longer match, and the step fails.
     if 0 < last < devices:
         raise UsageError(
             f"the last batch must have an image for each of the {devices} devices, got "
