@@ -9,11 +9,20 @@ builds the network, and its memory is what the libraries and the weights take.
 
 import os
 import platform
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from turns import Contender, Step, keras_step, measure, report, torch_step, work
+from turns import (
+    Contender,
+    Step,
+    keras_step,
+    measure,
+    report,
+    torch_step,
+    with_torchvision,
+    work,
+)
 
 
 @dataclass(frozen=True)
@@ -84,10 +93,7 @@ def main() -> None:
     import tyro
 
     options = tyro.cli(Options)
-    contenders = dict(CONTENDERS)
-    theirs = contenders.pop("torchvision")
-    if options.torch_python:
-        contenders["torchvision"] = replace(theirs, python=options.torch_python)
+    contenders = with_torchvision(CONTENDERS, options.torch_python)
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
     for precision in options.precisions:
         arguments = (precision, options.batch)

@@ -8,10 +8,19 @@ Every network has the settings its users get.
 
 import os
 import platform
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
-from turns import Contender, Step, keras_step, measure, report, torch_step, work
+from turns import (
+    Contender,
+    Step,
+    keras_step,
+    measure,
+    report,
+    torch_step,
+    with_torchvision,
+    work,
+)
 
 
 @dataclass(frozen=True)
@@ -75,10 +84,7 @@ def main() -> None:
     import tyro
 
     options = tyro.cli(Options)
-    contenders = dict(CONTENDERS)
-    theirs = contenders.pop("torchvision")
-    if options.torch_python:
-        contenders["torchvision"] = replace(theirs, python=options.torch_python)
+    contenders = with_torchvision(CONTENDERS, options.torch_python)
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
     for precision in options.precisions:
         arguments = (precision, options.batch)

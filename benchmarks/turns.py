@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 Step = Callable[[], object]  # trains one batch
@@ -193,6 +193,16 @@ def measure(
     for worker in workers.values():
         worker.close()
     return results
+
+
+def with_torchvision(
+    contenders: dict[str, Contender], python: str | None
+) -> dict[str, Contender]:
+    """Returns the contenders, ``torchvision`` run by that Python; without one, not."""
+    found = {key: c for key, c in contenders.items() if key != "torchvision"}
+    if python:
+        found["torchvision"] = replace(contenders["torchvision"], python=python)
+    return found
 
 
 def report(

@@ -7,7 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_resnet.models import create_model, load_model
+from export.network import in_float32
+from keras_resnet.models import load_model
 from training.images import FILE_CHANNELS, Tensor
 from training.pipeline import evaluation_batches
 from training.preprocessing import Preprocessing
@@ -50,7 +51,7 @@ def ask(run: Run, folder: Path, images: int) -> Question:
     pixels, labels = next(iter(evaluation_batches(split, prepared, count)))
     np.save(folder / "pixels.npy", pixels.numpy().astype(np.float32))
     trained = load_model(run.model)
-    network = _in_float32(run, trained)
+    network = in_float32(run, trained)
     expected = _probabilities(network, prepared.normalise(pixels))
     (folder / "files").mkdir()
     by_bytes = expected.copy()
@@ -72,20 +73,6 @@ def ask(run: Run, folder: Path, images: int) -> Question:
 
 def _jpeg(image: Tensor) -> bytes:
     return bytes(tf.io.encode_jpeg(image, quality=95).numpy())
-
-
-def _in_float32(run: Run, network: keras.Model) -> keras.Model:
-    """The network with every layer in float32, whatever it was trained in."""
-    facts = run.config["model"]
-    model = create_model(
-        facts["name"],
-        input_shape=tuple(facts["input_shape"]),
-        classes=facts["classes"],
-        dtype="float32",
-        **run.recipe.spec_fields,
-    )
-    model.set_weights(network.get_weights())
-    return model
 
 
 def _probabilities(network: keras.Model, inputs: Tensor) -> np.ndarray:

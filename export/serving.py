@@ -10,8 +10,9 @@ import tensorflow as tf
 
 from export.form import Form
 from export.guard import limited
+from export.network import in_float32
 from keras_resnet.folding import fold
-from keras_resnet.models import create_model, load_model
+from keras_resnet.models import load_model
 from training.images import FILE_CHANNELS, Tensor
 from training.preprocessing import Preprocessing
 from training.runs import Run
@@ -22,16 +23,7 @@ Network = Callable[[Tensor], Any]  # normalised images -> features and logits
 
 def serving_model(run: Run) -> keras.Model:
     """Returns the run's network in float32, whatever precision it was trained in."""
-    trained = load_model(run.model)
-    facts = run.config["model"]
-    model = create_model(
-        facts["name"],
-        input_shape=tuple(facts["input_shape"]),
-        classes=facts["classes"],
-        dtype="float32",
-        **run.recipe.spec_fields,
-    )
-    model.set_weights(trained.get_weights())
+    model = in_float32(run, load_model(run.model))
     model.trainable = False
     return model
 

@@ -18,6 +18,7 @@ import psutil
 
 from export.load import versions
 from keras_resnet.errors import UsageError
+from training.runs import flush
 
 DAY = 24 * 3600
 
@@ -50,7 +51,7 @@ def publish(complete: Path, out: Path) -> Path:
             if not target.exists():
                 raise
         else:
-            _sync_folder(out)
+            flush(out)
             return target
 
 
@@ -70,7 +71,7 @@ def replace(complete: Path, out: Path) -> Path:
     _sync(complete)
     target = out / str(numbers[-1])
     _swap(complete, target)
-    _sync_folder(out)
+    flush(out)
     return target
 
 
@@ -118,17 +119,5 @@ def _sync(folder: Path) -> None:
     """Waits until a folder and all in it are on the disk."""
     folder.chmod(0o755)
     for path in folder.rglob("*"):
-        if path.is_dir():
-            _sync_folder(path)
-        else:
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        flush(path)
+    flush(folder)

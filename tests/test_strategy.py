@@ -11,12 +11,12 @@ import pytest
 from data import gathered, pixel_dataset
 
 from keras_resnet.errors import UsageError
-from training import pipeline, session
+from training import pipeline
 from training.devices import Hardware, place
 from training.preprocessing import Preprocessing
 from training.recipes import Recipe
 from training.runs import Run
-from training.strategy import Replicas
+from training.strategy import Replicas, require_shares
 
 PREPARED = Preprocessing((8, 8), 1, 1.0, (), ())
 GPU = Hardware("gpu", "V100", bfloat16=False, float16=True)
@@ -56,12 +56,11 @@ def test_shares_have_each_example_once_in_as_many_steps(count: int, parts: int) 
 def test_every_device_has_an_example_of_every_batch(
     count: int, batch_size: int, message: str | None
 ) -> None:
-    recipe = Recipe(batch_size=batch_size)
     if message is None:
-        session.require_shares(recipe, pixel_dataset(count), 2)
+        require_shares(count, batch_size, devices=2)
         return
     with pytest.raises(UsageError, match=message):
-        session.require_shares(recipe, pixel_dataset(count), 2)
+        require_shares(count, batch_size, devices=2)
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3])

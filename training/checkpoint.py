@@ -6,7 +6,6 @@ of the program ``sha256sum``, tells whether it still is what was written.
 """
 
 import hashlib
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from keras_resnet.errors import UsageError
 from training.progress import Progress
+from training.runs import flush
 from training.saving import Saving
 from training.strategy import Replicas
 
@@ -81,9 +81,9 @@ class Checkpoints:
         sums = "".join(f"{_sum(draft / n)}  {n}\n" for n in (STATE, PROGRESS))
         (draft / SUMS).write_text(sums, "utf-8")
         for path in (*draft.iterdir(), draft):
-            _flush(path)
+            flush(path)
         draft.rename(place)
-        _flush(self._folder)
+        flush(self._folder)
         for old in self._places()[: -self.saving.keep]:
             self._remove(old)
 
@@ -169,12 +169,3 @@ def _fault(place: Path) -> str | None:
 def _sum(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    """Has the disk write a file, or the entries of a folder, before it returns."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -160,6 +160,15 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def flush(path: Path) -> None:
+    """Has the disk write a file, or the entries of a folder, before it returns."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Writes JSON atomically."""
     text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"

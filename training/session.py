@@ -7,7 +7,6 @@ from typing import Any
 import keras
 
 from keras_resnet.describe import count_macs
-from keras_resnet.errors import UsageError
 from keras_resnet.models import create_model, find_spec
 from training import devices, finetuning, loop
 from training.callbacks import callback_list
@@ -24,7 +23,7 @@ from training.recipe import Recipe
 from training.runs import Run, save_model, write_json, written_to
 from training.saving import Saving
 from training.sources import recipe_data
-from training.strategy import Replicas
+from training.strategy import Replicas, require_shares
 from training.trainer import Trainer
 
 
@@ -63,7 +62,8 @@ def prepare(recipe: Recipe) -> Session:
     spec = find_spec(recipe.model, **recipe.spec_fields)
     replicas = Replicas(devices.strategy())
     dataset = recipe_data(recipe)
-    require_shares(recipe, dataset, replicas.count)
+    images = len(dataset.splits["train"])
+    require_shares(images, recipe.batch_size, devices=replicas.count)
     prepared = preprocessing(recipe, dataset, spec.input_shape[:2])
     require_possible(recipe, dataset)
 
@@ -101,29 +101,6 @@ def prepare(recipe: Recipe) -> Session:
     return Session(
         recipe, dataset, prepared, placement, model, replicas, twin, tuple(notes)
     )
-
-
-def require_shares(recipe: Recipe, dataset: Dataset, devices: int) -> None:
-    """Checks that every device has an example of every batch.
-
-    Raises:
-        UsageError: It has not, or the devices' parts would differ in size.
-    """
-    if recipe.batch_size % devices:
-        raise UsageError(
-            f"batch_size must be a multiple of the {devices} devices that train "
-            f"together, got {recipe.batch_size}"
-        )
-    images = len(dataset.splits["train"])
-    last = images % recipe.batch_size
-    # Seen with TensorFlow 2.21, cause unknown: where a device has no example, the
-    # exchanges of the devices no longer match, and the step fails.
-    if 0 < last < devices:
-        raise UsageError(
-            f"the last batch must have an image for each of the {devices} devices, got "
-            f"{last} of {images} images in batches of {recipe.batch_size}; choose "
-            "another batch_size"
-        )
 
 
 Adapt = Callable[[Trainer], list[keras.callbacks.Callback]]

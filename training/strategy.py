@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_resnet.errors import UsageError
 from training.images import Tensor
 
 Share = tuple[int, int]  # the i-th of n parts of every batch
@@ -116,3 +117,25 @@ def global_count(values: Tensor) -> Tensor:
     return context.all_reduce(
         tf.distribute.ReduceOp.SUM, tf.cast(tf.shape(values)[0], tf.float32)
     )
+
+
+def require_shares(images: int, batch_size: int, *, devices: int) -> None:
+    """Checks that every device has an example of every batch.
+
+    Raises:
+        UsageError: It has not, or the devices' parts would differ in size.
+    """
+    if batch_size % devices:
+        raise UsageError(
+            f"batch_size must be a multiple of the {devices} devices that train "
+            f"together, got {batch_size}"
+        )
+    last = images % batch_size
+    # Seen with TensorFlow 2.21, cause unknown: where a device has no example, the
+    # exchanges of the devices no longer match, and the step fails.
+    if 0 < last < devices:
+        raise UsageError(
+            f"the last batch must have an image for each of the {devices} devices, got "
+            f"{last} of {images} images in batches of {batch_size}; choose another "
+            "batch_size"
+        )
