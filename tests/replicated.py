@@ -1,7 +1,7 @@
-"""Trains a tiny network on several logical CPUs: ``replicated.py COUNT OUT FIELD…``.
+"""Trains a tiny network on several logical CPUs: ``replicated.py COUNT OUT FIELDS``.
 
-A process of its own, since TensorFlow splits a device at its start only. Prints, as
-JSON, whether all replicas hold the same weights at the end.
+FIELDS is JSON, of the recipe. A process of its own, since TensorFlow splits a device at
+its start only. Prints, as JSON, whether all replicas hold the same weights at the end.
 """
 
 import json
@@ -19,10 +19,11 @@ from training.recipes import Recipe
 from training.runs import Run
 from training.trainer import Trainer
 
-# 51 images in batches of 12: the last batch has unequal shares, on two devices.
+# 49 images in batches of 12: the last batch is one image, for all devices.
 RECIPE = {
     "model": "resnet20_cifar",
-    "dataset": "synthetic:12x8x3:3:51",
+    "overrides": ["depths=(1,1,1)"],
+    "dataset": "synthetic:12x8x3:3:49",
     "epochs": 2,
     "batch_size": 12,
     "learning_rate": 0.02,
@@ -31,7 +32,7 @@ RECIPE = {
 
 
 def main() -> None:
-    count, out, *overrides = sys.argv[1:]
+    count, out, fields = sys.argv[1:]
     cpu = tf.config.list_physical_devices("CPU")[0]
     parts = [tf.config.LogicalDeviceConfiguration()] * int(count)
     tf.config.set_logical_device_configuration(cpu, parts)
@@ -43,7 +44,7 @@ def main() -> None:
         begin(self, *args, **options)  # type: ignore[arg-type]
 
     Trainer.__init__ = remembered  # type: ignore[method-assign]
-    recipe = Recipe(overrides=("depths=(1,1,1)", *overrides), **RECIPE)
+    recipe = Recipe.from_dict(RECIPE | json.loads(fields))
     fit.train(recipe, Run(Path(out)))
     held = [
         trainers[0].replicas.locals(variable.value)

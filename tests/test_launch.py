@@ -18,7 +18,7 @@ from training.runs import Run
 
 TINY = [
     *("--model", "resnet20_cifar", "--overrides", "depths=(1,1,1)"),
-    *("--dataset", "synthetic:12x8x3:3:51", "--epochs", "2", "--batch-size", "12"),
+    *("--dataset", "synthetic:12x8x3:3:49", "--epochs", "2", "--batch-size", "12"),
     *("--learning-rate", "0.02"),
 ]
 LONG = [*TINY, "--epochs", "60", "--checkpoint-steps", "3"]

@@ -36,31 +36,28 @@ def test_shares_have_each_example_once_in_as_many_steps(count: int, parts: int) 
         )
         for part in range(parts)
     ]
-    for (images, labels), *pieces in zip(
-        whole.as_numpy_iterator(), *shares, strict=True
+    for step, ((images, labels), *pieces) in enumerate(
+        zip(whole.as_numpy_iterator(), *shares, strict=True)
     ):
-        assert sorted(np.concatenate([y for _, y in pieces])) == sorted(labels)
+        left = pipeline.copies(count - 12 * step, parts)
+        held = sorted(np.concatenate([y for _, y in pieces]))
+        assert held == sorted(list(labels) * left)
         assert max(len(y) for _, y in pieces) - min(len(y) for _, y in pieces) <= 1
-        assert sum(len(x) for x, _ in pieces) == len(images)
+        assert all(len(x) == len(y) > 0 for x, y in pieces)
+        assert sum(len(x) for x, _ in pieces) == left * len(images)
 
 
-@pytest.mark.parametrize(
-    ("count", "batch_size", "message"),
-    [
-        (50, 12, None),  # two are left for two devices
-        (48, 12, None),
-        (49, 12, "last batch must have an image for each of the 2 devices, got 1 of"),
-        (48, 13, "batch_size must be a multiple of the 2 devices .* got 13"),
-    ],
-)
-def test_every_device_has_an_example_of_every_batch(
-    count: int, batch_size: int, message: str | None
-) -> None:
-    if message is None:
-        require_shares(count, batch_size, devices=2)
-        return
-    with pytest.raises(UsageError, match=message):
-        require_shares(count, batch_size, devices=2)
+def test_devices_have_parts_of_one_size() -> None:
+    require_shares(51, 12, 1, devices=2)
+    with pytest.raises(UsageError, match=r"batch_size must be a multiple of .* got 13"):
+        require_shares(48, 13, 1, devices=2)
+
+
+def test_devices_have_as_many_parts_of_a_part() -> None:
+    for images in (48, 49, 50, 52):
+        require_shares(images, 12, 3, devices=2)
+    with pytest.raises(UsageError, match=r"last batch must be .* got 3 of 51 images"):
+        require_shares(51, 12, 3, devices=2)
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3])
@@ -99,9 +96,9 @@ def test_several_devices_leave_float16_and_xla_alone() -> None:
     assert placed.xla_reason == "2 devices train together"
 
 
-def replicated(count: int, out: Path, *fields: str) -> dict[str, object]:
+def replicated(count: int, out: Path, **fields: object) -> dict[str, object]:
     script = Path(__file__).with_name("replicated.py")
-    line = [sys.executable, str(script), str(count), str(out), *fields]
+    line = [sys.executable, str(script), str(count), str(out), json.dumps(fields)]
     done = subprocess.run(line, capture_output=True, text=True, check=True)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
@@ -123,6 +120,26 @@ def test_three_devices_give_the_numbers_of_one(tmp_path: Path) -> None:
     assert one.evaluated["top1"] == three.evaluated["top1"]
 
 
+DEPTHS = "depths=(1,1,1)"
+INGREDIENTS = {  # together, each as on one device
+    "clip_norm": 0.5,
+    "ema": 0.9,
+    "accumulation": 2,
+    "head_learning_rate": 0.01,
+    "label_smoothing": 0.1,
+}
+
+
+@pytest.mark.slow
+def test_ingredients_give_the_numbers_of_one_device(tmp_path: Path) -> None:
+    found = [
+        replicated(count, tmp_path / str(count), **INGREDIENTS) for count in (1, 2)
+    ]
+    assert [f["equal"] for f in found] == [True, True]
+    one, two = (Run(tmp_path / str(count)) for count in (1, 2))
+    np.testing.assert_allclose(curves(one.path), curves(two.path), atol=1e-4)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "fields", [("survival=0.5",), ("survival=0.5", "drop_mode=sample")]
@@ -130,5 +147,5 @@ def test_three_devices_give_the_numbers_of_one(tmp_path: Path) -> None:
 def test_stochastic_depth_on_two_devices(
     fields: tuple[str, ...], tmp_path: Path
 ) -> None:
-    found = replicated(2, tmp_path / "run", *fields)
+    found = replicated(2, tmp_path / "run", overrides=[DEPTHS, *fields])
     assert found == {"replicas": 2, "equal": True}

@@ -10,7 +10,13 @@ Compute = Callable[[Tensor, Tensor, float], list[Tensor]]
 
 
 def accumulated(
-    compute: Compute, images: Tensor, labels: Tensor, parts: int, like: Sequence[Tensor]
+    compute: Compute,
+    images: Tensor,
+    labels: Tensor,
+    parts: int,
+    *,
+    like: Sequence[Tensor],
+    unrolled: bool = False,
 ) -> list[Tensor]:
     """Sums what ``compute`` makes of the parts of a batch.
 
@@ -24,6 +30,8 @@ def accumulated(
         labels: ``(N, …)``.
         parts: How many parts of ⌈N / parts⌉ examples; the last may have fewer.
         like: Tensors of the shapes and types that ``compute`` returns.
+        unrolled: Build the parts one by one instead of a loop, within which replicas
+            cannot exchange anything.
     """
     if parts == 1:
         return compute(images, labels, 1.0)
@@ -39,12 +47,20 @@ def accumulated(
     def add(number: Tensor, *sums: Tensor) -> tuple[Tensor, ...]:
         return number + 1, *_sum(sums, part(number * size, size))
 
+    if unrolled:
+        sums = [tf.zeros_like(x) for x in like]
+        for begin in range(0, count, size):
+            # One only after the other, or they would be in memory together.
+            with tf.control_dependencies(sums):
+                made = part(tf.constant(begin), min(size, count - begin))
+            sums = _sum(sums, made)
+        return sums
     whole = count // size
     _, *sums = tf.while_loop(
         lambda number, *_: number < whole,
         add,
         (tf.constant(0), *(tf.zeros_like(x) for x in like)),
-        parallel_iterations=1,  # or the parts would be in memory together
+        parallel_iterations=1,  # for the same reason
         maximum_iterations=whole,
     )
     if count % size:  # outside of the loop, as XLA wants shapes that are known

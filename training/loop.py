@@ -80,10 +80,10 @@ def _epoch(
     metrics.sums = np.array(progress.sums) if progress.sums else metrics.sums
     began = time.perf_counter() - progress.seconds
     cadence = Cadence(checkpoints.saving)
-    for images, labels in batches(progress.epoch, progress.step):
+    for batch in batches(progress.epoch, progress.step):
         step = progress.step
         callbacks.on_train_batch_begin(step)
-        loss = trainer.step(images, labels)
+        loss = trainer.step(*batch)
         _require_finite(loss, f"step {step + 1} of epoch {progress.epoch + 1}")
         progress.step, progress.sums = step + 1, metrics.sums.tolist()
         progress.seconds = time.perf_counter() - began

@@ -83,9 +83,9 @@ def training_batches(
 
     Returns:
         Batches ``(uint8 (B, H, W, C), int64 (B,))``; the last one may be smaller, and
-        empty where there are fewer examples left than shares. With mixup or cutmix,
-        each share mixed in itself, targets ``float32 (B, classes)`` are in the place
-        of labels.
+        is in every share whole where it has fewer examples than there are shares
+        (``copies``). With mixup or cutmix, each share mixed in itself, targets
+        ``float32 (B, classes)`` are in the place of labels.
     """
     split = dataset.splits["train"]
     epoch_seed = tf.constant([recipe.seed, epoch])
@@ -103,12 +103,28 @@ def training_batches(
         image = _augmented(recipe, dataset, prepared, split.images[index], seed)
         return image, split.labels[index]
 
-    start = first_step * recipe.batch_size
-    batches = _batches(range(start, len(split)), example, recipe.batch_size, share)
+    positions = range(first_step * recipe.batch_size, len(split))
+    rest = len(split) % recipe.batch_size
+    if positions and 0 < rest < share[1]:
+        divided, last = positions[:-rest], positions[-rest:]
+        batches = _batches(divided, example, recipe.batch_size, share)
+        batches = batches.concatenate(_batches(last, example, rest))
+    else:
+        batches = _batches(positions, example, recipe.batch_size, share)
     if recipe.mixup or recipe.cutmix:
         mixing = Mixing(recipe.mixup, recipe.cutmix, len(dataset.labels))
         batches = mixed(batches, mixing, epoch_seed, first_step)
     return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def copies(examples: int, shares: int) -> int:
+    """How many shares have each example of a training batch.
+
+    Args:
+        examples: That are left, with this batch, of the epoch.
+        shares: The parts of every batch.
+    """
+    return shares if examples < shares else 1
 
 
 def evaluation_batches(
@@ -129,7 +145,7 @@ def evaluation_batches(
 
 
 def _batches(
-    indices: range, example: Any, batch_size: int, share: Share
+    indices: range, example: Any, batch_size: int, share: Share = WHOLE
 ) -> tf.data.Dataset:
     part, parts = share
     size = max(batch_size // parts, 1)

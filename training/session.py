@@ -16,7 +16,7 @@ from training.datasets import Dataset
 from training.evaluate import evaluate
 from training.metrics import Evaluator
 from training.optimizers import make_optimizer
-from training.pipeline import preprocessing, training_batches
+from training.pipeline import copies, preprocessing, training_batches
 from training.preprocessing import Preprocessing
 from training.progress import Logs
 from training.recipe import Recipe
@@ -63,7 +63,9 @@ def prepare(recipe: Recipe) -> Session:
     replicas = Replicas(devices.strategy())
     dataset = recipe_data(recipe)
     images = len(dataset.splits["train"])
-    require_shares(images, recipe.batch_size, devices=replicas.count)
+    require_shares(
+        images, recipe.batch_size, recipe.accumulation, devices=replicas.count
+    )
     prepared = preprocessing(recipe, dataset, spec.input_shape[:2])
     require_possible(recipe, dataset)
 
@@ -179,11 +181,14 @@ def _train(
     )
 
     def batches(epoch: int, first: int) -> Iterator[Any]:
-        return replicas.batches(
+        left = len(dataset.splits["train"]) - first * recipe.batch_size
+        for batch in replicas.batches(
             lambda share: training_batches(
                 recipe, dataset, prepared, epoch=epoch, first_step=first, share=share
             )
-        )
+        ):
+            yield *batch, copies(left, replicas.count)
+            left -= recipe.batch_size
 
     def validate() -> Logs:
         watched = "val" if "val" in dataset.splits else "test"

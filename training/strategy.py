@@ -119,11 +119,27 @@ def global_count(values: Tensor) -> Tensor:
     )
 
 
-def require_shares(images: int, batch_size: int, *, devices: int) -> None:
-    """Checks that every device has an example of every batch.
+def clipped(gradients: Sequence[Tensor], norm: float) -> list[Tensor]:
+    """Shortens a replica's part of the gradients where their sum is too long.
+
+    Args:
+        gradients: This replica's.
+        norm: The greatest length that the sum over all replicas keeps.
+    """
+    context = tf.distribute.get_replica_context()
+    whole = context.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients))
+    scale = norm / tf.maximum(tf.linalg.global_norm(whole), norm)
+    return [scale * part for part in gradients]
+
+
+def require_shares(
+    images: int, batch_size: int, accumulation: int, *, devices: int
+) -> None:
+    """Checks that the devices can take every step of an epoch together.
 
     Raises:
-        UsageError: It has not, or the devices' parts would differ in size.
+        UsageError: Their parts of a batch would differ in size, or parts of their
+            parts in number.
     """
     if batch_size % devices:
         raise UsageError(
@@ -131,11 +147,9 @@ def require_shares(images: int, batch_size: int, *, devices: int) -> None:
             f"together, got {batch_size}"
         )
     last = images % batch_size
-    # Seen with TensorFlow 2.21, cause unknown: where a device has no example, the
-    # exchanges of the devices no longer match, and the step fails.
-    if 0 < last < devices:
+    if accumulation > 1 and last > devices and last % devices:
         raise UsageError(
-            f"the last batch must have an image for each of the {devices} devices, got "
-            f"{last} of {images} images in batches of {batch_size}; choose another "
-            "batch_size"
+            "with accumulation the last batch must be a multiple of the "
+            f"{devices} devices, got {last} of {images} images in batches of "
+            f"{batch_size}; choose another batch_size, or accumulation 1"
         )

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_resnet.layers import synchronized
@@ -17,7 +18,7 @@ from training.losses import dominant, make_loss
 from training.metrics import Metrics
 from training.preprocessing import Preprocessing
 from training.recipe import Recipe
-from training.strategy import Replicas, global_count
+from training.strategy import Replicas, clipped, global_count
 
 
 class Trainer:
@@ -65,6 +66,9 @@ class Trainer:
         self._prepared = prepared
         self._loss = make_loss(recipe, model.output_shape[-1])
         self._parts = recipe.accumulation
+        self._clip = 0.0
+        if self.replicas.count > 1:  # Keras would cut each replica's part by itself
+            self._clip, optimizer.global_clipnorm = recipe.clip_norm, None
         trainable = self.network.trainable_variables
         decayed = optimizers.decayed(recipe, trainable)
         self._penalised = decayed if recipe.optimizer == "sgd" else []
@@ -81,7 +85,7 @@ class Trainer:
         average = self.model.variables if self._average else []
         return [*self.network.variables, *average]
 
-    def step(self, images: Any, labels: Any) -> float:
+    def step(self, images: Any, labels: Any, copies: int = 1) -> float:
         """Updates the weights by one batch; returns the mean of its losses.
 
         The value is NaN too where a weight or statistic is no longer finite after the
@@ -90,9 +94,10 @@ class Trainer:
         Args:
             images: Pixels 0–255, ``(N, H, W, C)``, as ``replicas.batches`` yields them.
             labels: Class numbers ``(N,)``, or targets ``(N, classes)``, likewise.
+            copies: How many replicas hold each example.
         """
         loss, *measured = self._step(images, labels).numpy()
-        self.metrics.add(measured)
+        self.metrics.add(np.divide(measured, copies))
         return float(loss)
 
     def _all_replicas(self, images: Any, labels: Any) -> Tensor:
@@ -113,7 +118,10 @@ class Trainer:
             labels,
             self._parts,
             like=[tf.zeros(1 + len(self.metrics.sums)), *(v.value for v in variables)],
+            unrolled=self.replicas.count > 1,
         )
+        if self._clip:
+            gradients = clipped(gradients, self._clip)
         # The optimizer sums the gradients of all replicas.
         self.optimizer.apply(gradients, variables)
         state = tf.add_n([tf.nn.l2_loss(v.value) for v in self._state])
