@@ -25,7 +25,7 @@ REQUIRES = [
 ]
 EXTRAS = {
     "torch": ["torch>=2.6", "safetensors>=0.4"],
-    "ray": ["ray[train]>=2.60,<2.61"],  # installs beside TensorFlow 2.21; not run
+    "ray": ["ray[train]>=2.60,<2.61"],
     "onnx": ["tf2onnx>=1.17,<2", "onnx>=1.17", "onnxruntime>=1.20"],
     "openvino": ["openvino>=2025.0"],
     "dev": [
