@@ -1,6 +1,5 @@
 """Several workers on this machine: started, watched and ended together."""
 
-import ctypes
 import glob
 import json
 import os
@@ -10,18 +9,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from functools import partial
-from types import FrameType
+from contextlib import ExitStack
 from typing import IO
 
 from keras_resnet.errors import Stopped
 from training.cluster import config
+from training.processes import passing_signals_on, start
 from training.runs import Run
 
 GRACE = 60.0  # seconds in which the others must follow one that ended by itself
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def supervise(run: Run, arguments: list[str], workers: int, restarts: int) -> None:
@@ -66,7 +62,6 @@ class Workers:
         self._count = count
         self._processes: list[subprocess.Popen[bytes]] = []
         self._outputs: list[IO[bytes] | None] = []
-        self._signal: int | None = None
 
     def train(self, arguments: list[str]) -> str | None:
         """Runs ``python -m training.fit`` to its end in all of them.
@@ -79,7 +74,7 @@ class Workers:
             SystemExit: Worker 0 ended otherwise, having told why.
         """
         with ExitStack() as stack:
-            stack.enter_context(self._passing_signals_on())
+            signals = stack.enter_context(passing_signals_on(self._processes))
             stack.callback(self._kill)
             self._start(arguments, stack)
             ended = self._watch()
@@ -90,34 +85,22 @@ class Workers:
             died = self._obituary(*ended)
         if told is not None and told > 0:
             raise SystemExit(told)
-        if self._signal is not None:
-            name = signal.Signals(self._signal).name
-            raise Stopped(f"stopped by {name} before training", 128 + self._signal)
+        if signals:
+            name = signal.Signals(signals[-1]).name
+            raise Stopped(f"stopped by {name} before training", 128 + signals[-1])
         return died
 
     def _start(self, arguments: list[str], stack: ExitStack) -> None:
-        hosts = [f"127.0.0.1:{port}" for port in _free_ports(self._count)]
+        hosts = [f"127.0.0.1:{port}" for port in free_ports(self._count)]
         line = [sys.executable, "-m", "training.fit", *arguments]
-        libc = ctypes.CDLL(None)
         for index in range(self._count):
             output = None
             if index:  # worker 0 speaks for all
                 file = tempfile.TemporaryFile()  # noqa: SIM115 - the stack closes it
                 output = stack.enter_context(file)
             self._outputs.append(output)
-            process = subprocess.Popen(
-                line,
-                env=os.environ | _environment(hosts, index),
-                stdout=output,
-                stderr=output,
-                # What the terminal sends reaches them once, through this process.
-                start_new_session=True,
-                # They end with this process, even if it is killed. It has no threads.
-                preexec_fn=partial(  # noqa: PLW1509
-                    libc.prctl, PR_SET_PDEATHSIG, signal.SIGKILL
-                ),
-            )
-            self._processes.append(process)
+            environment = os.environ | _environment(hosts, index)
+            self._processes.append(start(line, environment=environment, output=output))
 
     def _watch(self) -> tuple[int, int] | None:
         """Waits for all to end well, or for the first that does not."""
@@ -153,21 +136,6 @@ class Workers:
         last = f" ({said.splitlines()[-1]:.200})" if said else ""
         return f"{who} failed with exit code {code}{last}"
 
-    @contextmanager
-    def _passing_signals_on(self) -> Iterator[None]:
-        def pass_on(number: int, frame: FrameType | None) -> None:
-            self._signal = number
-            for process in self._processes:
-                process.send_signal(number)
-
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.signal(number, pass_on) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
 
 def _environment(hosts: list[str], index: int) -> dict[str, str]:
     """What one worker finds: its place, and its part of the machine's GPUs."""
@@ -180,7 +148,8 @@ def _environment(hosts: list[str], index: int) -> dict[str, str]:
     return place | {"CUDA_VISIBLE_DEVICES": ",".join(gpus[index :: len(hosts)])}
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine that nobody listens on."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:

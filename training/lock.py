@@ -1,9 +1,10 @@
-"""One process at a time in a run's folder."""
+"""One process at a time in a folder."""
 
 import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from keras_resnet.errors import UsageError
 from training.runs import Run
@@ -19,14 +20,30 @@ def locked(run: Run) -> Iterator[None]:
         UsageError: Another process holds it.
     """
     run.checkpoints.mkdir(parents=True, exist_ok=True)
-    with (run.checkpoints / "lock").open("a+", encoding="ascii") as file:
+    with held(run.checkpoints / "lock", f"a run must be trained, got {run.path}"):
+        yield
+
+
+@contextmanager
+def held(path: Path, rule: str) -> Iterator[None]:
+    """Holds the lock in a file inside the ``with``.
+
+    Args:
+        path: The file.
+        rule: What one process at a time must do, and where.
+
+    Raises:
+        UsageError: Another process holds it.
+    """
+    what, _, where = rule.partition(", ")
+    with path.open("a+", encoding="ascii") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
             raise UsageError(
-                f"a run must be trained by one process at a time, got {run.path} in "
-                f"the hands of process {file.read().strip()}; wait for it or stop it"
+                f"{what} by one process at a time, {where} in the hands of process "
+                f"{file.read().strip()}; wait for it or stop it"
             ) from None
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
