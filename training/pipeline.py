@@ -34,8 +34,7 @@ def preprocessing(recipe: Recipe, dataset: Dataset, default: Size) -> Preprocess
             are known that the recipe's weights were trained with.
         default: Size for images of several sizes where the recipe gives none.
     """
-    side = recipe.image_size
-    size = (side, side) if side else dataset.size or default
+    size = input_size(recipe.image_size, dataset, default)
     whole = geometry(recipe, dataset) in ("none", "pad_crop")
     crop = recipe.eval_crop or (1.0 if whole else 0.875)
     known = recipe.weights and normalisation(
@@ -44,6 +43,17 @@ def preprocessing(recipe: Recipe, dataset: Dataset, default: Size) -> Preprocess
     unscaled = Preprocessing(size, dataset.channels, crop, (), ())
     mean, deviation = known or _statistics(unscaled, dataset.splits["train"])
     return Preprocessing(size, dataset.channels, crop, mean, deviation)
+
+
+def input_size(side: int | None, dataset: Dataset, default: Size) -> Size:
+    """The size of a network's input.
+
+    Args:
+        side: In pixels, as a recipe gives it, or None.
+        dataset: Whose images have one size, or several.
+        default: For images of several sizes.
+    """
+    return (side, side) if side else dataset.size or default
 
 
 def geometry(recipe: Recipe, dataset: Dataset) -> str:

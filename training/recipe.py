@@ -71,7 +71,7 @@ class Recipe(
                     f"overrides must look like FIELD=VALUE, got "
                     f"{field + sign + value!r}"
                 )
-        return {field: _literal(value) for field, _, value in pairs}
+        return {field: literal(value) for field, _, value in pairs}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Recipe":
@@ -140,8 +140,9 @@ def _check_rate(name: str, value: float | None) -> None:
         raise UsageError(f"{name} must be finite and greater than 0, got {value}")
 
 
-def _literal(text: str) -> Any:
+def literal(text: str) -> Any:
+    """Reads a value of a spec's field: a number or tuple as such, else a word."""
     try:
         return literal_eval(text)
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
-        return text  # a word, not a number or tuple
+        return text

@@ -1,0 +1,256 @@
+"""Sweeps from the command line: results, resuming, failures, workers, the best."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras_tuner
+import pytest
+
+from keras_resnet.errors import UsageError
+from training.lock import held
+from training.recipe import Recipe
+from training.runs import Run
+from training.sweep import read_options
+from training.sweeps.folder import Sweep, best_of
+from training.sweeps.hypermodel import ResNetHyperModel
+from training.sweeps.report import command_line, pareto
+
+TINY = [
+    *("--overrides", "depths=(1,1,1)", "--dataset", "synthetic:12x8x3:3:60"),
+    *("--epochs", "2", "--batch-size", "16"),
+]
+RATES = ["--space", "learning_rate=0.02,0.1"]
+
+
+def sweep(*arguments: str, code: int = 0, **environment: str) -> str:
+    """Runs the command and returns what it said, on stderr where it failed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "training.sweep", *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        timeout=300,
+    )
+    assert done.returncode == code, done.stderr
+    return done.stderr if code else done.stdout
+
+
+def results(out: Path) -> list[dict[str, str]]:
+    with Sweep(out).results.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete sweep of three trials, of which the last fails."""
+    out = tmp_path_factory.mktemp("sweeps") / "grid"
+    rates = ["--space", "learning_rate=0.02,0.1,1e30"]
+    said = sweep("--out", str(out), *rates, *TINY, "--tuner", "grid")
+    lines = [line for line in said.splitlines() if line.startswith("trial")]
+    assert len(lines) == 3 and "3 of 3 done, best" in lines[-1]
+    assert said.splitlines()[-1] == f"report: {out}/report.html"
+    return out
+
+
+@pytest.mark.slow
+def test_each_trial_is_a_row_and_an_ordinary_run(grid: Path) -> None:
+    rows = results(grid)
+    assert list(rows[0])[:8] == [
+        *("trial", "status", "learning_rate", "params", "macs", "top1", "seconds"),
+        "reason",
+    ]
+    assert [row["status"] for row in rows] == ["completed", "completed", "failed"]
+    for row, rate in zip(rows[:2], (0.02, 0.1), strict=True):
+        run = Run.open(grid / "trials" / row["trial"])
+        assert run.recipe.learning_rate == rate == float(row["learning_rate"])
+        assert run.evaluated["top1"] == float(row["top1"])
+        assert run.config["model"]["params"] == int(row["params"])
+    assert "loss must be finite" in rows[2]["reason"]
+
+
+@pytest.mark.slow
+def test_the_best_trial_is_linked_and_can_be_evaluated(grid: Path) -> None:
+    rows = results(grid)
+    done = [row for row in rows if row["status"] == "completed"]
+    best = max(done, key=lambda row: float(row["val_top1"]))
+    assert (grid / "best").resolve().name == best["trial"]
+    subprocess.run(
+        [sys.executable, "-m", "training.evaluate", str(grid / "best")], check=True
+    )
+
+
+@pytest.mark.slow
+def test_report_and_tensorboard_have_the_trials(grid: Path) -> None:
+    page = (grid / "report.html").read_text("utf-8")
+    assert "Accuracy by parameters" in page and "loss must be finite" in page
+    assert page.count("<svg") >= 6 and "http" not in page.replace(
+        "http://www.w3.org", ""
+    )
+    assert len(list((grid / "tensorboard").iterdir())) == 2
+
+
+@pytest.mark.slow
+def test_a_complete_sweep_stays_as_it_is(grid: Path) -> None:
+    before = (grid / "journal.jsonl").read_bytes()
+    sweep("--resume", "--out", str(grid))
+    assert (grid / "journal.jsonl").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_other_sweeps_are_refused(grid: Path) -> None:
+    said = sweep("--out", str(grid), *RATES, *TINY, code=2)
+    assert "output folder must be new, got" in said and said.count("\n") == 1
+
+
+def test_a_folder_is_one_sweep_s(tmp_path: Path) -> None:
+    made = Sweep(tmp_path / "s")
+    made.begin({"search": 1}, resume=False)
+    made.begin({"search": 1}, resume=True)
+    with pytest.raises(UsageError, match=r"must be new, got .* with a sweep in it"):
+        made.begin({"search": 1}, resume=False)
+    with pytest.raises(UsageError, match="resumed with the same search, 1; got"):
+        made.begin({"search": 2}, resume=True)
+    with pytest.raises(UsageError, match="with something else in it"):
+        Sweep(tmp_path).begin({}, resume=False)
+
+
+@pytest.mark.slow
+def test_two_workers_find_what_one_finds(grid: Path, tmp_path: Path) -> None:
+    rates = ["--space", "learning_rate=0.02,0.1,1e30"]
+    two = ["--workers", "2", "--tuner", "grid"]
+    sweep("--out", str(tmp_path / "two"), *rates, *TINY, *two)
+    one, two_rows = results(grid), results(tmp_path / "two")
+    for a, b in zip(one, two_rows, strict=True):
+        for row in (a, b):
+            row.pop("seconds")
+        assert a == b
+
+
+@pytest.mark.slow
+def test_a_journal_goes_on_after_a_cut(grid: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut"
+    shutil.copytree(grid, cut, symlinks=True)
+    journal = cut / "journal.jsonl"
+    first, second, *_ = journal.read_text().splitlines()
+    journal.write_text(f"{first}\n{second}\n" + '{"event": "beg')
+    sweep("--resume", "--out", str(cut))
+    names = [row["trial"] for row in results(cut)]
+    assert len(set(names)) == len(names) == 3
+    events = [json.loads(line)["event"] for line in journal.read_text().splitlines()]
+    assert events == ["begun", "ended"] * 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (RATES, "--out must be the sweep's folder, got none"),
+        (["--out", "x"], "space must have at least one field"),
+        (["--out", "x", "--preset", "speed"], "preset must be one of cardinality, "),
+        (["--out", "x", "--resume"], "--resume must find a sweep in --out, got 'x'"),
+        (["--out", "x", *RATES, "--preset", "depth"], "--space must be left away"),
+        (["--out", "x", *RATES, "--seeds", "0"], "seeds must be at least 1, got 0"),
+        (["--out", "x", *RATES, "--workers", "0"], "workers must be at least 1"),
+        (["--out", "x", *RATES, "--trials", "0"], "trials must be at least 1"),
+        (["--out", "x", "--space", "lr=0.1"], "no field 'lr'"),
+        (["--out", "x", *RATES, "--max-params", "9"], "smallest of the space has"),
+    ],
+)
+def test_mistakes_are_told(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from training.sweep import make_plan
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=message):
+        options = read_options(arguments)
+        make_plan(options.search, options.hyperparameters)
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    rule = "a sweep must be run, got X"
+    with (
+        held(tmp_path / "lock", rule),
+        pytest.raises(UsageError, match="a sweep must be run by one process at a time"),
+        held(tmp_path / "lock", rule),
+    ):
+        pass
+
+
+def test_an_address_that_others_reach_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from training.sweep import _warn_of_network
+
+    _warn_of_network()
+    assert not capsys.readouterr().err
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "0.0.0.0")
+    _warn_of_network()
+    assert "whoever reaches 0.0.0.0" in capsys.readouterr().err
+
+
+def row(
+    trial: str, params: int, top1: float, status: str = "completed"
+) -> dict[str, Any]:
+    return {"trial": trial, "params": params, "val_top1": top1, "status": status}
+
+
+def test_the_front_has_what_nothing_cheaper_beats() -> None:
+    rows = [row("a", 3, 0.9), row("b", 1, 0.5), row("c", 2, 0.4), row("d", 4, 0.9)]
+    assert [r["trial"] for r in pareto(rows, "params")] == ["b", "a"]
+    assert best_of([*rows, row("e", 1, 1.0, "failed")]) == rows[0]
+    assert best_of([]) is None
+
+
+def test_the_command_repeats_the_sweep(tmp_path: Path) -> None:
+    words = ["--space", "learning_rate=0.02,0.1", "--epochs", "3", "--seeds", "2"]
+    asked = read_options(["--out", str(tmp_path), *words])
+    from dataclasses import asdict
+
+    made = Sweep(tmp_path / "s")
+    made.begin(
+        {"search": asdict(asked.search), "recipe": asked.hyperparameters.to_dict()},
+        resume=False,
+    )
+    said = command_line(made).split()
+    again = read_options([*said[3:]])
+    assert again.search == asked.search
+    assert again.hyperparameters == asked.hyperparameters
+
+
+def test_the_hypermodel_works_in_anybody_s_tuner(tmp_path: Path) -> None:
+    hypermodel = ResNetHyperModel(
+        ["width=16,32", "learning_rate=1e-3..1e0:log", "shortcut=A,B"],
+        Recipe(model="resnet20_cifar", overrides=("depths=(1,1,1)",)),
+        input_shape=(8, 8, 1),
+        classes=10,
+        steps_per_epoch=5,
+    )
+    tuner = keras_tuner.RandomSearch(
+        hypermodel, "val_accuracy", max_trials=1, directory=tmp_path, seed=1
+    )
+    names = {hp.name for hp in tuner.oracle.get_space().space}
+    assert names == {"width", "learning_rate", "shortcut"}
+    hp = tuner.oracle.get_space()
+    hp.values |= {"width": 32, "shortcut": "B"}
+    model = hypermodel.build(hp)
+    assert model.get_layer("stage1_block1_conv1").filters == 32
+    assert model.output_shape == (None, 10)
+    with pytest.raises(UsageError, match="no field 'cardinality'"):
+        ResNetHyperModel(
+            ["cardinality=1"],
+            Recipe(),
+            input_shape=(8, 8, 1),
+            classes=10,
+            steps_per_epoch=5,
+        )

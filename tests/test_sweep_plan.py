@@ -1,0 +1,152 @@
+"""Networks of equal cost: the papers' numbers, and budgets."""
+
+import pytest
+
+from keras_resnet.errors import UsageError
+from training.recipe import Recipe
+from training.sweep import Search, make_plan
+from training.sweeps.cost import Budget, nearest, network_cost
+from training.sweeps.presets import PRESETS
+
+TINY = Recipe(model="resnext29_8x64d_cifar", overrides=("depths=(1,1)", "width=8"))
+
+
+@pytest.mark.parametrize(("cardinality", "width"), [(2, 40), (4, 24), (8, 14), (32, 4)])
+@pytest.mark.slow
+def test_widths_of_the_paper_s_table_come_out(cardinality: int, width: int) -> None:
+    # Xie et al., 2017, table 2: each has about the complexity of 1×64d, ResNet-50's.
+    shape = (224, 224, 3)
+
+    def params(group_width: int) -> int:
+        spec = (("cardinality", cardinality), ("group_width", group_width))
+        return network_cost("resnext50_32x4d", spec, shape, 1000).params
+
+    target = network_cost("resnet50", (), shape, 1000).params
+    # The paper chose even numbers.
+    assert abs(nearest(params, target) - width) <= 1
+    assert params(width) == pytest.approx(target, rel=0.03)
+
+
+def test_the_nearest_whole_number_is_found() -> None:
+    assert nearest(lambda n: n * n, 50) == 7
+    assert nearest(lambda n: n * n, 0.2) == 1
+    assert nearest(lambda n: None if n < 5 else n, 2) == 5
+    with pytest.raises(UsageError, match=r"some width up to .* must come to a cost"):
+        nearest(lambda n: None, 2)
+
+
+def test_networks_of_a_match_cost_the_same() -> None:
+    search = Search(space=("cardinality=1,2,4",), match=("params", "self"))
+    base = Recipe(
+        model="resnext29_8x64d_cifar", overrides=("depths=(1,1,1)", "group_width=32")
+    )
+    plan = make_plan(search, base)
+    assert plan.fields == ["cardinality", "group_width"]
+    target = plan.cost(base).params
+    assert plan.target == target
+    for point in plan.points:
+        recipe = plan.recipe_at(point)
+        assert recipe.spec_fields["cardinality"] == point["cardinality"]
+        assert plan.cost(recipe).params == pytest.approx(target, rel=0.02)
+
+
+def test_the_field_that_is_solved_can_be_said() -> None:
+    search = Search(space=("group_width=4", "cardinality=?"), match=("macs", "2*self"))
+    plan = make_plan(search, TINY)
+    (point,) = plan.points
+    found = plan.recipe_at(point)
+    assert found.spec_fields["cardinality"] > 8
+    wanted = 2 * plan.cost(TINY).macs
+    assert plan.target == wanted
+    assert plan.cost(found).macs == pytest.approx(wanted, rel=0.02)
+
+
+def test_a_match_may_be_another_network() -> None:
+    search = Search(space=("survival=0.5,1.0",), match=("params", "resnet32_cifar"))
+    plan = make_plan(search, Recipe(model="resnet20_cifar"))
+    found = plan.recipe_at(plan.points[0])
+    shape, classes = (8, 8, 1), 10
+    target = network_cost("resnet32_cifar", (), shape, classes).params
+    assert plan.cost(found).params == pytest.approx(target, rel=0.06)
+    assert found.spec_fields["width"] > 16
+
+
+@pytest.mark.parametrize(
+    ("match", "message"),
+    [
+        (("flops", "self"), "match must begin with params or macs, got 'flops'"),
+        (("params", "resnet5"), "unknown model 'resnet5'"),
+        (("params", "-2*self"), r"match must be of FACTOR\*NETWORK, got '-2\*self'"),
+    ],
+)
+def test_other_matches_are_refused(match: tuple[str, str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Budget(match=match)
+
+
+def test_a_match_needs_a_width() -> None:
+    search = Search(
+        space=("group_width=4", "width=8,16"), match=("params", "resnet20_cifar")
+    )
+    plan = make_plan(search, TINY)
+    with pytest.raises(UsageError, match="--match must have a width to choose"):
+        plan.recipe_at(plan.points[0])
+
+
+def test_points_above_the_budget_are_left_out() -> None:
+    sizes = {n: make_plan(Search(space=(f"cardinality={n}",)), TINY) for n in (1, 8)}
+    costs = {
+        n: plan.cost(plan.recipe_at(plan.points[0])).params for n, plan in sizes.items()
+    }
+    search = Search(space=("cardinality=1,8",), max_params=costs[8] - 1)
+    plan = make_plan(search, TINY)
+    assert [plan.allows(point) for point in plan.points] == [True, False]
+    assert plan.count("grid", None) == 1
+
+
+def test_an_impossible_budget_says_the_smallest_possible() -> None:
+    search = Search(space=("cardinality=1,8", "learning_rate=0.1,0.2"), max_params=10)
+    least = make_plan(Search(space=("cardinality=1",)), TINY)
+    params = least.cost(least.recipe_at({"cardinality": 1})).params
+    with pytest.raises(
+        UsageError,
+        match=rf"smallest of the space has {params:,} parameters .*"
+        r"\(cardinality=1\)",
+    ):
+        make_plan(search, TINY)
+    for name in ("max_params", "max_macs"):
+        with pytest.raises(UsageError, match=f"{name} must be at least 1, got 0"):
+            Budget(**{name: 0})
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_possible(name: str) -> None:
+    preset = PRESETS[name]
+    plan = make_plan(Search(preset=name), Recipe(**preset.recipe))
+    assert len(plan.points) >= 3
+    assert preset.source
+    for point in plan.points:
+        if plan.solved(point) is None:
+            assert plan.recipe_at(point).model in preset.recipe.values() or point
+
+
+@pytest.mark.slow
+def test_twice_the_cost_as_depth_width_and_cardinality() -> None:
+    preset = PRESETS["width-depth-cardinality"]
+    recipe = Recipe(**preset.recipe)
+    plan = make_plan(Search(preset="width-depth-cardinality"), recipe)
+    base, *others = [plan.cost(plan.recipe_at(p)).macs for p in plan.points]
+    assert plan.target == 2 * base
+    assert others == pytest.approx([2 * base] * 3, rel=0.1)
+
+
+def test_seeds_repeat_each_point() -> None:
+    plan = make_plan(Search(space=("width=16,32",), seeds=2), Recipe(seed=5))
+    assert plan.points == [
+        {"width": width, "seed": seed} for width in (16, 32) for seed in (5, 6)
+    ]
+    rows = make_plan(
+        Search(preset="width-depth-cardinality", seeds=2),
+        Recipe(**PRESETS["width-depth-cardinality"].recipe),
+    )
+    assert [row["seed"] for row in rows.points] == [0, 1] * 4

@@ -1,0 +1,1 @@
+"""Many runs as one: spaces of recipes, searched by keras-tuner."""

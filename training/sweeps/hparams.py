@@ -1,0 +1,20 @@
+"""The trials' hyperparameters for TensorBoard's HParams page."""
+
+import tensorflow as tf
+from tensorboard.plugins.hparams import api
+
+from training.sweeps.folder import Sweep
+
+
+def write_hparams(sweep: Sweep) -> None:
+    """Writes the completed trials that are not there yet, each once."""
+    for row in sweep.rows():
+        folder = sweep.tensorboard / row["trial"]
+        if row["status"] != "completed" or folder.exists():
+            continue
+        values = {name: row[name] for name in sweep.settings["fields"]}
+        plain = {n: v if type(v) in (int, float) else str(v) for n, v in values.items()}
+        with tf.summary.create_file_writer(str(folder)).as_default():
+            api.hparams(plain, trial_id=row["trial"])
+            for name in ("top1", "val_top1", "params", "macs", "seconds"):
+                tf.summary.scalar(name, row[name], step=row["epochs"])

@@ -1,0 +1,215 @@
+"""What a sweep tries: points of a space as recipes, within a budget."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
+from functools import cached_property
+from typing import Any, Literal, cast
+
+from keras_resnet.errors import UsageError
+from keras_resnet.models import find_spec
+from training.datasets import Dataset
+from training.images import Size
+from training.pipeline import input_size
+from training.recipe import Recipe
+from training.sources import recipe_data
+from training.sweeps.cost import OWN, Budget, Cost, nearest, network_cost
+from training.sweeps.space import KEPT, SOLVED, Point, Space, points, size
+
+FIXED = ("dataset", "overrides", "validation", "skip_bad_images")
+WIDTHS = ("group_width", "width", "growth_rate")  # solved for, if nothing is said
+
+Kind = Literal["params", "macs"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Maps points of a space to recipes, within a budget.
+
+    Attributes:
+        recipe: At the space's origin.
+        space: The fields that differ.
+        budget: What networks may cost.
+        rows: The only points, where not all of the space are meant.
+    """
+
+    recipe: Recipe
+    space: Space
+    budget: Budget = field(default_factory=Budget)
+    rows: tuple[Point, ...] = ()
+
+    @property
+    def points(self) -> list[Point]:
+        """What a grid tries."""
+        return list(self.rows) or points(self.space)
+
+    @cached_property
+    def fields(self) -> list[str]:
+        """The fields that differ, also those that are solved for."""
+        solved = [self.solved(point) for point in self.points]
+        return list(dict.fromkeys([*self.space, *(n for n in solved if n)]))
+
+    def count(self, tuner: str, trials: int | None) -> int | None:
+        """How many trials there will be; None: hyperband does not say."""
+        if tuner == "hyperband":
+            return None
+        most = size(self.space)
+        if tuner == "grid":
+            most = sum(map(self.allows, self.points))
+        return int(min(most, trials or most))
+
+    def solved(self, point: Point) -> str | None:
+        """The field that is chosen at a point for the cost's sake; None: none is."""
+        if self.budget.match is None:
+            return None
+        asked = [name for name, value in point.items() if value == SOLVED]
+        if asked or any(SOLVED in values.grid for values in self.space.values()):
+            return asked[0] if asked else None
+        spec: Any = find_spec(point.get("model", self.recipe.model))
+        known = [f.name for f in fields(spec)]
+        free = [w for w in WIDTHS if w in known and w not in self.space]
+        if not free:
+            raise UsageError(
+                f"--match must have a width to choose, {' or '.join(WIDTHS)}, got a "
+                f"space of {', '.join(self.space)}; say which field with FIELD=?"
+            )
+        return free[0]
+
+    @cached_property
+    def target(self) -> float:
+        """The cost that is matched."""
+        kind, network = cast(tuple[Kind, str], self.budget.match)
+        factor, times, name = network.rpartition("*")
+        recipe = self.recipe
+        if name == OWN:
+            recipe = at(recipe, self.rows[0]) if self.rows else recipe
+        else:
+            recipe = replace(recipe, model=name, overrides=())
+        cost = getattr(self.cost(recipe), kind)
+        return float(factor if times else 1) * int(cost)
+
+    def recipe_at(self, point: Point) -> Recipe:
+        """Returns the recipe at a point, its solved field chosen.
+
+        Raises:
+            UsageError: The point is not possible.
+        """
+        name = self.solved(point)
+        if name is None:
+            return at(self.recipe, point)
+        rest = {n: value for n, value in point.items() if n != name}
+        kind = cast(tuple[Kind, str], self.budget.match)[0]
+
+        def cost(value: int) -> int | None:
+            try:
+                made = at(self.recipe, rest | {name: value})
+                return int(getattr(self.cost(made), kind))
+            except UsageError:
+                return None
+
+        return at(self.recipe, rest | {name: nearest(cost, self.target)})
+
+    def cost(self, recipe: Recipe) -> Cost:
+        """What the network of a recipe costs, on the sweep's images."""
+        default: Size = find_spec(recipe.model).input_shape[:2]
+        height, width = input_size(recipe.image_size, self._data, default)
+        shape = (height, width, self._data.channels)
+        spec = tuple(recipe.spec_fields.items())
+        return network_cost(recipe.model, spec, shape, len(self._data.labels))
+
+    @property
+    def _costly(self) -> Space:
+        """The part of the space that the cost depends on."""
+        own = {f.name for f in fields(Recipe)} - {"model", "image_size"}
+        return {name: values for name, values in self.space.items() if name not in own}
+
+    @cached_property
+    def _data(self) -> Dataset:
+        return recipe_data(self.recipe)
+
+    def allows(self, point: Point) -> bool:
+        """Whether a point is possible and within the budget."""
+        try:
+            recipe = self.recipe_at(point)
+        except UsageError:
+            return False
+        return self.budget.open or self.budget.holds(self.cost(recipe))
+
+    def require_room(self) -> None:
+        """Checks that some network of the space is within the budget.
+
+        Raises:
+            UsageError: None is; the message says what the smallest costs.
+        """
+        if self.budget.open:
+            return
+        costs = {}
+        for point in list(self.rows) or points(self._costly):
+            cost = self.cost(self.recipe_at(point))
+            if self.budget.holds(cost):
+                return
+            costs[cost] = point
+        least = min(costs, key=lambda cost: (cost.params, cost.macs))
+        raise UsageError(
+            f"budget must leave room for a network, got max_params "
+            f"{self.budget.max_params} and max_macs {self.budget.max_macs}; the "
+            f"smallest of the space has {least.params:,} parameters and {least.macs:,} "
+            f"multiply-accumulates ({named(costs[least])})"
+        )
+
+
+def at(recipe: Recipe, point: Point) -> Recipe:
+    """Returns the recipe at a point: its own fields replaced, the others overridden.
+
+    Raises:
+        UsageError: A value is not possible.
+    """
+    known = {field.name for field in fields(Recipe)}
+    moved = {name: value for name, value in point.items() if value != KEPT}
+    own = {name: value for name, value in moved.items() if name in known}
+    spec = [f"{name}={value}" for name, value in moved.items() if name not in known]
+    kept = [o for o in recipe.overrides if o.partition("=")[0] not in moved]
+    made = replace(recipe, **own, overrides=(*kept, *spec))
+    find_spec(made.model, **made.spec_fields)
+    return made
+
+
+def require_possible(space: Space, recipe: Recipe) -> None:
+    """Checks that each value of each field is one that a recipe can have.
+
+    Raises:
+        UsageError: The space is empty, or a field or a value is not possible.
+    """
+    if not space:
+        raise UsageError(
+            "space must have at least one field, got none; say --space "
+            "cardinality=1,2,4 or --preset NAME"
+        )
+    models = space["model"].grid if "model" in space else (recipe.model,)
+    for name, values in space.items():
+        _require_field(name, models)
+        for value in values.grid:
+            if value not in (SOLVED, KEPT):
+                at(recipe, {"model": models[0], name: value})
+
+
+def _require_field(field: str, models: Iterable[str]) -> None:
+    own = [f.name for f in fields(Recipe) if f.name not in FIXED]
+    if field in own:
+        return
+    for model in models:
+        spec: Any = find_spec(model)
+        known = [f.name for f in fields(spec)]
+        if field not in known:
+            near = get_close_matches(field, [*known, *own], n=2)
+            hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+            raise UsageError(
+                f"space has no field {field!r}; {hint}fields of {model} are "
+                f"{', '.join(known)}; those of the recipe are the options of "
+                "training.fit"
+            )
+
+
+def named(point: Point) -> str:
+    """A point in words."""
+    return ", ".join(f"{name}={value}" for name, value in point.items())

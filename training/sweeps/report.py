@@ -1,0 +1,208 @@
+"""The page about a sweep: what was tried, what it cost, what it reached."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.pages import COLOURS, GREY, Picture, canvas, render, svg
+from training.runs import write_atomically, written_to
+from training.sweeps.folder import Row, Sweep, best_of, epochs_of
+
+COSTS = {
+    "params": "parameters",
+    "macs": "multiply-accumulates",
+    "seconds": "seconds of training",
+}
+
+
+def write_report(sweep: Sweep) -> Path:
+    """Writes ``report.html`` into the sweep's folder and returns its path."""
+    rows = sweep.rows()
+    done = [row for row in rows if row["status"] == "completed"]
+    done.sort(key=lambda row: row["val_top1"], reverse=True)
+    fields = sweep.settings["fields"]
+    pictures = []
+    if done:
+        pictures += [front(done, cost) for cost in COSTS]
+        pictures += [errors(done, fields), parallel(done, fields), curves(sweep, done)]
+    page = render(
+        "sweeps/report.html.j2",
+        fields=fields,
+        rows=[*done, *(row for row in rows if row["status"] != "completed")],
+        best=best_of(rows),
+        target=sweep.settings["target"],
+        pictures=pictures,
+        recipe=sweep.settings["recipe"],
+        command=command_line(sweep),
+    )
+    with written_to(sweep.report):
+        write_atomically(sweep.report, lambda path: path.write_text(page, "utf-8"))
+    return sweep.report
+
+
+def command_line(sweep: Sweep) -> str:
+    """The command that repeats the sweep."""
+    from training.recipes import RECIPES
+
+    default = RECIPES["default"].to_dict()
+    search, recipe = sweep.settings["search"], sweep.settings["recipe"]
+    changed = {n: v for n, v in recipe.items() if v != _listed(default[n])}
+    given = {n: v for n, v in search.items() if v not in (None, [], 1)} | changed
+    words = ["python", "-m", "training.sweep", "--out", "SWEEP"]
+    for name, value in given.items():
+        values = value if isinstance(value, list) else [value]
+        if isinstance(value, bool):
+            words.append(f"--{'' if value else 'no-'}{name.replace('_', '-')}")
+        else:
+            words += [f"--{name.replace('_', '-')}", *map(str, values)]
+    return shlex.join(words)
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def pareto(rows: list[Row], cost: str) -> list[Row]:
+    """The trials that none is better than at the same cost or less, cheapest first."""
+    front: list[Row] = []
+    for row in sorted(rows, key=lambda row: (row[cost], -row["val_top1"])):
+        if not front or row["val_top1"] > front[-1]["val_top1"]:
+            front.append(row)
+    return front
+
+
+def front(rows: list[Row], cost: str) -> Picture:
+    """Accuracy against a cost, with the Pareto front."""
+    axes = canvas()
+    axes.scatter([r[cost] for r in rows], _accuracy(rows), s=18, color=COLOURS[0])
+    best = pareto(rows, cost)
+    axes.step(
+        [r[cost] for r in best], _accuracy(best), where="post", color=COLOURS[1], lw=1
+    )
+    for row in best:
+        axes.annotate(
+            row["trial"], (row[cost], 100 * row["val_top1"]), fontsize=8, color=GREY
+        )
+    axes.set(xlabel=COSTS[cost], ylabel="top-1, %")
+    names = ", ".join(f"{r['trial']} ({100 * r['val_top1']:.2f} %)" for r in best)
+    return Picture(
+        f"Accuracy by {COSTS[cost]}",
+        svg(axes),
+        f"Best accuracy for its {COSTS[cost]}: trials {names}.",
+    )
+
+
+def errors(rows: list[Row], fields: list[str]) -> Picture:
+    """Error in training and validation of each point, the mean over seeds."""
+    axes = canvas()
+    names = [field for field in fields if field != "seed"]
+    groups: dict[str, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: str(row["trial"])):
+        label = ", ".join(str(row[name]) for name in names)
+        groups.setdefault(label, []).append(row)
+    places = np.arange(len(groups))
+    for (key, label), colour in zip(
+        {"train_top1": "training", "val_top1": "validation"}.items(),
+        COLOURS,
+        strict=False,
+    ):
+        values = [[100 * (1 - r[key]) for r in group] for group in groups.values()]
+        means = [np.mean(v) for v in values]
+        ends = np.array([(min(v), max(v)) for v in values])
+        axes.errorbar(
+            places,
+            means,
+            np.abs(ends.T - means),
+            fmt=".",
+            color=colour,
+            label=label,
+            capsize=2,
+        )
+    axes.set_xticks(places, list(groups), rotation=45, ha="right", fontsize=7)
+    axes.set(ylabel="error, %", xlabel=", ".join(names))
+    axes.legend(frameon=False, labelcolor=GREY)
+    said = ", ".join(
+        f"{label}: {np.mean([100 * (1 - r['val_top1']) for r in group]):.2f} %"
+        for label, group in groups.items()
+    )
+    return Picture("Error of each point", svg(axes), f"Validation error, {said}.")
+
+
+def parallel(rows: list[Row], fields: list[str]) -> Picture:
+    """A line a trial through its hyperparameters to its accuracy."""
+    import matplotlib
+
+    names = [field for field in fields if field != "seed"] + ["params", "val_top1"]
+    axes = canvas(width=max(4.6, 1.3 * len(names)))
+    places = np.array([_places([row[name] for row in rows]) for name in names])
+    score = places[-1]
+    colours = matplotlib.colormaps["viridis"](score)
+    for line, colour in zip(places.T, colours, strict=True):
+        axes.plot(line, color=colour, alpha=0.8, lw=1.2)
+    for place, name in enumerate(names):
+        for end, value in zip((0, 1), _ends([row[name] for row in rows]), strict=True):
+            axes.annotate(
+                value,
+                (place, end),
+                fontsize=7,
+                color=GREY,
+                ha="center",
+                xytext=(0, -9 if end == 0 else 4),
+                textcoords="offset points",
+            )
+    axes.set_xticks(range(len(names)), names)
+    axes.set_yticks([])
+    axes.set_ylim(-0.15, 1.15)
+    return Picture(
+        "Hyperparameters and accuracy",
+        svg(axes),
+        f"Each of {len(rows)} trials is a line through {', '.join(names)}; light lines "
+        "are the accurate ones.",
+    )
+
+
+def curves(sweep: Sweep, rows: list[Row]) -> Picture:
+    """Validation error by epoch, the best trials in colour."""
+    axes = canvas()
+    for place, row in reversed(list(enumerate(rows))):
+        error = [100 * (1 - e["val_top1"]) for e in epochs_of(sweep.run(row["trial"]))]
+        named = place < len(COLOURS)
+        axes.plot(
+            range(1, len(error) + 1),
+            error,
+            color=COLOURS[place] if named else GREY,
+            alpha=1 if named else 0.4,
+            label=row["trial"] if named else None,
+            lw=1.2,
+        )
+    axes.set(xlabel="epoch", ylabel="validation error, %")
+    axes.legend(frameon=False, labelcolor=GREY, fontsize=7)
+    return Picture(
+        "Validation error by epoch",
+        svg(axes),
+        f"From first to last epoch; best at the end: trial {rows[0]['trial']} with "
+        f"{100 * (1 - rows[0]['val_top1']):.2f} %.",
+    )
+
+
+def _accuracy(rows: list[Row]) -> list[float]:
+    return [100 * row["val_top1"] for row in rows]
+
+
+def _places(values: list[Any]) -> np.ndarray:
+    """Values between 0 and 1: numbers by size, words by their order."""
+    order = sorted(set(map(str, values)))
+    numeric = all(isinstance(value, int | float) for value in values)
+    numbers = values if numeric else [order.index(str(value)) for value in values]
+    found = np.asarray(numbers, float)
+    span = np.ptp(found)
+    return (found - found.min()) / span if span else np.full(len(found), 0.5)
+
+
+def _ends(values: list[Any]) -> tuple[str, str]:
+    if all(isinstance(value, int | float) for value in values):
+        return f"{min(values):.4g}", f"{max(values):.4g}"
+    order = sorted(set(map(str, values)))
+    return order[0], order[-1]

@@ -1,0 +1,139 @@
+"""The space of a sweep: fields of recipe or network, and the values they may have."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from keras_resnet.errors import UsageError
+from training.recipe import literal
+
+SOLVED = "?"  # the value of a field that is chosen so that the cost comes out
+KEPT = "="  # the value of a field that stays the recipe's own
+GRID = 10  # values that a grid takes of a range
+
+Point = dict[str, Any]  # field -> value
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Some values.
+
+    Attributes:
+        values: At least one.
+    """
+
+    values: tuple[Any, ...]
+
+    @property
+    def grid(self) -> tuple[Any, ...]:
+        """All values."""
+        return self.values
+
+    @property
+    def numeric(self) -> bool:
+        """All are numbers of one type, and so have an order."""
+        return {type(value) for value in self.values} in ({int}, {float})
+
+
+@dataclass(frozen=True)
+class Range:
+    """All numbers from one to another.
+
+    Attributes:
+        low: The lowest.
+        high: The highest; an int like ``low`` where only whole numbers are meant.
+        log: Each factor, not each difference, is as likely as any other.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Only whole numbers are meant."""
+        return type(self.low) is int and type(self.high) is int
+
+    @property
+    def grid(self) -> tuple[Any, ...]:
+        """Values in even steps, both ends among them."""
+        spread = np.geomspace if self.log else np.linspace
+        values = spread(self.low, self.high, GRID).tolist()
+        if self.whole:
+            return tuple(sorted({round(value) for value in values}))
+        return tuple(values)
+
+
+Space = dict[str, Choice | Range]
+
+
+def read_space(texts: Iterable[str]) -> Space:
+    """Reads ``FIELD=VALUE,VALUE,…``, ``FIELD=LOW..HIGH`` and ``FIELD=LOW..HIGH:log``.
+
+    Raises:
+        UsageError: A text looks otherwise, or a field is there twice.
+    """
+    space: Space = {}
+    for text in texts:
+        field, sign, values = text.partition("=")
+        if not (field and sign and values):
+            raise UsageError(
+                "space must be of FIELD=VALUE,VALUE,… or FIELD=LOW..HIGH[:log], got "
+                f"{text!r}"
+            )
+        if field in space:
+            raise UsageError(f"space must have each field once, got {field} twice")
+        space[field] = _range(field, values) if ".." in values else _choice(values)
+    return space
+
+
+def _choice(text: str) -> Choice:
+    values = tuple(literal(part) for part in _split(text))
+    if {type(value) for value in values} == {int, float}:
+        values = tuple(map(float, values))
+    return Choice(tuple(dict.fromkeys(values)))
+
+
+def _split(text: str) -> list[str]:
+    """Splits at the commas that are not in brackets."""
+    parts, depth = [""], 0
+    for sign in text:
+        depth += (sign in "([") - (sign in ")]")
+        if sign == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return [part for part in parts if part]
+
+
+def _range(field: str, text: str) -> Range:
+    ends, _, scale = text.partition(":")
+    low, high = (literal(end) for end in ends.split("..", 1))
+    if not all(type(end) in (int, float) for end in (low, high)) or not low < high:
+        raise UsageError(f"{field} must range from LOW to a higher HIGH, got {text!r}")
+    if scale not in ("", "log"):
+        raise UsageError(f"a range's scale must be log or left away, got {scale!r}")
+    if scale and low <= 0:
+        raise UsageError(f"a logarithmic range must begin above 0, got {text!r}")
+    return Range(low, high, log=bool(scale))
+
+
+def points(space: Space) -> list[Point]:
+    """All combinations, the first field changing slowest."""
+    values = [field.grid for field in space.values()]
+    return [dict(zip(space, chosen, strict=True)) for chosen in product(*values)]
+
+
+def size(space: Space) -> float:
+    """How many points the space has; infinite with a range of real numbers."""
+    sizes = [
+        len(field.grid)
+        if isinstance(field, Choice)
+        else (field.high - field.low + 1 if field.whole else math.inf)
+        for field in space.values()
+    ]
+    return math.prod(sizes)

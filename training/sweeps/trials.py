@@ -1,0 +1,134 @@
+"""The trials of a sweep, each in a process of its own, so that memory returns."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from typing import Any
+
+from keras_tuner.engine.base_tuner import BaseTuner
+from keras_tuner.engine.trial import Trial, TrialStatus
+
+from keras_resnet.errors import Stopped, UsageError
+from training.processes import passing_signals_on, start
+from training.recipe import Recipe
+from training.recipes import save_recipe
+from training.runs import Run
+from training.sweeps.folder import Sweep, last_epoch
+from training.sweeps.oracles import OBJECTIVE, Remembered, decoded
+from training.sweeps.plan import Plan
+
+RESUMES = 2  # times that a trial goes on after its process was killed
+CHIEF = "chief"
+
+
+class Trials(BaseTuner):
+    """Runs the trials of an oracle, here or at the chief, one after the other.
+
+    Args:
+        oracle: Says which.
+        plan: Maps their values to recipes.
+        sweep: Their folder.
+    """
+
+    def __init__(self, oracle: Remembered, plan: Plan, sweep: Sweep) -> None:
+        self._plan = plan
+        self._sweep = sweep
+        self._processes: list[subprocess.Popen[bytes]] = []
+        # keras-tuner wants a folder to keep state in, of which nothing is used.
+        super().__init__(oracle, directory=str(sweep.path), project_name="logs")
+
+    def search(self, *args: Any, **options: Any) -> None:
+        """Runs trials until there are no more.
+
+        Raises:
+            Stopped: A signal came.
+        """
+        if self.tuner_id == CHIEF:
+            super().search(*args, **options)
+            return
+        with passing_signals_on(self._processes) as signals:
+            while not signals:
+                trial = self.oracle.create_trial(self.tuner_id)
+                if trial.status == TrialStatus.STOPPED:
+                    return
+                if trial.status == TrialStatus.IDLE:
+                    time.sleep(1)  # until others have ended theirs
+                    continue
+                self.run_trial(trial)
+                if not signals:
+                    self.oracle.end_trial(trial)
+        raise stopped(signals[0], self._sweep)
+
+    def run_trial(self, trial: Trial, *args: Any, **options: Any) -> None:
+        """Trains a trial and gives it its status and score."""
+        run = self._sweep.run(trial.trial_id)
+        try:
+            self._train(trial, run)
+            score = last_epoch(run)[OBJECTIVE]
+        except _Failed as failure:
+            trial.status = TrialStatus.FAILED
+            # keras-tuner does not carry a message from worker to chief.
+            self._sweep.fail(trial.trial_id, str(failure))
+            return
+        self.oracle.update_trial(trial.trial_id, {OBJECTIVE: score})
+        trial.status = TrialStatus.COMPLETED
+
+    def save(self) -> None:
+        """Does nothing, the journal being all there is to save."""
+
+    def _train(self, trial: Trial, run: Run) -> None:
+        for _ in range(RESUMES + 1):
+            if run.complete:
+                return
+            code = self._process(trial, run)
+            if code >= 0:
+                break
+        if code < 0:
+            name = signal.Signals(-code).name
+            raise _Failed(
+                f"its process was ended by {name} {RESUMES + 1} times"
+                f"{' (out of memory?)' if name == 'SIGKILL' else ''}"
+            )
+        if code:
+            raise _Failed(self._sweep.reason(trial.trial_id) or f"exit code {code}")
+
+    def _process(self, trial: Trial, run: Run) -> int:
+        """Trains, or goes on training, in another process; returns its exit code."""
+        file = self._sweep.recipe(trial.trial_id)
+        line = [sys.executable, "-m", "training.fit", "--out", str(run.path)]
+        if run.exists:
+            line.append("--resume")
+        else:
+            try:
+                save_recipe(self._recipe(trial), file)
+            except UsageError as error:
+                raise _Failed(str(error)) from error
+            line += ["--recipe", str(file)]
+        alone = {n: v for n, v in os.environ.items() if not n.startswith("KERASTUNER")}
+        with self._sweep.log(trial.trial_id).open("ab") as log:
+            process = start(line, environment=alone, output=log)
+            self._processes[:] = [process]
+            return process.wait()
+
+    def _recipe(self, trial: Trial) -> Recipe:
+        values = trial.hyperparameters.values
+        recipe = self._plan.recipe_at(decoded(self._plan.space, values))
+        epochs = values.get("tuner/epochs", recipe.epochs)  # Hyperband's
+        warmup = recipe.warmup_epochs * epochs / recipe.epochs
+        return replace(recipe, epochs=epochs, warmup_epochs=warmup)
+
+
+def stopped(number: int, sweep: Sweep) -> Stopped:
+    """What ends a sweep that a signal came to."""
+    return Stopped(
+        f"stopped by {signal.Signals(number).name}; what was trained is kept: continue "
+        f"with --resume --out {sweep.path}",
+        128 + number,
+    )
+
+
+class _Failed(Exception):  # noqa: N818 - of a trial, which the sweep outlives
+    """Says in one line why a trial has no result."""
