@@ -87,8 +87,9 @@ class Display:
             text += f", best {best['val_top1']:.4f} ({best['trial']})"
         here = done - self._done_before
         if self._total is not None and here and done < self._total:
-            pace = (time.monotonic() - self._began) / here
-            text += f", about {pace * (self._total - done) / 60:.0f} min left"
+            left = (time.monotonic() - self._began) / here * (self._total - done)
+            wait = f"{left / 60:.0f} min" if left > 90 else f"{left:.0f} s"
+            text += f", about {wait} left"
         return text
 
     def _table(self) -> Table:

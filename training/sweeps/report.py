@@ -175,6 +175,7 @@ def curves(sweep: Sweep, rows: list[Row]) -> Picture:
             color=COLOURS[place] if named else GREY,
             alpha=1 if named else 0.4,
             label=row["trial"] if named else None,
+            marker=".",
             lw=1.2,
         )
     axes.set(xlabel="epoch", ylabel="validation error, %")
