@@ -13,14 +13,14 @@ from training.callbacks import callback_list
 from training.changes import require_possible, require_size, training_sizes
 from training.checkpoint import Checkpoints
 from training.datasets import Dataset
-from training.evaluate import evaluate
+from training.evaluate import assess, predict, store
 from training.metrics import Evaluator
 from training.optimizers import make_optimizer
 from training.pipeline import copies, preprocessing, training_batches
 from training.preprocessing import Preprocessing
 from training.progress import Logs
 from training.recipe import Recipe
-from training.runs import Run, save_model, write_json, written_to
+from training.runs import Run, save_model, written_to
 from training.saving import Saving
 from training.sources import recipe_data
 from training.strategy import Replicas, require_shares
@@ -192,7 +192,7 @@ def _train(
 
     def validate() -> Logs:
         watched = "val" if "val" in dataset.splits else "test"
-        logs = evaluate(evaluator, dataset, prepared, watched)
+        logs = predict(evaluator, dataset, prepared, watched).means()
         return {name: logs[name] for name in ("loss", "top1")}
 
     callbacks = keras.callbacks.CallbackList()
@@ -213,10 +213,11 @@ def _train(
         batches=batches,
         validate=validate,
     )
-    result = evaluate(evaluator, dataset, prepared, "test")
+    predictions = predict(evaluator, dataset, prepared, "test")
     if replicas.chief:
         save_model(model, run.model)
-        write_json(run.evaluation, result)
+        result = assess(predictions, dataset, "test")
+        store(run, result)
         print(
             f"test: top-1 {result['top1']:.4f}, top-5 {result['top5']:.4f}, loss "
             f"{result['loss']:.4f} on {result['examples']} images\nrun: {run.path}"
