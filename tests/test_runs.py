@@ -65,14 +65,12 @@ def test_json_of_a_run_is_readable_and_reads_back() -> None:
     values = {
         "a": 1,
         "rows": [[1, 2], [3, 4]],
-        "deep": {"names": ["ä"], "none": None},
+        "deep": {"names": ["ä"], "none": None, "row": [{"b": 2}]},
+        "mapping": {"b": 2},
         "empty": [],
     }
     text = readable(values)
     assert json.loads(text) == values
-    assert text.splitlines()[1:5] == [
-        '  "a": 1,',
-        '  "rows": [',
-        "    [1, 2],",
-        "    [3, 4]",
-    ]
+    lines = text.splitlines()
+    assert lines[1:5] == ['  "a": 1,', '  "rows": [', "    [1, 2],", "    [3, 4]"]
+    assert '      {"b": 2}' in lines and '    "b": 2' in lines

@@ -20,6 +20,7 @@ from training import fit
 from training.evaluate import evaluate_run
 from training.metrics import Evaluator
 from training.predictions import Predictions
+from training.progress import TIMED
 from training.recipes import Recipe
 from training.runs import Run
 from training.trainer import Trainer
@@ -35,6 +36,8 @@ def test_a_run_leaves_what_the_interface_promises(run: Run) -> None:
     config = run.config
     assert config["preprocessing"]["size"] == [12, 8]
     assert config["device"]["precision_reason"] and config["device"]["xla_reason"]
+    assert {"python", "tensorflow", "keras"} <= set(config["versions"])
+    assert config["environment"]["system"] and config["environment"]["memory_gib"] > 0
     assert Recipe.from_dict(config["recipe"]) == run.recipe
     with run.history.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -147,8 +150,7 @@ def stop_after(
 def without_times(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    timed = ("seconds", "images_per_second")
-    return [{k: v for k, v in row.items() if k not in timed} for row in rows]
+    return [{k: v for k, v in row.items() if k not in TIMED} for row in rows]
 
 
 @pytest.mark.slow

@@ -52,6 +52,11 @@ class Session:
     twin: keras.Model | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return -(-len(self.dataset.splits["train"]) // self.recipe.batch_size)
+
 
 def prepare(recipe: Recipe) -> Session:
     """Loads the recipe's data and builds its network for the device at hand.
@@ -140,7 +145,7 @@ def _trainer(session: Session) -> Trainer:
         session.model,
         session.prepared,
         recipe=recipe,
-        optimizer=_optimizer(recipe, _steps(session), placement),
+        optimizer=_optimizer(recipe, session.steps, placement),
         twin=session.twin,
         jit_compile=placement.xla,
     )
@@ -160,11 +165,6 @@ def _restored(
         print(f"resuming at {where}", flush=True)
     session.model.optimizer = optimizer  # callbacks look for it
     return checkpoints
-
-
-def _steps(session: Session) -> int:
-    """Steps of an epoch."""
-    return -(-len(session.dataset.splits["train"]) // session.recipe.batch_size)
 
 
 def _train(
@@ -197,14 +197,7 @@ def _train(
 
     callbacks = keras.callbacks.CallbackList()
     if replicas.chief:
-        callbacks = callback_list(
-            run,
-            model,
-            checkpoints.progress,
-            epochs=recipe.epochs,
-            steps=_steps(session),
-            extra=extra,
-        )
+        callbacks = callback_list(session, run, checkpoints.progress, extra)
     loop.fit(
         trainer,
         checkpoints,
