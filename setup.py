@@ -57,7 +57,7 @@ setup(
     ],
     package_data={
         "keras_resnet": ["py.typed"],
-        "training": ["report.html.j2"],
+        "training": ["page.html.j2", "report.html.j2"],
         "export.runtimes": ["classify.c"],
     },
     install_requires=REQUIRES,

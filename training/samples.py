@@ -1,6 +1,7 @@
 """Images as the network sees them, for people to look at."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,11 +25,11 @@ def trained_on(recipe: Recipe, dataset: Dataset, prepared: Preprocessing) -> np.
 
 
 def evaluated(
-    dataset: Dataset, split: str, indices: np.ndarray, prepared: Preprocessing
+    dataset: Dataset, split: str, indices: Sequence[int], prepared: Preprocessing
 ) -> np.ndarray:
     """Returns images of a split as evaluation looks at them, likewise."""
-    examples = dataset.split(split).take(indices)
-    batches = evaluation_batches(examples, prepared, max(len(indices), 1))
+    examples = dataset.split(split).take(np.array(indices))
+    batches = evaluation_batches(examples, prepared, len(indices))
     return visible(np.concatenate([np.asarray(images) for images, _ in batches]))
 
 
