@@ -68,9 +68,10 @@ def verify(
     Returns:
         ``path``, ``format``, ``size`` in bytes, ``same``, ``tolerance`` in words,
         ``runtimes`` (for each, its ``version``, what it ``imported`` of this project,
-        and the differences for ``pixels`` and, where it takes them, for ``bytes`` of
-        image files), the first one's ``pixels`` and ``bytes``; ``trained``, how the
-        run's own half precision differs from its weights in float32, if it has one.
+        its ``latency``, seconds of one image, and the differences for ``pixels`` and,
+        where it takes them, for ``bytes`` of image files), the first one's values of
+        these; ``trained``, how the run's own half precision differs from its weights in
+        float32, if it has one.
 
     Raises:
         UsageError: There is no artifact, no such runtime, or the run is not complete.
@@ -171,6 +172,7 @@ def _answer(
         with Worker(artifact.path, runtime) as worker:
             facts = worker.tell(classify=str(folder))
             facts["version"] = worker.facts["version"]
+            facts["latency"] = worker.latency()
     except RuntimeError as error:
         raise Stopped(f"artifact must load in {runtime}, got: {error}") from None
     for inputs in ("pixels", "bytes"):
@@ -227,6 +229,9 @@ def report(result: dict[str, Any], run: Run) -> None:
             if inputs in answer:
                 difference = Difference(**answer[inputs])
                 print(f"  {name} {answer['version']}, {inputs}: {difference}")
+        print(
+            f"  {name} {answer['version']}, one image: {1e3 * answer['latency']:.2f} ms"
+        )
     if not result["same"]:
         raise Stopped(
             f"not the same network: {result['path']} differs from {run.path} by more "

@@ -30,6 +30,9 @@ from export.runtimes import RUNTIMES, Array, Session
 
 BATCH_SIZE = 32
 PROJECT = ("keras_resnet", "training")
+LATENCY_RUNS = 40
+LATENCY_WARMUP = 5
+LATENCY_SECONDS = 2.0
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1"}
 
 
@@ -70,6 +73,21 @@ class Worker:
         except BrokenPipeError:
             pass  # it has ended: the answer tells why
         return self._answer()
+
+    def latency(self) -> float:
+        """Returns the median seconds of one image, over some runs after a warm-up.
+
+        Few suffice for a slow network: it stops after ``LATENCY_SECONDS``.
+        """
+        seconds: list[float] = []
+        until = time.monotonic() + LATENCY_SECONDS
+        for turn in range(LATENCY_WARMUP + LATENCY_RUNS):
+            taken = self.tell(time=1)["seconds"]
+            if turn >= LATENCY_WARMUP:
+                seconds.append(taken)
+            if seconds and time.monotonic() > until:
+                break
+        return float(np.median(seconds))
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout

@@ -22,6 +22,7 @@ import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from keras_resnet import command
+from training.progress import TIMED
 from training.runs import Run
 
 RECIPE = [
@@ -30,7 +31,6 @@ RECIPE = [
     *("--epochs", "4", "--batch-size", "16", "--learning-rate", "0.02"),
     *("--validation", "0.2", "--checkpoint-steps", "2"),
 ]
-TIMED = ("seconds", "images_per_second")
 
 
 def start(out: Path, *more: str) -> subprocess.Popen[str]:

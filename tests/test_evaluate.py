@@ -1,13 +1,18 @@
 """Evaluation: every example once, whatever the batches; other data must fit."""
 
+import json
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 
 from keras_resnet.errors import UsageError
-from training.datasets import Dataset, pixels
-from training.evaluate import evaluate, evaluate_run
+from training.datasets import Dataset, pixels, strings
+from training.evaluate import SUMMARY, assess, evaluate_run, main, predict
 from training.metrics import Evaluator
+from training.predictions import Predictions
 from training.preprocessing import Preprocessing
 from training.runs import Run
 
@@ -27,7 +32,8 @@ def test_figures_equal_numpys_over_all_examples(count: int) -> None:
     logits = keras.layers.Dense(8)(keras.layers.Flatten()(image))
     model = keras.Model(image, logits)
     prepared = Preprocessing((4, 4), 2, 1.0, (100.0, 120.0), (50.0, 60.0))
-    found = evaluate(Evaluator(model, prepared), data, prepared, "test")
+    predictions = predict(Evaluator(model, prepared), data, prepared, "test")
+    found = assess(predictions, data, "test")
 
     split = data.splits["test"]
     inputs = (split.images.numpy() - [100.0, 120.0]) / [50.0, 60.0]
@@ -41,6 +47,15 @@ def test_figures_equal_numpys_over_all_examples(count: int) -> None:
     assert found["top1"] == pytest.approx((rank < 1).mean())
     assert found["top5"] == pytest.approx((rank < 5).mean())
     assert found["loss"] == pytest.approx(loss.mean(), rel=1e-4)
+    np.testing.assert_array_equal(predictions.labels, labels)
+    np.testing.assert_array_equal(predictions.predicted, values.argmax(-1))
+    confidence = np.exp(values.max(-1) - values.max(-1) - log_sum)
+    np.testing.assert_allclose(predictions.confidence, confidence, rtol=1e-3)
+    assert np.sum(found["confusion"]) == count
+    for mistake in found["mistakes"]:
+        index = mistake["index"]
+        assert mistake["label"] == str(labels[index]) != mistake["predicted"]
+        assert mistake["path"] is None
 
 
 def test_another_data_set_must_have_the_same_classes_and_channels(run: Run) -> None:
@@ -56,3 +71,42 @@ def test_another_data_set_of_another_size_is_resized(run: Run) -> None:
     before = run.evaluated
     assert evaluate_run(run, dataset="synthetic:30x20x3:3:40")["examples"] == 8
     assert run.evaluated == before
+
+
+def test_a_run_keeps_its_assessment(run: Run) -> None:
+    assessed = json.loads(run.assessment.read_text())
+    found = evaluate_run(run)
+    assert found == assessed == json.loads(run.assessment.read_text())
+    assert {name: found[name] for name in SUMMARY} == run.evaluated
+    classes = found["classes"]
+    recalls = [c["recall"] * c["support"] for c in classes]
+    assert sum(recalls) / found["examples"] == pytest.approx(found["top1"])
+
+
+def test_averaging_over_views_is_told_and_not_kept(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = run.assessment.read_bytes(), run.evaluation.read_bytes()
+    monkeypatch.setattr(sys, "argv", ["evaluate", str(run.path), "--tta"])
+    main()
+    said = json.loads(capsys.readouterr().out)
+    assert len(said["views"]) == 5  # synthetic images are not mirrored
+    assert said["examples"] == run.evaluated["examples"]
+    assert (run.assessment.read_bytes(), run.evaluation.read_bytes()) == before
+
+
+def test_mistakes_name_their_files(tmp_path: Path) -> None:
+    paths = [str(tmp_path / f"{i}.png") for i in range(2)]
+    split = strings("files", paths, [0, 1])
+    data = Dataset("made", {"test": split}, ("cat", "dog"), 3, None, mirrors=True)
+    values = [[0, 0, 0.9, 0.1, 1], [1, 0, 0.8, 1.6, 1]]
+    found = assess(Predictions.from_table(np.array(values)), data, "test")
+    assert found["mistakes"] == [
+        {
+            "index": 1,
+            "path": paths[1],
+            "label": "dog",
+            "predicted": "cat",
+            "probability": 0.8,
+        }
+    ]

@@ -42,6 +42,7 @@ MISTAKES = {
     "negative epochs": (["--epochs", "-1"], "epochs must be at least 1, got -1"),
     "zero epochs": (["--epochs", "0"], "epochs must be at least 1, got 0"),
     "zero batch": (["--batch-size", "0"], "batch_size must be at least 1, got 0"),
+    "negative profile": (["--profile", "-1"], "profile must be at least 0, got -1"),
     "not a number": (["--epochs", "ten"], "ten"),
     "unknown option": (["--epoch", "3"], "--epoch"),
     "unknown recipe": (["--recipe", "nonsense"], "recipe must be one of default"),

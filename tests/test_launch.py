@@ -60,6 +60,10 @@ def test_two_workers_give_the_numbers_of_one_process(tmp_path: Path) -> None:
     )
     one, two = (Run(tmp_path / str(count)) for count in (1, 2))
     assert two.evaluated["examples"] == one.evaluated["examples"]
+    confusion = [
+        json.loads(run.assessment.read_text())["confusion"] for run in (one, two)
+    ]
+    assert confusion[0] == confusion[1]
     for ours, theirs in zip(
         *(load_model(run.model).get_weights() for run in (one, two)), strict=True
     ):

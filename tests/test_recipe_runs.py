@@ -64,7 +64,8 @@ def test_an_averaged_run_is_resumed_and_evaluates_its_average(
     ours, theirs = load_model(halves.model), load_model(whole.model)
     for mine, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, other)
-    assert halves.evaluated == whole.evaluated == evaluate_run(whole)
+    assert halves.evaluated == whole.evaluated
+    assert evaluate_run(whole).items() >= whole.evaluated.items()
     assert theirs.input_shape == (None, 12, 8, 3)
 
 

@@ -1,30 +1,257 @@
 """The page about a run: all in one file, with words for every picture."""
 
+import json
 import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
 
-from training.report import curves, write_report
-from training.runs import Run
+import pytest
+from browser import CHROMIUM, Browser
+
+from keras_resnet.errors import UsageError
+from keras_resnet.figures import ACCENT, new_figure, save
+from training.report import write_report
+from training.runs import Run, write_json
+
+MOST_BYTES = 3 * 2**20
 
 
-def test_the_report_is_one_file_that_asks_for_nothing(run: Run) -> None:
-    page = write_report(run).read_text()
+class Outline(HTMLParser):
+    """What of a page matters to those who cannot see it, or are offline."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.ids: Counter[str] = Counter()
+        self.addresses: list[str] = []
+        self.headings: list[str] = []
+        self.unnamed: list[str] = []
+        self._within: list[tuple[str, bool]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        if found.get("id"):
+            self.ids[str(found["id"])] += 1
+        self.addresses += [str(found[a]) for a in ("src", "href") if a in found]
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(tag)
+        named = any(named for _, named in self._within)
+        alone = tag == "svg" or (tag == "img" and not found.get("alt"))
+        if alone and not named:
+            self.unnamed.append(tag)
+        if tag not in ("meta", "img", "br"):
+            said = found.get("role") == "img" and bool(found.get("aria-label"))
+            self._within.append((tag, said))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._within.pop()[0] == tag, f"</{tag}> closes something else"
+
+
+@pytest.fixture
+def copied(run: Run, tmp_path: Path) -> Run:
+    """The run in a folder of its own, to be changed."""
+    shutil.copytree(run.path, tmp_path / "run")
+    return Run(tmp_path / "run")
+
+
+def changed(run: Run, **values: Any) -> None:
+    config = run.config
+    for part, fields in values.items():
+        config[part] |= fields
+    write_json(run.path / "config.json", config)
+
+
+def analysed(run: Run) -> None:
+    """Leaves what an analysis leaves."""
+    folder = run.path / "analysis"
+    folder.mkdir()
+    for name in ("lesions", "paths"):
+        figure = new_figure(4, 3)
+        figure.subplots().plot([1, 2], color=ACCENT, marker="o", clip_on=True)
+        save(figure, folder / f"{name}.svg", title=name, text="It goes up.")
+        write_json(folder / f"{name}.json", {"summary": f"What {name} say."})
+
+
+@pytest.fixture
+def page(copied: Run) -> str:
+    analysed(copied)
+    return write_report(copied).read_text("utf-8")
+
+
+def test_the_report_is_one_file_that_asks_for_nothing(page: str) -> None:
+    outline = Outline(page)
+    assert all(a.startswith(("#", "data:image/png")) for a in outline.addresses)
+    assert "url(" not in re.sub(r"url\(#", "", page) and "@import" not in page
+    assert "default-src 'none'" in page
+    assert len(page.encode()) < MOST_BYTES
+
+
+def test_every_picture_has_words_and_every_name_is_there_once(page: str) -> None:
+    outline = Outline(page)
+    assert outline.unnamed == []
+    assert page.count("<svg") == 9  # curves, confusion, calibration, walk, analyses
+    assert set(outline.ids.values()) == {1}
+    used = {a[1:] for a in outline.addresses if a.startswith("#")}
+    used |= set(re.findall(r"url\(#([\w.-]+)\)", page))
+    assert used <= set(outline.ids)
+    assert outline.headings[:2] == ["h1", "h2"]
+    assert "h4" not in outline.headings
+
+
+def test_the_figures_are_those_of_the_run(page: str, run: Run) -> None:
+    config = run.config
     assert f"{100 * run.evaluated['top1']:.2f} %" in page
-    assert f"{run.config['model']['params']:,}" in page
-    # Names of XML vocabularies are no requests; anything else would be one.
-    addresses = set(re.findall(r"""(?:src|href)\s*=\s*["']([^"'#][^"']*)""", page))
-    assert not {a for a in addresses if a.startswith(("http", "//", "/"))}
-    assert page.count('role="img" aria-label=') == page.count("<svg") == 3
+    assert f"{config['model']['params']:,}" in page
+    assert config["environment"]["system"] in page
+    assert all(label in page for label in config["dataset"]["labels"])
+    assert "What lesions say." in page and "What paths say." in page
+    assert "var(--accent)" in page and ACCENT not in page.split("</style>")[1]
 
 
-def test_curves_say_in_words_what_they_show() -> None:
-    columns = {
-        "loss": [2.0, 0.5],
-        "val_loss": [2.5, 0.7],
-        "top1": [0.25, 0.75],
-        "val_top1": [0.2, 0.7],
-        "learning_rate": [0.1, 0.0],
+def test_a_perfect_network_has_no_mistakes_to_show(copied: Run) -> None:
+    assessed = json.loads(copied.assessment.read_text())
+    counts = [c["support"] for c in assessed["classes"]]
+    confusion = [[n * (i == j) for j, n in enumerate(counts)] for i in range(3)]
+    write_json(copied.assessment, {**assessed, "mistakes": [], "confusion": confusion})
+    page = write_report(copied).read_text("utf-8")
+    assert "Worst mistakes" not in page and "Nothing is mistaken." in page
+
+
+def test_mistakes_are_shown_as_images(copied: Run) -> None:
+    assessed = json.loads(copied.assessment.read_text())
+    mistake = {"index": 3, "path": None, "label": "class0", "predicted": "class2"}
+    assessed["mistakes"] = [mistake | {"probability": 0.987}]
+    write_json(copied.assessment, assessed)
+    page = write_report(copied).read_text("utf-8")
+    assert 'alt="Image 3: class0, taken for class2" class="small"' in page
+    assert "99&nbsp;% sure" in page and page.count("data:image/png") == 17
+
+
+def test_exported_artifacts_are_a_table(copied: Run) -> None:
+    found = {"largest": 1e-6, "agreement": 1.0, "accuracy": 0.5}
+    runtimes = {
+        "litert": {"version": "2", "latency": 0.00123, "pixels": found},
+        "openvino": {"version": "3", "pixels": found},
     }
-    loss, error, rate = curves(columns)
-    assert "from 2 to 0.5" in loss.text and "from 2.5 to 0.7" in loss.text
-    assert "from 75 to 25" in error.text
-    assert "from 0.1 to 0" in rate.text
+    artifact = {"path": "a.tflite", "format": "TFLite", "size": 2**20, "same": False}
+    write_json(copied.path / "artifacts.json", {"a": artifact | {"runtimes": runtimes}})
+    page = write_report(copied).read_text("utf-8")
+    for said in ("a.tflite", ">1.00<", ">1.23<", ">–<", ">1.0e-06<", ">no<"):
+        assert said in page, said
+
+
+def test_many_classes_of_data_that_is_gone(copied: Run) -> None:
+    names = [f"class $x$ <{i}>" for i in range(50)]
+    changed(copied, dataset={"labels": names, "name": "folder:/data/photos"})
+    assessed = json.loads(copied.assessment.read_text())
+    row = {"support": 2, "recall": 0.5, "precision": None}
+    write_json(
+        copied.assessment,
+        assessed
+        | {
+            "classes": [row | {"label": name} for name in names],
+            "confusion": [
+                [int(j == (i + i % 2) % 50) for j in range(50)] for i in range(50)
+            ],
+            "mistakes": [
+                {
+                    "index": 0,
+                    "path": "/data/a<b.png",
+                    "label": names[0],
+                    "predicted": names[1],
+                    "probability": 0.9,
+                }
+            ],
+        },
+    )
+    page = write_report(copied).read_text("utf-8")
+    outline = Outline(page)
+    assert outline.unnamed == [] and "resnet20_cifar on photos" in page
+    assert "All 50 classes" in page and "Most often mistaken" in page
+    assert "must be as it was when" in page and "data:image" not in page
+    assert "&lt;49&gt;" in page and "<49>" not in page
+
+
+def test_a_run_of_an_older_version_is_assessed_now(copied: Run) -> None:
+    copied.assessment.unlink()
+    config = copied.config
+    del config["environment"]
+    write_json(copied.path / "config.json", config)
+    rows = copied.history.read_text().splitlines()
+    columns = rows[0].split(",")
+    drop = columns.index("waiting")
+    kept = [",".join(v for i, v in enumerate(r.split(",")) if i != drop) for r in rows]
+    copied.history.write_text("\n".join(kept) + "\n")
+    page = write_report(copied).read_text("utf-8")
+    assert "calibration error" in page and "waiting for data" not in page
+    assert copied.assessment.is_file()
+
+
+def test_an_unfinished_run_has_no_report(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.create({"recipe": {}})
+    with pytest.raises(UsageError, match="run must be complete"):
+        write_report(run)
+    assert not run.report.exists()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no chromium: apt-get install chromium")
+    with Browser() as made:
+        yield made
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_the_report_in_a_browser(
+    browser: Browser, copied: Run, width: int, dark: bool
+) -> None:
+    analysed(copied)
+    file = write_report(copied)
+    browser.open(file, width, dark=dark)
+    assert {r.partition(":")[0] for r in browser.requests} <= {"file", "data"}
+    assert [r for r in browser.requests if r.startswith("file")] == [file.as_uri()]
+    assert browser.said == []
+    # What is wide scrolls in its own box.
+    assert browser.evaluate("document.documentElement.scrollWidth") == width
+    broken = "[...document.images].filter(i => !i.naturalWidth).length"
+    assert browser.evaluate(broken) == 0
+    style = "getComputedStyle(document.body)"
+    ground, ink = (
+        luminance(browser.evaluate(f"{style}.{name}"))
+        for name in ("backgroundColor", "color")
+    )
+    assert (ground < ink) == dark
+    assert contrast(ground, ink) > 7
+    for chosen in ("svg text", "figcaption", "dl.figures dt", "thead th", "nav a"):
+        name = "fill" if chosen.startswith("svg") else "color"
+        colours = browser.evaluate(
+            f"[...document.querySelectorAll('{chosen}')]"
+            f".filter(e => !e.closest('svg') || e.textContent.length > 2)"
+            f".map(e => getComputedStyle(e).{name})"
+        )
+        assert colours
+        assert min(contrast(ground, luminance(c)) for c in colours) > 4.5, chosen
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of ``rgb(…)``, as WCAG 2 defines it."""
+    channels = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+    linear = [
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels
+    ]
+    return float(
+        sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    )
+
+
+def contrast(one: float, other: float) -> float:
+    light, dark = max(one, other), min(one, other)
+    return (light + 0.05) / (dark + 0.05)

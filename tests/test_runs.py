@@ -1,12 +1,13 @@
 """The run's folder: atomic writing, and what a missing run says."""
 
 import errno
+import json
 from pathlib import Path
 
 import pytest
 
 from keras_resnet.errors import UsageError
-from training.runs import Run, write_atomically, write_json, written_to
+from training.runs import Run, readable, write_atomically, write_json, written_to
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -58,3 +59,18 @@ def test_an_unfinished_run_says_how_to_go_on(tmp_path: Path) -> None:
     run.create({"recipe": {}})
     with pytest.raises(UsageError, match="--resume"):
         run.require_complete()
+
+
+def test_json_of_a_run_is_readable_and_reads_back() -> None:
+    values = {
+        "a": 1,
+        "rows": [[1, 2], [3, 4]],
+        "deep": {"names": ["ä"], "none": None, "row": [{"b": 2}]},
+        "mapping": {"b": 2},
+        "empty": [],
+    }
+    text = readable(values)
+    assert json.loads(text) == values
+    lines = text.splitlines()
+    assert lines[1:5] == ['  "a": 1,', '  "rows": [', "    [1, 2],", "    [3, 4]"]
+    assert '      {"b": 2}' in lines and '    "b": 2' in lines

@@ -6,6 +6,7 @@ import random
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import kill_resume
 import numpy as np
@@ -18,6 +19,8 @@ from keras_resnet.errors import Stopped
 from training import fit
 from training.evaluate import evaluate_run
 from training.metrics import Evaluator
+from training.predictions import Predictions
+from training.progress import TIMED
 from training.recipes import Recipe
 from training.runs import Run
 from training.trainer import Trainer
@@ -33,6 +36,8 @@ def test_a_run_leaves_what_the_interface_promises(run: Run) -> None:
     config = run.config
     assert config["preprocessing"]["size"] == [12, 8]
     assert config["device"]["precision_reason"] and config["device"]["xla_reason"]
+    assert {"python", "tensorflow", "keras"} <= set(config["versions"])
+    assert config["environment"]["system"] and config["environment"]["memory_gib"] > 0
     assert Recipe.from_dict(config["recipe"]) == run.recipe
     with run.history.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -42,7 +47,7 @@ def test_a_run_leaves_what_the_interface_promises(run: Run) -> None:
 
 def test_evaluating_again_gives_the_same_number(run: Run) -> None:
     before = run.evaluated
-    assert evaluate_run(run) == before
+    assert evaluate_run(run).items() >= before.items()
     assert evaluate_run(run, "train")["examples"] == 60
     assert run.evaluated == before, "another split must not replace the test figures"
 
@@ -97,9 +102,9 @@ def test_a_stop_during_validation_is_heeded(
     stopped = Run(tmp_path / "run")
     measure = Evaluator.__call__
 
-    def measuring(self: Evaluator, batches: object) -> dict[str, float]:
+    def measuring(self: Evaluator, *batches: Any) -> Predictions:
         os.kill(os.getpid(), signal.SIGTERM)
-        return measure(self, batches)
+        return measure(self, *batches)
 
     monkeypatch.setattr(Evaluator, "__call__", measuring)
     with pytest.raises(Stopped, match="saved at step 0 of epoch 2"):
@@ -122,7 +127,7 @@ def test_half_precision_from_training_to_export(
     monkeypatch.undo()
     fit.train(recipe, half)
     assert load_model(half.model).get_layer("stem_conv").compute_dtype == precision
-    assert evaluate_run(half) == half.evaluated
+    assert evaluate_run(half).items() >= half.evaluated.items()
     assert verify(saved_model.export(half, tmp_path / "out"), half)["same"]
 
 
@@ -145,8 +150,7 @@ def stop_after(
 def without_times(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    timed = ("seconds", "images_per_second")
-    return [{k: v for k, v in row.items() if k not in timed} for row in rows]
+    return [{k: v for k, v in row.items() if k not in TIMED} for row in rows]
 
 
 @pytest.mark.slow

@@ -118,6 +118,11 @@ def test_three_devices_give_the_numbers_of_one(tmp_path: Path) -> None:
     np.testing.assert_allclose(curves(one.path), curves(three.path), atol=1e-4)
     assert one.evaluated["examples"] == three.evaluated["examples"]
     assert one.evaluated["top1"] == three.evaluated["top1"]
+    assessed = [json.loads(run.assessment.read_text()) for run in (one, three)]
+    for name in ("classes", "confusion"):
+        assert assessed[0][name] == assessed[1][name]
+    wrong = [sorted(m["index"] for m in a["mistakes"]) for a in assessed]
+    assert wrong[0] == wrong[1]
 
 
 DEPTHS = "depths=(1,1,1)"

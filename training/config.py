@@ -9,12 +9,14 @@ from typing import Any
 
 import keras
 import numpy as np
+import psutil
 import tensorflow as tf
 
 import keras_resnet
 from keras_resnet.describe import count_macs, count_params
 from keras_resnet.errors import UsageError
 from training.changes import named
+from training.devices import Hardware
 from training.pipeline import flips, geometry
 from training.runs import Run
 from training.session import Session
@@ -25,6 +27,12 @@ PACKAGES = {
     "keras": keras,
     "numpy": np,
 }
+
+# Beginnings of the names of variables that change what TensorFlow computes, or where.
+VARIABLES = (
+    *("TF_CONFIG", "TF_DETERMINISTIC", "TF_DISABLE", "TF_ENABLE", "TF_GPU", "TF_NUM"),
+    *("TF_XLA", "XLA_", "CUDA_VISIBLE", "NVIDIA_TF32", "OMP_", "ONEDNN_"),
+)
 
 # What a run cannot change its mind about between its sessions.
 LASTING = (
@@ -70,7 +78,29 @@ def config(session: Session) -> dict[str, Any]:
         },
         "seed": recipe.seed,
         "versions": {"python": platform.python_version()}
-        | {name: package.__version__ for name, package in PACKAGES.items()},
+        | {name: package.__version__ for name, package in PACKAGES.items()}
+        | _cuda(placement.hardware),
+        "environment": _environment(),
+    }
+
+
+def _cuda(hardware: Hardware) -> dict[str, str]:
+    """What TensorFlow was built with, where it matters."""
+    built = tf.sysconfig.get_build_info() if hardware.kind == "gpu" else {}
+    names = {"cuda": "cuda_version", "cudnn": "cudnn_version"}
+    return {name: str(built[key]) for name, key in names.items() if key in built}
+
+
+def _environment() -> dict[str, Any]:
+    """The machine, and those of its variables that matter."""
+    return {
+        "system": platform.platform(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "variables": {
+            name: value
+            for name, value in sorted(os.environ.items())
+            if name.startswith(VARIABLES)
+        },
     }
 
 

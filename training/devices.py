@@ -2,6 +2,8 @@
 
 import os
 import re
+import resource
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,14 @@ def cpu(cpuinfo: str) -> Hardware:
     known = set(flags[1].split()) if flags else set()
     bfloat16 = bool(known & BFLOAT16_CPU_FLAGS)
     return Hardware("cpu", name[1] if name else "CPU", bfloat16, float16=False)
+
+
+def peak_memory() -> float:
+    """Returns the most memory used so far, GiB: the first GPU's, else the process'."""
+    if tf.config.list_logical_devices("GPU"):
+        return float(tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**30)
+    unit = 1 if sys.platform == "darwin" else 2**10  # getrusage(2)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
 def strategy() -> Any:

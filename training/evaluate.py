@@ -1,6 +1,5 @@
 """``python -m training.evaluate RUN``: a network on a split, each image once."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,14 +8,16 @@ import tyro
 
 from keras_resnet import command
 from keras_resnet.errors import UsageError
-from training.runs import Run, write_json
+from training.runs import Run, readable, write_json
 
 if TYPE_CHECKING:
     from training.datasets import Dataset
     from training.metrics import Evaluator
+    from training.predictions import Predictions
     from training.preprocessing import Preprocessing
 
 BATCH_SIZE = 256
+SUMMARY = ("split", "examples", "top1", "top5", "loss")  # of evaluation.json
 
 
 @dataclass(frozen=True)
@@ -31,20 +32,64 @@ class Options:
     """Another data set with the same classes; None: the run's own."""
     skip_bad_images: bool = False
     """Leave out files of that folder that are no image."""
+    tta: bool = False
+    """Average the probabilities of each image and its mirror image, or of small shifts
+    where the run's images are not mirrored; nothing is then written."""
 
 
-def evaluate(
+def predict(
     evaluator: "Evaluator", dataset: "Dataset", prepared: "Preprocessing", split: str
-) -> dict[str, Any]:
-    """Returns ``split``, ``examples``, ``top1``, ``top5`` (shares) and ``loss``."""
+) -> "Predictions":
+    """Returns what a network says of each example of a split, in its order."""
     from training.pipeline import evaluation_batches
 
     examples = dataset.split(split)
     batches = evaluator.replicas.batches(
         lambda share: evaluation_batches(examples, prepared, BATCH_SIZE, share)
     )
-    logs = evaluator(batches)
-    return {"split": split} | {k: logs[k] for k in ("examples", "top1", "top5", "loss")}
+    return evaluator(batches, len(examples))
+
+
+def assess(
+    predictions: "Predictions", dataset: "Dataset", split: str
+) -> dict[str, Any]:
+    """Returns all that is known of a network on a split.
+
+    The keys of ``SUMMARY``; ``calibration_error`` and ``calibration``; ``classes``;
+    ``confusion``, counts by true and predicted class; ``mistakes``, the most confident
+    first, each with the image's ``index`` in the split and its ``path`` if it has one.
+    """
+    from training.predictions import per_class
+
+    names, examples = dataset.labels, dataset.split(split)
+    confusion = predictions.confusion(len(names))
+    files = examples.images if examples.kind == "files" else None
+    mistakes = [
+        {
+            "index": int(i),
+            "path": None if files is None else files[i].numpy().decode(),
+            "label": names[predictions.labels[i]],
+            "predicted": names[predictions.predicted[i]],
+            "probability": float(predictions.confidence[i]),
+        }
+        for i in predictions.worst()
+    ]
+    return {
+        "split": split,
+        **predictions.means(),
+        "calibration_error": predictions.calibration_error(),
+        "calibration": predictions.calibration(),
+        "classes": per_class(confusion, names),
+        "confusion": confusion.tolist(),
+        "mistakes": mistakes,
+    }
+
+
+def store(run: Run, assessed: dict[str, Any]) -> None:
+    """Writes what ``assess`` found of a run's test split into its folder."""
+    write_json(run.assessment, assessed)
+    # Last, since a run that has it is complete.
+    write_json(run.evaluation, {name: assessed[name] for name in SUMMARY})
 
 
 def evaluate_run(
@@ -53,20 +98,56 @@ def evaluate_run(
     dataset: str | None = None,
     *,
     skip_bad_images: bool = False,
+    tta: bool = False,
 ) -> dict[str, Any]:
-    """Evaluates a run's network; the run's own test split goes to evaluation.json.
+    """Evaluates a run's network in this process, on one device.
+
+    What it reaches on the run's own test split, without ``tta``, goes to its folder.
+
+    Args:
+        run: A complete run.
+        split: Name of the split.
+        dataset: As of ``Options``, like the rest.
+        skip_bad_images: Likewise.
+        tta: Likewise.
+
+    Returns:
+        What ``assess`` does; with ``tta`` the names of the ``views`` too.
 
     Raises:
         UsageError: The data set has other classes, or no such split.
     """
     from keras_resnet.models import load_model
     from training.metrics import Evaluator
+    from training.views import views
+
+    config = run.config
+    data, prepared = _data(run, dataset, skip_bad_images=skip_bad_images)
+    data.split(split)
+    averaged = views(mirrored=config["dataset"]["flip"]) if tta else {}
+    evaluator = Evaluator(
+        load_model(run.model),
+        prepared,
+        jit_compile=config["device"]["xla"],
+        views=tuple(averaged.values()),
+    )
+    result = assess(predict(evaluator, data, prepared, split), data, split)
+    if tta:
+        return {**result, "views": list(averaged)}
+    if dataset in (None, run.recipe.dataset) and split == "test":
+        store(run, result)
+    return result
+
+
+def _data(
+    run: Run, dataset: str | None, *, skip_bad_images: bool
+) -> tuple["Dataset", "Preprocessing"]:
+    """The run's data set, or another that fits its network, and the way into it."""
     from training.preprocessing import Preprocessing
     from training.sources import load_foreign, run_data
 
     config = run.config
     if dataset in (None, run.recipe.dataset):
-        dataset = None
         data = run_data(run)
     else:
         data = load_foreign(dataset, skip_bad_images=skip_bad_images)
@@ -82,14 +163,7 @@ def evaluate_run(
             f"images of {data.name} must have the run's {prepared.channels} channels, "
             f"got {data.channels}"
         )
-    data.split(split)
-    evaluator = Evaluator(
-        load_model(run.model), prepared, jit_compile=config["device"]["xla"]
-    )
-    result = evaluate(evaluator, data, prepared, split)
-    if dataset is None and split == "test":
-        write_json(run.evaluation, result)
-    return result
+    return data, prepared
 
 
 def _short(labels: tuple[str, ...]) -> str:
@@ -102,9 +176,13 @@ def main() -> None:
     run = Run.open(options.run)
     command.start_backend()
     result = evaluate_run(
-        run, options.split, options.dataset, skip_bad_images=options.skip_bad_images
+        run,
+        options.split,
+        options.dataset,
+        skip_bad_images=options.skip_bad_images,
+        tta=options.tta,
     )
-    print(json.dumps(result, indent=2))
+    print(readable(result))
 
 
 if __name__ == "__main__":

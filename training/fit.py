@@ -41,6 +41,8 @@ class Options:
     deterministic: bool = False
     """Use only operations that give the same bits every time; slower on a GPU, and
     needed there for a resumed run to equal an uninterrupted one. A CPU's always do."""
+    profile: int = 0
+    """Steps to record for TensorBoard's profiler, after the first five; 0: none."""
     workers: int = 1
     """Processes to start on this machine, which share its GPUs and train as one."""
     max_restarts: int = 0
@@ -60,10 +62,11 @@ class Options:
 
     def __post_init__(self) -> None:
         require_positive(self, "workers")
-        if self.max_restarts < 0:
-            raise UsageError(
-                f"max_restarts must be at least 0, got {self.max_restarts}"
-            )
+        for name in ("max_restarts", "profile"):
+            if getattr(self, name) < 0:
+                raise UsageError(
+                    f"{name} must be at least 0, got {getattr(self, name)}"
+                )
 
 
 def read_options(argv: list[str]) -> Options:
@@ -172,10 +175,13 @@ def train_here(options: Options) -> None:
     """
     import tensorflow as tf
 
+    from training.profiling import profiling
+
     if options.deterministic:
         tf.config.experimental.enable_op_determinism()
+    run, adapt = options.run, profiling(options.run, options.profile)
     try:
-        train(options.hyperparameters, options.run, options.saving)
+        train(options.hyperparameters, run, options.saving, adapt=adapt)
     except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
         raise Stopped(
             f"all workers must stay to the end, got {str(error).splitlines()[0]:.200}; "

@@ -14,11 +14,13 @@ import numpy as np
 
 from keras_resnet.errors import Stopped
 from training.checkpoint import Checkpoints
+from training.devices import peak_memory
 from training.progress import Logs
 from training.saving import Cadence
 from training.stopping import StopRequest
 from training.strategy import Replicas
 from training.trainer import Trainer
+from training.waiting import Waiting
 
 Batches = Callable[[int, int], Iterable[Any]]  # epoch and first step -> the batches
 
@@ -80,14 +82,16 @@ def _epoch(
     metrics.sums = np.array(progress.sums) if progress.sums else metrics.sums
     began = time.perf_counter() - progress.seconds
     cadence = Cadence(checkpoints.saving)
-    for batch in batches(progress.epoch, progress.step):
+    waiting = Waiting()
+    for batch in waiting.of(batches(progress.epoch, progress.step)):
         step = progress.step
         callbacks.on_train_batch_begin(step)
         loss = trainer.step(*batch)
         _require_finite(loss, f"step {step + 1} of epoch {progress.epoch + 1}")
         progress.step, progress.sums = step + 1, metrics.sums.tolist()
         progress.seconds = time.perf_counter() - began
-        callbacks.on_train_batch_end(step, metrics.result())
+        logs = metrics.result() | {"examples": metrics.examples}
+        callbacks.on_train_batch_end(step, logs)
         _heed(request, trainer.replicas, checkpoints)
         if cadence.step():
             checkpoints.save()
@@ -97,6 +101,8 @@ def _epoch(
         "learning_rate": float(rate),
         "seconds": progress.seconds,
         "images_per_second": metrics.examples / progress.seconds,
+        "waiting": waiting.share,
+        "memory_gib": peak_memory(),
     }
 
 

@@ -1,6 +1,7 @@
 """What is measured of a classifier, in training and evaluation alike."""
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,9 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from training.images import Tensor
+from training.predictions import COLUMNS, Predictions
 from training.preprocessing import Preprocessing
 from training.progress import Logs
 from training.strategy import Replicas
+from training.views import View
 
 Measure = Callable[[Tensor, Tensor], Tensor]  # labels, logits -> one value an example
 
@@ -67,13 +70,15 @@ class Metrics:
 
 
 class Evaluator:
-    """Measures a network on batches of pixels, every example exactly once.
+    """What a network says of batches of pixels, every example exactly once.
 
     Args:
         model: Normalised images → float32 logits.
         prepared: Normalises pixels.
         jit_compile: Compile with XLA.
         replicas: Who holds the network.
+        views: Changes of a batch of pixels over which probabilities are averaged;
+            none: the images as they are.
 
     Attributes:
         replicas: Who holds the network.
@@ -86,26 +91,31 @@ class Evaluator:
         *,
         jit_compile: bool = False,
         replicas: Replicas | None = None,
+        views: Sequence[View] = (),
     ) -> None:
         self.replicas = replicas or Replicas()
         self._model = model
         self._prepared = prepared
-        self._metrics = Metrics("top1", "top5")
+        self._views = views
         self._step = tf.function(self._all_replicas, jit_compile=jit_compile)
 
-    def __call__(self, batches: Iterable[Any]) -> Logs:
-        """Returns ``examples``, ``loss``, ``top1`` and ``top5`` over all batches.
+    def __call__(self, batches: Iterable[Any], examples: int) -> Predictions:
+        """Returns the predictions of all examples, those of other workers too.
 
         Args:
             batches: This worker's, as ``replicas.batches`` yields them.
+            examples: In all workers' batches together.
         """
-        metrics = self._metrics
-        metrics.reset()
+        nothing = np.zeros((0, len(COLUMNS)))
+        held = [[nothing] for _ in self.replicas.shares]
         for images, labels in batches:
-            for measured in self._step(images, labels):
-                metrics.add(measured)
-        metrics.sums = self.replicas.total(metrics.sums)
-        return {"examples": metrics.examples} | metrics.result()
+            measured = self._step(images, labels)
+            for rows, new in zip(held, measured, strict=True):
+                rows.append(new.numpy())
+        table = np.zeros((examples, len(COLUMNS)))
+        for (part, parts), rows in zip(self.replicas.shares, held, strict=True):
+            table[part::parts] = np.concatenate(rows)
+        return Predictions.from_table(self.replicas.total(table))
 
     def _all_replicas(self, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         measured = self.replicas.run(self._evaluation_step, images, labels)
@@ -113,15 +123,34 @@ class Evaluator:
 
     def _evaluation_step(self, images: Tensor, labels: Tensor) -> Tensor:
         def measured() -> Tensor:
-            logits = self._model(self._prepared.normalise(images), training=False)
-            return self._metrics.measure(cross_entropy(labels, logits), logits, labels)
+            logits = self._logits(images)
+            columns = {
+                "labels": labels,
+                "predicted": tf.argmax(logits, -1),
+                "confidence": tf.reduce_max(tf.nn.softmax(logits), -1),
+                "losses": cross_entropy(labels, logits),
+                "top5": MEASURES["top5"](labels, logits),
+            }
+            return tf.stack([tf.cast(columns[c], tf.float32) for c in COLUMNS], -1)
 
         if self.replicas.count == 1:
             return measured()
         # Without examples oneDNN's convolution has its input's shape, channels too.
         return tf.cond(
-            tf.shape(labels)[0] > 0, measured, lambda: tf.zeros(len(self._metrics.sums))
+            tf.shape(labels)[0] > 0, measured, lambda: tf.zeros((0, len(COLUMNS)))
         )
+
+    def _logits(self, images: Tensor) -> Tensor:
+        if not self._views:
+            return self._model(self._prepared.normalise(images), training=False)
+        logs = [
+            tf.nn.log_softmax(
+                self._model(self._prepared.normalise(view(images)), training=False)
+            )
+            for view in self._views
+        ]
+        # Logarithms of probabilities are logits that softmax leaves as they are.
+        return tf.reduce_logsumexp(tf.stack(logs), 0) - math.log(len(logs))
 
 
 def cross_entropy(labels: Tensor, logits: Tensor) -> Tensor:

@@ -6,6 +6,9 @@ from typing import Any
 
 Logs = dict[str, float]
 
+# Of an epoch's logs, what a clock or the machine decides and not the seed.
+TIMED = ("seconds", "images_per_second", "waiting", "memory_gib")
+
 
 @dataclass
 class Progress:

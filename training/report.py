@@ -1,16 +1,27 @@
 """``python -m training.report RUN``: one self-contained page about a run."""
 
-import csv
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tyro
 
 from keras_resnet import command
-from training.pages import COLOURS, GREY, Picture, canvas, render, svg
 from training.runs import Run, write_atomically, written_to
 
-Column = list[float]
+MISTAKES = 12
+
+SECTIONS = {
+    "data": "Data",
+    "training": "Training",
+    "classes": "Right and wrong",
+    "mistakes": "Worst mistakes",
+    "network": "Network",
+    "artifacts": "Exported",
+    "analyses": "Analyses",
+    "repeat": "To repeat it",
+}
 
 
 @dataclass(frozen=True)
@@ -27,67 +38,69 @@ def write_report(run: Run) -> Path:
     Raises:
         UsageError: The run is not complete.
     """
-    from keras_resnet.describe import walk
-    from keras_resnet.models import load_model
+    from training.pages import render
 
     run.require_complete()
-    page = render(
-        "report.html.j2",
-        config=run.config,
-        evaluation=run.evaluated,
-        curves=curves(history(run)),
-        stages=walk(load_model(run.model)),
-        artifacts=list(run.artifacts.values()),
-    )
+    page = render("report.html.j2", **contents(run))
     with written_to(run.report):
         write_atomically(run.report, lambda path: path.write_text(page, "utf-8"))
     return run.report
 
 
-def history(run: Run) -> dict[str, Column]:
-    """Returns the columns of history.csv, a number an epoch."""
-    with run.history.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return {name: [float(row[name]) for row in rows] for name in rows[0]}
+def contents(run: Run) -> dict[str, Any]:
+    """Returns all that the page shows, by the names of its template."""
+    from keras_resnet import describe
+    from keras_resnet.models import load_model
+    from training import facts, illustrations
 
-
-def curves(columns: dict[str, Column]) -> list[Picture]:
-    """Draws loss, error and learning rate by epoch."""
-    error = {
-        name: [100 * (1 - share) for share in columns[name]]
-        for name in ("top1", "val_top1")
+    config, assessed, columns = run.config, assessment(run), facts.history(run)
+    model = load_model(run.model)
+    shown = {
+        "title": facts.title(config),
+        "config": config,
+        "assessed": assessed,
+        "summary": facts.summary(config, assessed, columns),
+        "trained_on": facts.trained_on(config),
+        "lowest": facts.lowest(assessed["classes"]),
+        "stages": describe.walk(model),
+        "walk": illustrations.walk(model),
+        "artifacts": list(run.artifacts.values()),
+        "analyses": illustrations.analyses(run),
+        "environment": facts.environment(config),
+        **illustrations.images(run, assessed["mistakes"][:MISTAKES]),
+        **plots(config, assessed, columns),
     }
-    pairs = [
-        ("Loss", "cross-entropy, nats", columns["loss"], columns["val_loss"]),
-        ("Error", "top-1 error, %", error["top1"], error["val_top1"]),
-    ]
-    drawn = [_pair(*pair) for pair in pairs]
-    rate = columns["learning_rate"]
-    text = f"Learning rate from {rate[0]:.3g} to {rate[-1]:.3g}."
-    return [*drawn, Picture("Learning rate", _plot("learning rate", {"": rate}), text)]
+    missing = {name for name in SECTIONS if name in shown and not shown[name]}
+    titles = {name: t for name, t in SECTIONS.items() if name not in missing}
+    return shown | {"sections": titles}
 
 
-def _pair(title: str, unit: str, training: Column, validation: Column) -> Picture:
-    text = (
-        f"{title} in training from {training[0]:.3g} to {training[-1]:.3g}, in "
-        f"validation from {validation[0]:.3g} to {validation[-1]:.3g} ({unit})."
-    )
-    lines = {"training": training, "validation": validation}
-    return Picture(title, _plot(unit, lines), text)
+def plots(
+    config: dict[str, Any], assessed: dict[str, Any], columns: dict[str, list[float]]
+) -> dict[str, Any]:
+    """Returns what matplotlib draws, by name."""
+    import numpy as np
+
+    from training import pictures
+
+    names, counts = config["dataset"]["labels"], np.array(assessed["confusion"])
+    return {
+        "curves": pictures.curves(columns),
+        "confusion": pictures.confusion(counts, names),
+        "confused": pictures.confused(counts, names),
+        "calibration": pictures.calibration(
+            assessed["calibration"], assessed["calibration_error"]
+        ),
+    }
 
 
-def _plot(unit: str, lines: dict[str, Column]) -> str:
-    """Draws lines over epochs."""
-    axes = canvas()
-    for (label, values), colour in zip(lines.items(), COLOURS, strict=False):
-        epochs = range(1, len(values) + 1)
-        axes.plot(epochs, values, color=colour, label=label, marker=".", markersize=4)
-    if min(map(min, lines.values())) > 0:
-        axes.set_yscale("log")
-    axes.set(xlabel="epoch", ylabel=unit)
-    if len(lines) > 1:
-        axes.legend(frameon=False, labelcolor=GREY)
-    return svg(axes)
+def assessment(run: Run) -> dict[str, Any]:
+    """Returns what is known of the run's network, found out now if it has to be."""
+    from training.evaluate import evaluate_run
+
+    if not run.assessment.is_file():  # a run of an older version
+        return evaluate_run(run)
+    return dict(json.loads(run.assessment.read_text(encoding="utf-8")))
 
 
 def main() -> None:

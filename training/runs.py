@@ -84,6 +84,11 @@ class Run:
         return self.path / "evaluation.json"
 
     @property
+    def assessment(self) -> Path:
+        """The same class by class, with its calibration and its worst mistakes."""
+        return self.path / "assessment.json"
+
+    @property
     def checkpoints(self) -> Path:
         """The training state, for resuming."""
         return self.path / "checkpoints"
@@ -169,9 +174,31 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
+def readable(values: Any, indent: str = "", *, row: bool = False) -> str:
+    """Returns JSON that people can read: a list, or a mapping in a list, in one line.
+
+    Args:
+        values: JSON values; those that hold others are spread over lines.
+        indent: Of the line that they begin in.
+        row: They are in a list.
+    """
+    mapping = isinstance(values, dict)
+    parts = values.values() if mapping else values if isinstance(values, list) else ()
+    nested = any(isinstance(part, list | dict) for part in parts)
+    if not parts or (not nested and (row or not mapping)):
+        return json.dumps(values, ensure_ascii=False)
+    within = indent + "  "
+    lines = [readable(part, within, row=not mapping) for part in parts]
+    if mapping:
+        names = [json.dumps(str(name), ensure_ascii=False) for name in values]
+        lines = [f"{n}: {line}" for n, line in zip(names, lines, strict=True)]
+    begin, end = "{}" if mapping else "[]"
+    return f"{begin}\n{within}" + f",\n{within}".join(lines) + f"\n{indent}{end}"
+
+
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Writes JSON atomically."""
-    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+    text = readable(values) + "\n"
     write_atomically(path, lambda file: file.write_text(text, "utf-8"))
 
 

@@ -13,14 +13,14 @@ from training.callbacks import callback_list
 from training.changes import require_possible, require_size, training_sizes
 from training.checkpoint import Checkpoints
 from training.datasets import Dataset
-from training.evaluate import evaluate
+from training.evaluate import assess, predict, store
 from training.metrics import Evaluator
 from training.optimizers import make_optimizer
 from training.pipeline import copies, preprocessing, training_batches
 from training.preprocessing import Preprocessing
 from training.progress import Logs
 from training.recipe import Recipe
-from training.runs import Run, save_model, write_json, written_to
+from training.runs import Run, save_model, written_to
 from training.saving import Saving
 from training.sources import recipe_data
 from training.strategy import Replicas, require_shares
@@ -51,6 +51,11 @@ class Session:
     replicas: Replicas
     twin: keras.Model | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return -(-len(self.dataset.splits["train"]) // self.recipe.batch_size)
 
 
 def prepare(recipe: Recipe) -> Session:
@@ -140,7 +145,7 @@ def _trainer(session: Session) -> Trainer:
         session.model,
         session.prepared,
         recipe=recipe,
-        optimizer=_optimizer(recipe, _steps(session), placement),
+        optimizer=_optimizer(recipe, session.steps, placement),
         twin=session.twin,
         jit_compile=placement.xla,
     )
@@ -160,11 +165,6 @@ def _restored(
         print(f"resuming at {where}", flush=True)
     session.model.optimizer = optimizer  # callbacks look for it
     return checkpoints
-
-
-def _steps(session: Session) -> int:
-    """Steps of an epoch."""
-    return -(-len(session.dataset.splits["train"]) // session.recipe.batch_size)
 
 
 def _train(
@@ -192,19 +192,12 @@ def _train(
 
     def validate() -> Logs:
         watched = "val" if "val" in dataset.splits else "test"
-        logs = evaluate(evaluator, dataset, prepared, watched)
+        logs = predict(evaluator, dataset, prepared, watched).means()
         return {name: logs[name] for name in ("loss", "top1")}
 
     callbacks = keras.callbacks.CallbackList()
     if replicas.chief:
-        callbacks = callback_list(
-            run,
-            model,
-            checkpoints.progress,
-            epochs=recipe.epochs,
-            steps=_steps(session),
-            extra=extra,
-        )
+        callbacks = callback_list(session, run, checkpoints.progress, extra)
     loop.fit(
         trainer,
         checkpoints,
@@ -213,10 +206,11 @@ def _train(
         batches=batches,
         validate=validate,
     )
-    result = evaluate(evaluator, dataset, prepared, "test")
+    predictions = predict(evaluator, dataset, prepared, "test")
     if replicas.chief:
         save_model(model, run.model)
-        write_json(run.evaluation, result)
+        result = assess(predictions, dataset, "test")
+        store(run, result)
         print(
             f"test: top-1 {result['top1']:.4f}, top-5 {result['top5']:.4f}, loss "
             f"{result['loss']:.4f} on {result['examples']} images\nrun: {run.path}"
