@@ -4,8 +4,10 @@ import csv
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +136,23 @@ def test_two_workers_find_what_one_finds(grid: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_signal_before_a_trial_s_process_is_ready_stops_the_sweep(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "stopped"
+    line = [sys.executable, "-m", "training.sweep", "--out", str(out), *RATES, *TINY]
+    process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    while not list(out.glob("logs/*.txt")) and time.monotonic() < until:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 143 and "stopped by SIGTERM" in said
+    (only,) = results(out)
+    assert only["status"] == "running" and not Sweep(out).run(only["trial"]).complete
+
+
+@pytest.mark.slow
 def test_a_journal_goes_on_after_a_cut(grid: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut"
     shutil.copytree(grid, cut, symlinks=True)
@@ -197,6 +216,13 @@ def test_an_address_that_others_reach_is_warned_of(
     monkeypatch.setenv("KERASTUNER_ORACLE_IP", "0.0.0.0")
     _warn_of_network()
     assert "whoever reaches 0.0.0.0" in capsys.readouterr().err
+
+
+def test_a_worker_must_know_its_chief(tmp_path: Path) -> None:
+    asked = ["--out", str(tmp_path / "s"), *RATES, *TINY]
+    said = sweep(*asked, code=2, KERASTUNER_TUNER_ID="worker0")
+    assert "KERASTUNER_ORACLE_PORT must say where the chief is" in said
+    assert said.count("\n") == 1
 
 
 def row(

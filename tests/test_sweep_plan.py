@@ -1,5 +1,6 @@
 """Networks of equal cost: the papers' numbers, and budgets."""
 
+import psutil
 import pytest
 
 from keras_resnet.errors import UsageError
@@ -102,6 +103,28 @@ def test_points_above_the_budget_are_left_out() -> None:
     plan = make_plan(search, TINY)
     assert [plan.allows(point) for point in plan.points] == [True, False]
     assert plan.count("grid", None) == 1
+
+
+def test_points_without_a_network_are_left_out() -> None:
+    # Shortcut A cannot go from the stem's 16 channels to 4; only building shows it.
+    search = Search(space=("width=16,4",), max_params=10**7)
+    plan = make_plan(search, Recipe(overrides=("depths=(1,1,1)",)))
+    assert plan.left_out() == [{"width": 4}]
+    assert plan.count("grid", None) == 1
+    with pytest.raises(UsageError, match="must have a network that can be built, got"):
+        make_plan(Search(space=("width=2,4",), max_params=10**7), Recipe())
+
+
+@pytest.mark.slow
+def test_asking_for_costs_does_not_fill_the_memory() -> None:
+    def grown(widths: range) -> int:
+        before = psutil.Process().memory_info().rss
+        for width in widths:
+            network_cost("resnet20_cifar", (("width", width),), (8, 8, 1), 10)
+        return psutil.Process().memory_info().rss - before
+
+    grown(range(16, 20))  # warms up
+    assert grown(range(20, 30)) < 15 * 2**20  # 40 where each network is kept
 
 
 def test_an_impossible_budget_says_the_smallest_possible() -> None:

@@ -181,6 +181,7 @@ def _search(options: Options, place: str | None) -> None:
     if place not in (None, CHIEF):
         Trials(oracle, plan, sweep).search()
         return
+    _say_what_is_left_out(plan, tuner)
     display = Display(sweep, plan.count(tuner, trials))
 
     def heard() -> None:
@@ -205,9 +206,22 @@ def _supervise(options: Options) -> None:
     plan, tuner, trials = _plan_of(options)
     sweep = Sweep(_out(options))
     sweep.begin(_settings(options, plan), resume=options.resume)
+    _say_what_is_left_out(plan, tuner)
     total = plan.count(tuner, trials)
     with Display(sweep, total, at_a_time=options.workers) as display:
         supervise(sweep, options.workers, display.update)
+
+
+def _say_what_is_left_out(plan: "Plan", tuner: str) -> None:
+    from training.sweeps.plan import named
+
+    points = plan.left_out() if tuner == "grid" else []
+    if points:
+        print(
+            f"left out: {len(points)} of {len(plan.points)} points, over the budget or "
+            f"impossible: {'; '.join(map(named, points[:5]))}"
+            f"{'; …' if len(points) > 5 else ''}"
+        )
 
 
 def _settings(options: Options, plan: "Plan") -> dict[str, Any]:
@@ -231,14 +245,27 @@ def main() -> None:
 
     options = read_options(sys.argv[1:])
     place = os.environ.get("KERASTUNER_TUNER_ID")
+    _require_chief_s_address(place)
     _warn_of_network()
     command.start_backend()
     if options.workers > 1 and place is None:
         _supervise(options)
     else:
         _search(options, place)
-    if place is None:
+    from training.sweeps.trials import CHIEF
+
+    if place in (None, CHIEF):
         print(f"report: {write_report(Sweep(_out(options)))}")
+
+
+def _require_chief_s_address(place: str | None) -> None:
+    names = ("KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
+    missing = [name for name in names if place and name not in os.environ]
+    if missing:
+        raise UsageError(
+            f"{' and '.join(missing)} must say where the chief is, got only "
+            f"KERASTUNER_TUNER_ID={place}; set them or unset it"
+        )
 
 
 def _warn_of_network() -> None:

@@ -1,9 +1,12 @@
 """What the networks of a sweep cost, and networks that cost the same."""
 
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+
+import keras
 
 from keras_resnet.describe import count_macs, count_params
 from keras_resnet.errors import UsageError
@@ -43,7 +46,12 @@ def network_cost(
         classes: How many.
     """
     network = create_model(model, input_shape=shape, classes=classes, **dict(spec))
-    return Cost(count_params(network), count_macs(network))
+    cost = Cost(count_params(network), count_macs(network))
+    del network
+    # Keras' global state would keep it: about 4 MB for each that was asked about.
+    keras.backend.clear_session()
+    gc.collect()
+    return cost
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """The trials' hyperparameters for TensorBoard's HParams page."""
 
+import shutil
+
 import tensorflow as tf
 from tensorboard.plugins.hparams import api
 
@@ -14,7 +16,11 @@ def write_hparams(sweep: Sweep) -> None:
             continue
         values = {name: row[name] for name in sweep.settings["fields"]}
         plain = {n: v if type(v) in (int, float) else str(v) for n, v in values.items()}
-        with tf.summary.create_file_writer(str(folder)).as_default():
+        # A kill while writing must not leave a folder that looks written.
+        fresh = sweep.tensorboard / f".{row['trial']}"
+        shutil.rmtree(fresh, ignore_errors=True)
+        with tf.summary.create_file_writer(str(fresh)).as_default():
             api.hparams(plain, trial_id=row["trial"])
             for name in ("top1", "val_top1", "params", "macs", "seconds"):
                 tf.summary.scalar(name, row[name], step=row["epochs"])
+        fresh.rename(folder)

@@ -129,11 +129,30 @@ class Plan:
 
     def allows(self, point: Point) -> bool:
         """Whether a point is possible and within the budget."""
+        if self.budget.open:
+            return self._possible(point) is not None
+        cost = self._cost_at(point)
+        return cost is not None and self.budget.holds(cost)
+
+    def _possible(self, point: Point) -> Recipe | None:
         try:
-            recipe = self.recipe_at(point)
+            return self.recipe_at(point)
         except UsageError:
-            return False
-        return self.budget.open or self.budget.holds(self.cost(recipe))
+            return None
+
+    def _cost_at(self, point: Point) -> Cost | None:
+        """What a point's network costs; None: there is no such network."""
+        recipe = self._possible(point)
+        if recipe is None:
+            return None
+        try:
+            return self.cost(recipe)
+        except UsageError:  # some values only fail together, when a network is built
+            return None
+
+    def left_out(self) -> list[Point]:
+        """The points of a grid that are over the budget, or impossible."""
+        return [point for point in self.points if not self.allows(point)]
 
     def require_room(self) -> None:
         """Checks that some network of the space is within the budget.
@@ -145,10 +164,18 @@ class Plan:
             return
         costs = {}
         for point in list(self.rows) or points(self._costly):
-            cost = self.cost(self.recipe_at(point))
+            cost = self._cost_at(point)
+            if cost is None:
+                continue
             if self.budget.holds(cost):
                 return
             costs[cost] = point
+        if not costs:
+            raise UsageError(
+                f"space must have a network that can be built, got none of "
+                f"{', '.join(self.space)}; python -m keras_resnet describe "
+                f"{self.recipe.model} shows its fields"
+            )
         least = min(costs, key=lambda cost: (cost.params, cost.macs))
         raise UsageError(
             f"budget must leave room for a network, got max_params "

@@ -37,6 +37,7 @@ class Trials(BaseTuner):
         self._plan = plan
         self._sweep = sweep
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._signals: list[int] = []
         # keras-tuner wants a folder to keep state in, of which nothing is used.
         super().__init__(oracle, directory=str(sweep.path), project_name="logs")
 
@@ -50,6 +51,7 @@ class Trials(BaseTuner):
             super().search(*args, **options)
             return
         with passing_signals_on(self._processes) as signals:
+            self._signals = signals
             while not signals:
                 trial = self.oracle.create_trial(self.tuner_id)
                 if trial.status == TrialStatus.STOPPED:
@@ -97,6 +99,8 @@ class Trials(BaseTuner):
 
     def _process(self, trial: Trial, run: Run) -> int:
         """Trains, or goes on training, in another process; returns its exit code."""
+        if self._signals:
+            raise _Failed("the sweep was stopped")  # for now: it is not ended
         file = self._sweep.recipe(trial.trial_id)
         line = [sys.executable, "-m", "training.fit", "--out", str(run.path)]
         if run.exists:
@@ -111,6 +115,8 @@ class Trials(BaseTuner):
         with self._sweep.log(trial.trial_id).open("ab") as log:
             process = start(line, environment=alone, output=log)
             self._processes[:] = [process]
+            for number in self._signals:  # that came while it was started
+                process.send_signal(number)
             return process.wait()
 
     def _recipe(self, trial: Trial) -> Recipe:
