@@ -18,15 +18,16 @@ from keras_resnet.errors import UsageError
 from training.lock import held
 from training.recipe import Recipe
 from training.runs import Run
-from training.sweep import read_options
 from training.sweeps.folder import Sweep, best_of
 from training.sweeps.hypermodel import ResNetHyperModel
+from training.sweeps.options import read_options
 from training.sweeps.report import command_line, pareto
 
 TINY = [
     *("--overrides", "depths=(1,1,1)", "--dataset", "synthetic:12x8x3:3:60"),
     *("--epochs", "2", "--batch-size", "16"),
 ]
+WIDER = "width-depth-cardinality"
 RATES = ["--space", "learning_rate=0.02,0.1"]
 
 
@@ -92,7 +93,7 @@ def test_the_best_trial_is_linked_and_can_be_evaluated(grid: Path) -> None:
 def test_report_and_tensorboard_have_the_trials(grid: Path) -> None:
     page = (grid / "report.html").read_text("utf-8")
     assert "Accuracy by parameters" in page and "loss must be finite" in page
-    assert page.count("<svg") >= 6 and "http" not in page.replace(
+    assert page.count("<svg") >= 6 and "://" not in page.replace(
         "http://www.w3.org", ""
     )
     assert len(list((grid / "tensorboard").iterdir())) == 2
@@ -174,6 +175,14 @@ def test_a_journal_goes_on_after_a_cut(grid: Path, tmp_path: Path) -> None:
         (["--out", "x", "--preset", "speed"], "preset must be one of cardinality, "),
         (["--out", "x", "--resume"], "--resume must find a sweep in --out, got 'x'"),
         (["--out", "x", *RATES, "--preset", "depth"], "--space must be left away"),
+        (
+            ["--out", "x", *RATES, "--tuner", "hyperband", "--trials", "3"],
+            "--trials must be left away with hyperband.* got 3",
+        ),
+        (
+            ["--out", "x", "--preset", WIDER, "--tuner", "random"],
+            f"--tuner must be grid with the preset {WIDER}.* got random",
+        ),
         (["--out", "x", *RATES, "--seeds", "0"], "seeds must be at least 1, got 0"),
         (["--out", "x", *RATES, "--workers", "0"], "workers must be at least 1"),
         (["--out", "x", *RATES, "--trials", "0"], "trials must be at least 1"),

@@ -5,8 +5,9 @@ import pytest
 
 from keras_resnet.errors import UsageError
 from training.recipe import Recipe
-from training.sweep import Search, make_plan
+from training.sweep import make_plan
 from training.sweeps.cost import Budget, nearest, network_cost
+from training.sweeps.options import Search
 from training.sweeps.presets import PRESETS
 
 TINY = Recipe(model="resnext29_8x64d_cifar", overrides=("depths=(1,1)", "width=8"))

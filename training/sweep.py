@@ -2,16 +2,14 @@
 
 import os
 import sys
-from dataclasses import asdict, dataclass, field, replace
-from itertools import pairwise
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-import tyro
+from typing import TYPE_CHECKING, Any
 
 from keras_resnet import command
-from keras_resnet.errors import UsageError, require_choice, require_positive
-from training.recipes import RECIPES, Recipe, load_recipe
+from keras_resnet.errors import UsageError
+from training.recipe import Recipe
+from training.sweeps.options import Options, Search, find_preset, read_options
 
 if TYPE_CHECKING:
     from training.sweeps.plan import Plan
@@ -19,115 +17,6 @@ if TYPE_CHECKING:
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TRIALS = 20  # where nothing is said and it is no grid
-
-
-@dataclass(frozen=True)
-class Search:
-    """What is tried, and how much of it."""
-
-    space: tuple[str, ...] = ()
-    """Fields of the recipe or of the network's spec: `cardinality=1,2,4`,
-    `learning_rate=1e-3..1e0:log`, `depths=(1,1,1),(2,2,2)`; `width=?`: see --match."""
-    preset: str | None = None
-    """A comparison of the papers': cardinality, depth, degradation,
-    width-depth-cardinality, growth-rate or survival."""
-    tuner: Literal["grid", "random", "bayesian", "hyperband"] | None = None
-    """How points are chosen; None: grid for a preset, else random. hyperband trains
-    many for few epochs and the best of them anew for more."""
-    trials: int | None = None
-    """Trials at most; None: all points of a grid, else 20. hyperband has its own
-    number."""
-    seeds: int = 1
-    """Times that each point is trained, with seeds from --seed on."""
-    match: tuple[str, str] | None = None
-    """`params` or `macs`, and a network whose number of them all shall have, `self` for
-    the recipe's own, `2*self` for twice that; a width is chosen accordingly."""
-    max_params: int | None = None
-    """Parameters that no network may exceed."""
-    max_macs: int | None = None
-    """Multiply-accumulates of an image that no network may exceed."""
-
-    def __post_init__(self) -> None:
-        require_positive(self, "seeds")
-        if self.trials is not None:
-            require_positive(self, "trials")
-
-
-@dataclass(frozen=True)
-class Options:
-    """Train a network many times, with other hyperparameters each time.
-
-    What the space does not say is the recipe's; each trial is an ordinary run.
-    """
-
-    search: tyro.conf.OmitArgPrefixes[Search] = field(default_factory=Search)
-    hyperparameters: tyro.conf.OmitArgPrefixes[Recipe] = field(default_factory=Recipe)
-    base: Annotated[str, tyro.conf.arg(name="recipe")] = "default"
-    """Where the recipe's other fields come from: a name, a JSON file or a run's
-    config.json."""
-    out: Path | None = None
-    """Folder of the sweep."""
-    resume: bool = False
-    """Continue the sweep in --out."""
-    workers: int = 1
-    """Trials at a time, on this machine."""
-
-    def __post_init__(self) -> None:
-        require_positive(self, "workers")
-
-
-def read_options(argv: list[str]) -> Options:
-    """Reads the command line; preset, recipe or stored sweep give the other defaults.
-
-    Raises:
-        UsageError: An option is wrong, or there is no such sweep to resume.
-    """
-    prog = "python -m training.sweep"
-    base, preset = (_given(argv, name) for name in ("--recipe", "--preset"))
-    recipe = load_recipe(base) if base else RECIPES["default"]
-    if preset is not None:
-        recipe = replace(recipe, **_preset(preset).recipe)
-    options = command.parse(Options, argv, default=Options(Search(), recipe), prog=prog)
-    if options.out is None:
-        raise UsageError("--out must be the sweep's folder, got none; say --out SWEEP")
-    if options.resume and base is None and preset is None:
-        options = command.parse(Options, argv, default=_stored(options.out), prog=prog)
-    if options.search.preset and options.search.space:
-        raise UsageError(
-            f"--space must be left away with a --preset, got {options.search.space}"
-        )
-    return options
-
-
-def _given(argv: list[str], name: str) -> str | None:
-    return next(
-        (value for option, value in pairwise(argv) if option == name),
-        next((a.partition("=")[2] for a in argv if a.startswith(f"{name}=")), None),
-    )
-
-
-def _preset(name: str) -> Any:
-    from training.sweeps.presets import PRESETS
-
-    require_choice("preset", name, PRESETS)
-    return PRESETS[name]
-
-
-def _stored(out: Path) -> Options:
-    from training.sweeps.folder import Sweep
-
-    sweep = Sweep(out)
-    if not sweep.exists:
-        raise UsageError(
-            f"--resume must find a sweep in --out, got {str(out)!r}; leave it away to "
-            "begin one"
-        )
-    search: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in sweep.settings["search"].items()
-    }
-    recipe = Recipe.from_dict(sweep.settings["recipe"])
-    return Options(Search(**search), recipe, out=out)
 
 
 def make_plan(search: Search, recipe: Recipe) -> "Plan":
@@ -143,7 +32,7 @@ def make_plan(search: Search, recipe: Recipe) -> "Plan":
     rows: tuple[Point, ...] = ()
     space, match = read_space(search.space), search.match
     if search.preset is not None:
-        preset = _preset(search.preset)
+        preset = find_preset(search.preset)
         space, rows = dict(preset.space), preset.points
         match = match or preset.match
     if search.seeds > 1:

@@ -19,6 +19,7 @@ from training.sweeps.space import Choice, Point, Range, Space
 
 OBJECTIVE = "val_top1"
 TUNERS = ("grid", "random", "bayesian", "hyperband")
+DRAWS = 1000  # of points outside the budget, after which there are none within
 COLLISIONS = 200  # draws of known points after which a space counts as exhausted
 
 Values = dict[str, Any]  # as keras-tuner has them: numbers, and text for the rest
@@ -122,8 +123,9 @@ class Remembered(keras_tuner.Oracle):
         """Does nothing, likewise."""
 
     def _random_values(self) -> Values | None:
-        while (values := super()._random_values()) is not None:
-            if self.plan.allows(decoded(self.plan.space, values)):
+        for _ in range(DRAWS):
+            values = super()._random_values()
+            if values is None or self.plan.allows(decoded(self.plan.space, values)):
                 return values
             self._tried_so_far.add(self._compute_values_hash(values))
         return None
@@ -134,8 +136,7 @@ class Grid(Remembered):
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Gives the next point."""
-        place = len(self.trials)
-        points = [p for p in self.plan.points if self.plan.allows(p)]
+        place, points = len(self.trials), self.plan.allowed
         if place == len(points):
             return {"status": TrialStatus.STOPPED}
         space = self.plan.space

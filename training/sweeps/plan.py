@@ -55,7 +55,7 @@ class Plan:
             return None
         most = size(self.space)
         if tuner == "grid":
-            most = sum(map(self.allows, self.points))
+            most = len(self.allowed)
         return int(min(most, trials or most))
 
     def solved(self, point: Point) -> str | None:
@@ -150,9 +150,14 @@ class Plan:
         except UsageError:  # some values only fail together, when a network is built
             return None
 
+    @cached_property
+    def allowed(self) -> list[Point]:
+        """The points of a grid that are possible and within the budget."""
+        return [point for point in self.points if self.allows(point)]
+
     def left_out(self) -> list[Point]:
-        """The points of a grid that are over the budget, or impossible."""
-        return [point for point in self.points if not self.allows(point)]
+        """The other points."""
+        return [point for point in self.points if point not in self.allowed]
 
     def require_room(self) -> None:
         """Checks that some network of the space is within the budget.

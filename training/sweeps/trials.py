@@ -21,6 +21,7 @@ from training.sweeps.oracles import OBJECTIVE, Remembered, decoded
 from training.sweeps.plan import Plan
 
 RESUMES = 2  # times that a trial goes on after its process was killed
+SAVED = 128 + signal.SIGTERM  # a trial's exit code after it was asked to end
 CHIEF = "chief"
 
 
@@ -86,10 +87,10 @@ class Trials(BaseTuner):
             if run.complete:
                 return
             code = self._process(trial, run)
-            if code >= 0:
+            if code >= 0 and code != SAVED:
                 break
-        if code < 0:
-            name = signal.Signals(-code).name
+        if code < 0 or code == SAVED:
+            name = signal.Signals(-code if code < 0 else signal.SIGTERM).name
             raise _Failed(
                 f"its process was ended by {name} {RESUMES + 1} times"
                 f"{' (out of memory?)' if name == 'SIGKILL' else ''}"

@@ -35,7 +35,7 @@ def supervise(sweep: Sweep, workers: int, watch: Callable[[], None]) -> None:
             while not (signals or team.done):
                 team.replace_dead()
                 watch()
-                time.sleep(0.2)
+                time.sleep(1)
             team.wait(GRACE if signals else 0)
         finally:
             team.kill()
