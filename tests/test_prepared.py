@@ -5,18 +5,24 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import pytest
 import tensorflow as tf
-from data import noise, sizes
+from data import labels_of, noise, sizes
 
 from keras_resnet.errors import UsageError
 from training.sources import load_dataset
+from training.sources.reading import Reading
 
 
 def write_tfds(
-    root: Path, name: str, shape: tuple[Any, ...], label: str = "label"
+    root: Path,
+    name: str,
+    shape: tuple[Any, ...],
+    label: str = "label",
+    file_format: str = "tfrecord",
 ) -> None:
     """Writes 12 and 6 images of three classes as a prepared data set."""
     import tensorflow_datasets as tfds
@@ -38,6 +44,7 @@ def write_tfds(
         name=name,
         version="1.0.0",
         data_dir=root,
+        file_format=file_format,
         split_datasets={"train": split(12, 0), "test": split(6, 100)},
         features=tfds.features.FeaturesDict(
             {
@@ -53,6 +60,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("tensorflow_datasets")
     write_tfds(root, "tiny_fixed", (8, 9, 1))
     write_tfds(root, "tiny_varying", (None, None, 3))
+    write_tfds(root, "tiny_array", (None, None, 3), file_format="array_record")
     write_tfds(root, "tiny_unlabelled", (8, 9, 1), label="other")
     return root
 
@@ -62,6 +70,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("tiny_fixed", "pixels", 1, (8, 9)),
         ("tiny_varying", "bytes", 3, None),
+        ("tiny_array", "bytes", 3, None),
     ],
 )
 def test_prepared_data_set(
@@ -104,6 +113,61 @@ def test_images_above_a_gibibyte_stay_encoded(
     dataset = load_dataset(f"tfds:{prepared / 'tiny_fixed' / '1.0.0'}")
     assert {split.kind for split in dataset.splits.values()} == {"bytes"}
     assert dataset.size == (8, 9)
+
+
+@pytest.mark.parametrize("name", ["tiny_fixed", "tiny_varying", "tiny_array"])
+def test_data_set_kept_on_disk_is_the_one_in_memory(
+    name: str, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_RESNET_CACHE", str(tmp_path))
+    place = f"tfds:{prepared / name / '1.0.0'}"
+    in_memory = load_dataset(place)
+    monkeypatch.setattr("training.sources.cache.MEMORY_SHARE", 0.0)
+    on_disk = load_dataset(place, reading=Reading(cache="disk"))
+    assert on_disk.notes == (f"images cached in {tmp_path}",)
+    assert (on_disk.size, on_disk.channels) == (in_memory.size, in_memory.channels)
+    for split, theirs in in_memory.splits.items():
+        ours = on_disk.splits[split]
+        assert (ours.kind, labels_of(on_disk, split)) == (
+            "files",
+            labels_of(in_memory, split),
+        )
+        for i in range(len(theirs)):
+            images = (tf.io.decode_image(s.encoded(i)) for s in (ours, theirs))
+            assert np.array_equal(*images)
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    load_dataset(place, reading=Reading(cache="disk"))
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == made
+
+
+def test_extraction_that_was_interrupted_is_begun_again(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_RESNET_CACHE", str(tmp_path))
+    place = f"tfds:{prepared / 'tiny_array' / '1.0.0'}"
+    before = load_dataset(place, reading=Reading(cache="disk")).splits["train"]
+    first = Path(before.images[0].numpy().decode())
+    first.write_bytes(b"half")
+    (first.parents[1] / "labels.json").unlink()
+    after = load_dataset(place, reading=Reading(cache="disk")).splits["train"]
+    assert after.encoded(0)[1:4] == b"PNG"
+
+
+@pytest.mark.parametrize("cache", ["none", "disk"])
+def test_image_above_the_limit_is_told(
+    cache: Literal["none", "disk"],
+    prepared: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KERAS_RESNET_CACHE", str(tmp_path))
+    place = f"tfds:{prepared / 'tiny_varying' / '1.0.0'}"  # sides of 8 to 19
+    with pytest.raises(UsageError, match=r"number \d+ of train of tfds:tiny_varying: "):
+        load_dataset(place, reading=Reading(cache=cache, max_pixels=15 * 15))
+    reading = Reading(skip_bad_images=True, cache=cache, max_pixels=15 * 15)
+    dataset = load_dataset(place, reading=reading)
+    assert sizes(dataset) == {"train": 8, "test": 6}
+    assert dataset.notes[-1] == "skipped 4 bad images of 12"
 
 
 @pytest.mark.parametrize(

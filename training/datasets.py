@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -70,8 +70,9 @@ def contents(stored: Tensor, kind: str) -> Tensor:
     return stored
 
 
-def _fetch(url: bytes) -> bytes:
-    return places.read(url.decode())
+def _fetch(url: Any) -> bytes:
+    # Bytes in a graph, an array of them outside.
+    return places.read(np.asarray(url).item().decode())
 
 
 @dataclass(frozen=True)
