@@ -12,6 +12,7 @@ REQUIRES = [
     "numpy>=2.0,<3",
     "pillow>=11",
     "psutil>=5.9",
+    "fsspec>=2024.6",
     "tqdm>=4.66",
     "scikit-learn>=1.5",
     "scipy>=1.13",
@@ -28,6 +29,7 @@ REQUIRES = [
 EXTRAS = {
     "torch": ["torch>=2.6", "safetensors>=0.4"],
     "ray": ["ray[train]>=2.60,<2.61"],
+    "remote": ["gcsfs>=2024.6", "s3fs>=2024.6"],
     "onnx": ["tf2onnx>=1.17,<2", "onnx>=1.17", "onnxruntime>=1.20"],
     "openvino": ["openvino>=2025.0"],
     "dev": [

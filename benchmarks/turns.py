@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 Step = Callable[[], object]  # trains one batch
@@ -27,10 +27,13 @@ class Measured:
     Attributes:
         seconds: Of each step that counts.
         memory: The process's highest so far, MiB.
+        processor: The process's own seconds on a core, of each step; those of other
+            processes that it has started are not among them.
     """
 
     seconds: list[float]
     memory: float = 0.0
+    processor: list[float] = field(default_factory=list)
 
     @property
     def median(self) -> float:
@@ -129,13 +132,13 @@ class Worker:
             text=True,
         )
 
-    def step(self) -> tuple[float, float]:
-        """Has the process train a step; returns the seconds, and its memory in MiB."""
+    def step(self) -> tuple[float, float, float]:
+        """Has the process train a step; returns seconds, MiB, seconds on a core."""
         assert self._process.stdin and self._process.stdout
         self._process.stdin.write("step\n")
         self._process.stdin.flush()
-        seconds, memory = map(float, self._process.stdout.readline().split())
-        return seconds, memory
+        seconds, memory, processor = map(float, self._process.stdout.readline().split())
+        return seconds, memory, processor
 
     def close(self) -> None:
         """Ends the process."""
@@ -153,11 +156,11 @@ def work(contenders: dict[str, Contender]) -> bool:
     key, precision, batch = sys.argv[2:5]
     step = contenders[key].make(precision, int(batch))
     for _ in sys.stdin:
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         step()
-        seconds = time.perf_counter() - began
+        seconds, used = time.perf_counter() - began, time.process_time() - used
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(seconds, memory, flush=True)
+        print(seconds, memory, used, flush=True)
     return True
 
 
@@ -188,8 +191,9 @@ def measure(
     results = {key: Measured([]) for key in workers}
     for _ in range(rounds):
         for key, worker in workers.items():
-            seconds, results[key].memory = worker.step()
+            seconds, results[key].memory, used = worker.step()
             results[key].seconds.append(seconds)
+            results[key].processor.append(used)
     for worker in workers.values():
         worker.close()
     return results

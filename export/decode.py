@@ -11,6 +11,7 @@ from PIL import Image
 
 from export.description import Description
 from export.form import MAX_PIXELS
+from training.exif import orientation, upright
 
 Array = np.ndarray
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
@@ -32,7 +33,7 @@ def decode(data: bytes, about: Description, max_pixels: int = MAX_PIXELS) -> Arr
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")  # of what is read all the same
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 if image.width * image.height > max_pixels:
                     raise ValueError(
@@ -54,7 +55,7 @@ def decode(data: bytes, about: Description, max_pixels: int = MAX_PIXELS) -> Arr
 
 
 def _pixels(image: Image.Image, channels: int) -> Array:
-    """The whole image, uint8 ``(H, W, channels)``."""
+    """The whole image as it is shown, uint8 ``(H, W, channels)``."""
     if channels not in (1, 3):
         raise ValueError(
             f"network of image files must have 1 or 3 channels, got {channels}"
@@ -62,9 +63,11 @@ def _pixels(image: Image.Image, channels: int) -> Array:
     mode = {1: "L", 3: "RGB"}[channels]
     if channels == 1 and image.format in ("JPEG", "MPO"):
         image.draft("L", None)  # the brightness as it is stored
+    turned = orientation(image)
     if image.mode.startswith("I"):  # 16-bit grey, of which convert() keeps the lowest 8
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return np.asarray(image.convert(mode)).reshape(image.height, image.width, channels)
+    image = upright(image.convert(mode), turned)
+    return np.asarray(image).reshape(image.height, image.width, channels)
 
 
 def cut(pixels: Array, about: Description) -> Array:

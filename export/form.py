@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from keras_resnet.errors import require_positive
+from training.hyperparameters import MAX_PIXELS
 
-# Decoding takes up to 8.5 bytes a pixel (a progressive JPEG): 430 MB.
-MAX_PIXELS = 50_000_000
+__all__ = ["MAX_PIXELS", "Form"]
 
 
 @dataclass(frozen=True, kw_only=True)

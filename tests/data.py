@@ -59,6 +59,14 @@ def pixel_dataset(
     )
 
 
+def labels_of(dataset: Dataset, split: str) -> list[int]:
+    return dataset.splits[split].labels.numpy().tolist()
+
+
+def sizes(dataset: Dataset) -> dict[str, int]:
+    return {name: len(split) for name, split in dataset.splits.items()}
+
+
 def gathered(batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
     """All images and labels of an epoch."""
     images, labels = zip(*batches.as_numpy_iterator(), strict=True)

@@ -206,3 +206,67 @@ def test_normalise() -> None:
     assert found.dtype == tf.float32
     wanted = (pixels - np.array(mean)) / np.array(deviation)
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+LARGE = encode(smooth(400, 600), "JPEG", subsampling=0)
+
+
+@pytest.mark.parametrize(
+    "window, at_least, ratio",
+    [
+        ((0, 0, 400, 600), (50, 60), 8),
+        ((0, 0, 400, 600), (51, 60), 4),
+        ((0, 0, 400, 600), (200, 300), 2),
+        ((0, 0, 400, 600), (201, 10), 1),
+        ((0, 0, 400, 600), (10, 301), 1),
+        ((0, 0, 400, 600), (1, 1), 8),
+        ((3, 7, 390, 590), (100, 150), 2),
+        ((201, 301, 199, 299), (50, 60), 2),
+        ((399, 599, 1, 1), (1, 1), 1),
+    ],
+)
+def test_jpeg_is_decoded_at_a_fraction(
+    window: tuple[int, int, int, int], at_least: tuple[int, int], ratio: int
+) -> None:
+    def read(data: tf.Tensor) -> tf.Tensor:
+        return images.decode_window(data, lambda shape: window, 3, at_least=at_least)
+
+    found = read(tf.constant(LARGE)).numpy()
+    top, left, height, width = window
+    assert found.shape == (height // ratio, width // ratio, 3)
+    assert all(
+        side >= min(least, size)
+        for side, least, size in zip(
+            found.shape, at_least, (height, width), strict=False
+        )
+    )
+    (mapped,) = tf.data.Dataset.from_tensors(LARGE).map(read).as_numpy_iterator()
+    assert np.array_equal(mapped, found)
+    # The mean of each block of pixels, from a place that is a multiple of the ratio.
+    whole = images.decode(tf.constant(LARGE), 3).numpy().astype(float)
+    top, left = top // ratio * ratio, left // ratio * ratio
+    cut = whole[
+        top : top + height // ratio * ratio, left : left + width // ratio * ratio
+    ]
+    blocks = cut.reshape(height // ratio, ratio, width // ratio, ratio, 3)
+    assert np.abs(blocks.mean((1, 3)) - found).max() <= 4
+
+
+@pytest.mark.parametrize("size", [(13, 17), (26, 34), (10, 12), (7, 9), (13, 34)])
+def test_quick_resize_is_plain_bilinear(size: tuple[int, int]) -> None:
+    image = smooth(*SHAPE)
+    found = images.resize_quickly(tf.constant(image), size)
+    assert found.dtype == tf.uint8
+    wanted = np.floor(tf.image.resize(image, size) + np.float32(0.5))
+    assert np.array_equal(found, wanted)
+    if size == SHAPE:
+        assert np.array_equal(found, image)
+
+
+@pytest.mark.parametrize("size", [(6, 8), (1, 1), (2, 17)])
+def test_quick_resize_is_antialiased_where_it_would_leave_pixels_out(
+    size: tuple[int, int],
+) -> None:
+    for image in (COLOUR, smooth(*SHAPE)):
+        found = images.resize_quickly(tf.constant(image), size)
+        assert np.array_equal(found, images.resize(tf.constant(image), size))

@@ -23,7 +23,7 @@ def file_dataset(folder: Path, count: int = 7) -> Dataset:
         path = folder / f"{i}.jpg"
         path.write_bytes(encode(smooth(40 + 3 * i, 61 - 2 * i, seed=i), "JPEG"))
         paths.append(str(path))
-    split = strings("files", paths, np.arange(count))
+    split = strings(paths, np.arange(count))
     labels = tuple(str(i) for i in range(count))
     return Dataset("files", {"train": split, "test": split}, labels, 3, None, True)
 
@@ -260,8 +260,8 @@ def test_bytes_and_files_and_pixels_are_one(tmp_path: Path) -> None:
         path.write_bytes(data)
     splits = (
         pixels(stored, np.arange(4)),
-        strings("bytes", encoded, np.arange(4)),
-        strings("files", [str(path) for path in paths], np.arange(4)),
+        strings(encoded, np.arange(4)),
+        strings([str(path) for path in paths], np.arange(4)),
     )
     found = Preprocessing((8, 8), 3, 0.875, (), ())
     first, *others = (

@@ -18,6 +18,7 @@ from keras_resnet.errors import UsageError
 from training.changes import named
 from training.devices import Hardware
 from training.pipeline import flips, geometry
+from training.recipe import EPHEMERAL
 from training.runs import Run
 from training.session import Session
 
@@ -112,7 +113,10 @@ def require_same(stored: dict[str, Any], now: dict[str, Any]) -> None:
     """
     now = json.loads(json.dumps(now))  # tuples become lists, as they are stored
     for part, entry in LASTING:
-        before, after = stored[part], now[part]
+        before, after = (
+            {n: value for n, value in config[part].items() if n not in EPHEMERAL}
+            for config in (stored, now)
+        )
         if entry is not None:
             before, after = before[entry], after[entry]
         if before != after:

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
 
 from keras_resnet.errors import UsageError
+from training import places
 from training.images import Size, Tensor
 
 # Data sets of characters, whose mirror images mean something else or nothing.
@@ -23,32 +24,55 @@ class Split:
 
     Attributes:
         kind: What ``images`` holds: ``"pixels"``, uint8 ``(N, H, W, C)``; ``"bytes"``,
-            encoded images, string ``(N,)``; ``"files"``, their paths, string ``(N,)``.
+            encoded images, string ``(N,)``; ``"files"``, their paths, string ``(N,)``;
+            ``"remote"``, their URLs, string ``(N,)``.
         images: The images, in a tensor.
         labels: Class numbers, int64 ``(N,)``.
+        orientations: EXIF's, of encoded images, int32 ``(N,)``; None: not known.
     """
 
-    kind: Literal["pixels", "bytes", "files"]
+    kind: Literal["pixels", "bytes", "files", "remote"]
     images: Tensor
     labels: Tensor
+    orientations: Tensor | None = None
 
     def __len__(self) -> int:
         return int(self.labels.shape[0])
 
     def take(self, indices: np.ndarray) -> "Split":
         """Returns the examples of those indices, in that order."""
+        parts = {
+            name: getattr(self, name) for name in ("images", "labels", "orientations")
+        }
         with tf.device("CPU"):
-            images, labels = (tf.gather(x, indices) for x in (self.images, self.labels))
-        return replace(self, images=images, labels=labels)
+            taken = {
+                name: tf.gather(part, indices)
+                for name, part in parts.items()
+                if part is not None
+            }
+        return replace(self, **taken)
 
     def encoded(self, index: int) -> bytes:
         """Returns one image as a file's bytes, pixels as a PNG."""
         image = self.images[index]
         if self.kind == "pixels":
             image = tf.io.encode_png(image)
-        if self.kind == "files":
-            image = tf.io.read_file(image)
-        return bytes(image.numpy())
+        return bytes(contents(image, self.kind).numpy())
+
+
+def contents(stored: Tensor, kind: str) -> Tensor:
+    """Reads an encoded image, of any kind but pixels, in or out of a graph."""
+    if kind == "files":
+        return tf.io.read_file(stored)
+    if kind == "remote":
+        data = tf.numpy_function(_fetch, [stored], tf.string, stateful=False)
+        return tf.ensure_shape(data, ())
+    return stored
+
+
+def _fetch(url: Any) -> bytes:
+    # Bytes in a graph, an array of them outside.
+    return places.read(np.asarray(url).item().decode())
 
 
 @dataclass(frozen=True)
@@ -94,11 +118,23 @@ def pixels(images: np.ndarray, labels: np.ndarray) -> Split:
 
 
 def strings(
-    kind: Literal["bytes", "files"], images: Sequence[bytes | str], labels: object
+    images: Sequence[bytes | str], labels: object, orientations: object = None
 ) -> Split:
-    """Returns a split of encoded images or of the paths of image files."""
+    """Returns a split of encoded images, or of the places of image files.
+
+    Args:
+        images: All of one kind: contents, paths, or URLs.
+        labels: Class numbers.
+        orientations: EXIF's; None: not known.
+    """
+    first = images[0]
+    kind: Literal["bytes", "files", "remote"] = "bytes"
+    if isinstance(first, str):
+        kind = "remote" if places.is_remote(first) else "files"
     with tf.device("CPU"):
-        return Split(kind, tf.constant(list(images)), tf.constant(labels, tf.int64))
+        known = None if orientations is None else tf.constant(orientations, tf.int32)
+        stored = tf.constant(list(images))
+        return Split(kind, stored, tf.constant(labels, tf.int64), known)
 
 
 def mirrors(name: str) -> bool:

@@ -14,6 +14,7 @@ from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError, require_positive
 from training import cluster, launch
 from training.lock import locked
+from training.recipe import EPHEMERAL
 from training.recipes import RECIPES, Recipe, load_recipe
 from training.runs import Run
 from training.saving import Saving
@@ -89,7 +90,11 @@ def read_options(argv: list[str]) -> Options:
         default = Options(stored, out=options.run.path)
         options = command.parse(Options, argv, default=default, prog=prog)
     asked = options.hyperparameters.to_dict()
-    changed = [name for name, value in stored.to_dict().items() if asked[name] != value]
+    changed = [
+        name
+        for name, value in stored.to_dict().items()
+        if asked[name] != value and name not in EPHEMERAL
+    ]
     if changed:
         name = changed[0]
         raise UsageError(

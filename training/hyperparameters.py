@@ -6,6 +6,10 @@ Each field is an option of the command line, with the string below it as its hel
 from dataclasses import dataclass
 from typing import Literal
 
+# A file of a few kilobytes can hold an image of gigabytes. Decoding takes up to 8.5
+# bytes a pixel (a progressive JPEG): 430 MB.
+MAX_PIXELS = 50_000_000
+
 
 @dataclass(frozen=True)
 class Task:
@@ -16,7 +20,8 @@ class Task:
     overrides: tuple[str, ...] = ()
     """Fields of the network's spec to replace, say `shortcut=C width=32`."""
     dataset: str = "digits"
-    """digits, tfds:NAME, idx:DIR, folder:DIR or synthetic:HxWxC:CLASSES:N."""
+    """digits, tfds:NAME, idx:DIR, folder:DIR or synthetic:HxWxC:CLASSES:N. DIR may be
+    a URL, say gs://bucket/photos."""
     image_size: int | None = None
     """Side of the network's input in pixels; None: the data's own, else the paper's."""
     validation: float = 0.0
@@ -24,6 +29,11 @@ class Task:
 
     skip_bad_images: bool = False
     """Leave out files of a folder that are no image, instead of refusing the folder."""
+    cache: Literal["none", "memory", "disk"] = "none"
+    """Keep images, encoded as they are, in memory or on a local disk, after a check
+    that there is room. What is trained is the same to the bit."""
+    max_pixels: int = MAX_PIXELS
+    """Largest image that is decoded, width times height, told from a file's header."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ a seed of its own. So an epoch can be entered anywhere, and any number of thread
 the same batches.
 """
 
+import os
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ import tensorflow as tf
 from training import augment, images
 from training.changes import appearance, mixed, training_size
 from training.datasets import Dataset, Split
+from training.examples import read_window
 from training.finetuning import normalisation
 from training.images import Size, Tensor
 from training.mixing import Mixing
@@ -101,16 +103,10 @@ def training_batches(
     epoch_seed = tf.constant([recipe.seed, epoch])
     size = training_size(recipe, prepared.size, epoch)
     prepared = replace(prepared, size=size)
-    fold = tf.random.experimental.stateless_fold_in
 
     def example(position: Tensor) -> tuple[Tensor, Tensor]:
-        index = tf.random.experimental.index_shuffle(
-            position // recipe.repeats, epoch_seed, np.int64(len(split) - 1)
-        )
-        seed = fold(epoch_seed, tf.cast(index, tf.int32))
-        if recipe.repeats > 1:
-            seed = fold(seed, tf.cast(position % recipe.repeats, tf.int32))
-        image = _augmented(recipe, dataset, prepared, split.images[index], seed)
+        index, seed = drawn(recipe, len(split), epoch_seed, position)
+        image = _augmented(recipe, dataset, prepared, index, seed)
         return image, split.labels[index]
 
     positions = range(first_step * recipe.batch_size, len(split))
@@ -124,7 +120,31 @@ def training_batches(
     if recipe.mixup or recipe.cutmix:
         mixing = Mixing(recipe.mixup, recipe.cutmix, len(dataset.labels))
         batches = mixed(batches, mixing, epoch_seed, first_step)
-    return batches.prefetch(tf.data.AUTOTUNE)
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(threading())
+
+
+def drawn(
+    recipe: Recipe, count: int, epoch_seed: Tensor, position: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What chance decides of an example.
+
+    Args:
+        recipe: How many copies of an image stand side by side.
+        count: Images of the split.
+        epoch_seed: int32 ``(2,)``.
+        position: Of the example in the epoch, int64.
+
+    Returns:
+        The index of its image, and the seed of its augmentation.
+    """
+    fold = tf.random.experimental.stateless_fold_in
+    index = tf.random.experimental.index_shuffle(
+        position // recipe.repeats, epoch_seed, np.int64(count - 1)
+    )
+    seed = fold(epoch_seed, tf.cast(index, tf.int32))
+    if recipe.repeats > 1:
+        seed = fold(seed, tf.cast(position % recipe.repeats, tf.int32))
+    return index, seed
 
 
 def copies(examples: int, shares: int) -> int:
@@ -144,14 +164,14 @@ def evaluation_batches(
 
     Of a share there are as many batches as of any other; the last may be empty.
     """
-    window_of = prepared.window if prepared.crop < 1 else None
+    window = prepared.window if prepared.crop < 1 else None
 
     def example(index: Tensor) -> tuple[Tensor, Tensor]:
-        image = _pixels(split, split.images[index], prepared, window_of)
+        image = read_window(split, index, prepared, window)
         return image, split.labels[index]
 
     batches = _batches(range(len(split)), example, batch_size, share)
-    return batches.prefetch(tf.data.AUTOTUNE)
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(threading())
 
 
 def _batches(
@@ -173,18 +193,28 @@ def _batches(
     return batches
 
 
+def threading() -> tf.data.Options:
+    """A thread a core, each with an image of its own, instead of all at each image.
+
+    Twice as fast as TensorFlow's defaults on two cores.
+    """
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = len(os.sched_getaffinity(0))
+    options.threading.max_intra_op_parallelism = 1
+    return options
+
+
 def _augmented(
     recipe: Recipe,
     dataset: Dataset,
     prepared: Preprocessing,
-    stored: Tensor,
+    index: Tensor,
     seed: Tensor,
 ) -> Tensor:
     """One training image, changed at random by its own seed."""
     kind = geometry(recipe, dataset)
-    image = _pixels(
-        dataset.splits["train"], stored, prepared, _window_of(kind, prepared, seed)
-    )
+    window = window_of(kind, prepared, seed)
+    image = read_window(dataset.splits["train"], index, prepared, window, quickly=True)
     if kind == "pad_crop":
         pad = min(prepared.size) // 8 if recipe.pad is None else recipe.pad
         image = augment.pad_crop(image, pad, seed + 2)
@@ -193,36 +223,15 @@ def _augmented(
     return appearance(recipe, prepared, image, seed)
 
 
-def _window_of(
+def window_of(
     kind: str, prepared: Preprocessing, seed: Tensor
 ) -> images.WindowOf | None:
+    """What gives the window of an augmentation; None: it looks at the whole image."""
     if kind == "scale_crop":
         return partial(augment.scale_window, size=prepared.size, seed=seed)
     if kind == "area_crop":
         return partial(augment.area_window, seed=seed)
     return None
-
-
-def _pixels(
-    split: Split,
-    stored: Tensor,
-    prepared: Preprocessing,
-    window_of: images.WindowOf | None,
-) -> Tensor:
-    """Reads a window of one image (None: the whole) at the input's size, uint8."""
-    if (
-        split.kind == "pixels"
-        and window_of is None
-        and stored.shape[:2] == prepared.size
-    ):
-        return stored
-    window_of = window_of or partial(images.centre_window, size=prepared.size, crop=1.0)
-    if split.kind == "pixels":
-        image = images.cut(stored, window_of(stored.shape[:2]))
-    else:
-        data = tf.io.read_file(stored) if split.kind == "files" else stored
-        image = images.decode_window(data, window_of, prepared.channels)
-    return tf.ensure_shape(images.resize(image, prepared.size), prepared.input_shape)
 
 
 def _statistics(

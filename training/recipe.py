@@ -98,10 +98,14 @@ class Recipe(
         return asdict(self)
 
 
+# What changes no bit of a run, so that a resumed one may have it otherwise.
+EPHEMERAL = ("cache",)
+
 # Bounds of the numbers: field, lowest, highest (None: no bound). None values pass.
 _RANGES: tuple[tuple[str, float, float | None], ...] = (
     ("image_size", 1, None),
     ("validation", 0, 0.9),
+    ("max_pixels", 1, None),
     ("epochs", 1, None),
     ("batch_size", 1, None),
     ("accumulation", 1, None),

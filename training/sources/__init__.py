@@ -8,18 +8,20 @@ from training.datasets import Dataset, hold_out, with_test
 from training.recipes import Recipe
 from training.runs import Run
 from training.sources import folder, idx, memory, prepared
+from training.sources.reading import Reading
 
-LOADERS: dict[str, Callable[[str], Dataset]] = {
+LOADERS: dict[str, Callable[..., Dataset]] = {
     "digits": memory.digits,
     "tfds": prepared.load,
     "idx": idx.load,
     "folder": folder.load,
     "synthetic": memory.synthetic,
 }
+FROM_FILES = ("folder", "tfds")  # whose loaders are told how to read image files
 
 
 def load_dataset(
-    name: str, *, validation: float = 0.0, skip_bad_images: bool = False
+    name: str, *, validation: float = 0.0, reading: Reading | None = None
 ) -> Dataset:
     """Loads a data set by its name on the command line, to train and test on.
 
@@ -28,18 +30,18 @@ def load_dataset(
             ``synthetic:HxWxC:CLASSES:N``.
         validation: Share of the training images to hold out as the split ``"val"``,
             where the data has none.
-        skip_bad_images: Leave out files of a folder that are no image, with a note.
+        reading: How files are read; None: with the defaults.
 
     Raises:
         UsageError: The data set is unknown, missing or damaged.
     """
-    dataset = _load(name, skip_bad_images)
+    dataset = _load(name, reading or Reading())
     return hold_out(with_test(dataset), "val", validation)
 
 
 def load_foreign(name: str, *, skip_bad_images: bool = False) -> Dataset:
     """Loads a data set to test on only; without splits, all of it is for testing."""
-    dataset = _load(name, skip_bad_images)
+    dataset = _load(name, Reading(skip_bad_images))
     if set(dataset.splits) != {"train"}:
         return with_test(dataset)
     return replace(dataset, splits={"test": dataset.splits["train"]})
@@ -50,7 +52,7 @@ def recipe_data(recipe: Recipe) -> Dataset:
     return load_dataset(
         recipe.dataset,
         validation=recipe.validation,
-        skip_bad_images=recipe.skip_bad_images,
+        reading=Reading(recipe.skip_bad_images, recipe.cache, recipe.max_pixels),
     )
 
 
@@ -60,7 +62,10 @@ def run_data(run: Run) -> Dataset:
     Raises:
         UsageError: It has other images or classes than when the run was trained.
     """
-    dataset = recipe_data(run.recipe)
+    recipe = run.recipe
+    if recipe.cache == "memory":  # nothing is gained by it where images are read once
+        recipe = replace(recipe, cache="none")
+    dataset = recipe_data(recipe)
     before = run.config["dataset"]
     examples = {name: len(split) for name, split in dataset.splits.items()}
     if (examples, list(dataset.labels)) != (before["examples"], before["labels"]):
@@ -72,15 +77,17 @@ def run_data(run: Run) -> Dataset:
     return dataset
 
 
-def _load(name: str, skip_bad_images: bool) -> Dataset:
+def _load(name: str, reading: Reading) -> Dataset:
     kind, _, argument = name.partition(":")
     if kind not in LOADERS:
         raise UsageError(
             "dataset must be digits, tfds:NAME, idx:DIR, folder:DIR or "
             f"synthetic:HxWxC:CLASSES:N, got {name!r}"
         )
-    if kind == "folder":
-        dataset = folder.load(argument, skip_bad_images=skip_bad_images)
-    else:
-        dataset = LOADERS[kind](argument)
+    if kind in FROM_FILES:
+        return replace(LOADERS[kind](argument, reading), name=name)
+    dataset = LOADERS[kind](argument)
+    if reading.cache != "none":
+        note = f"--cache {reading.cache} changes nothing: {kind} is in memory"
+        dataset = replace(dataset, notes=(*dataset.notes, note))
     return replace(dataset, name=name)

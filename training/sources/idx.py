@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from keras_resnet.errors import UsageError
+from training import places
 from training.datasets import Dataset, Split, mirrors, pixels
+from training.sources import tree
 
 PREFIXES = {"train": "train", "test": "t10k"}
 UINT8 = 8  # the only element type that images and labels use
@@ -35,9 +37,11 @@ def load(argument: str) -> Dataset:
     Raises:
         UsageError: A file is missing, damaged, or does not fit the others.
     """
-    folder = Path(argument).resolve()
-    if not folder.is_dir():
+    folder = places.local(argument).rstrip("/") or "/"
+    if not argument or not tree.exists(folder):
         raise UsageError(f"idx folder must exist, got {argument!r}")
+    if not places.is_remote(folder):
+        folder = str(Path(folder).resolve())
     splits = {name: _split(folder, prefix) for name, prefix in PREFIXES.items()}
     labels = _labels(folder, splits)
     shapes = {split.images.shape[1:] for split in splits.values()}
@@ -53,19 +57,19 @@ def load(argument: str) -> Dataset:
         labels=labels,
         channels=channels,
         size=(height, width),
-        mirrors=mirrors("mnist " + folder.name),
+        mirrors=mirrors("mnist " + _name(folder)),
     )
 
 
-def read(path: Path) -> np.ndarray:
-    """Reads an idx file of bytes, gzipped if it is named ``.gz``.
+def read(path: str) -> np.ndarray:
+    """Reads an idx file of bytes, gzipped if it is named ``.gz``; a path or a URL.
 
     Raises:
         UsageError: The file is truncated, damaged, or of another format.
     """
     try:
-        data = path.read_bytes()
-        data = gzip.decompress(data) if path.suffix == ".gz" else data
+        data = places.read(path)
+        data = gzip.decompress(data) if path.endswith(".gz") else data
     except (OSError, EOFError, zlib.error) as error:
         raise UsageError(f"cannot read {path}: {error}") from None
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] != UINT8:
@@ -81,7 +85,11 @@ def read(path: Path) -> np.ndarray:
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
 
 
-def _split(folder: Path, prefix: str) -> Split:
+def _name(folder: str) -> str:
+    return folder.rpartition("/")[2]
+
+
+def _split(folder: str, prefix: str) -> Split:
     images = read(_find(folder, f"{prefix}-images-idx3-ubyte"))
     labels = read(_find(folder, f"{prefix}-labels-idx1-ubyte"))
     if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
@@ -96,29 +104,30 @@ def _split(folder: Path, prefix: str) -> Split:
     return pixels(images[..., np.newaxis], labels)
 
 
-def _find(folder: Path, name: str) -> Path:
-    for path in (folder / name, folder / f"{name}.gz"):
-        if path.is_file():
+def _find(folder: str, name: str) -> str:
+    for path in (f"{folder}/{name}", f"{folder}/{name}.gz"):
+        if places.filesystem(path).isfile(path):
             return path
     raise UsageError(
         f"idx folder must hold {name} or {name}.gz, got neither in {folder}"
     )
 
 
-def _labels(folder: Path, splits: dict[str, Split]) -> tuple[str, ...]:
+def _labels(folder: str, splits: dict[str, Split]) -> tuple[str, ...]:
     """The names of the classes; checks that the labels in the files are theirs."""
     used = {name: np.unique(split.labels.numpy()) for name, split in splits.items()}
-    names = folder / "labels.txt"
-    if names.is_file():
+    names = f"{folder}/labels.txt"
+    if places.filesystem(names).isfile(names):
         try:
-            labels = tuple(names.read_text(encoding="utf-8").rstrip("\n").split("\n"))
+            text = places.read(names).decode().replace("\r\n", "\n")
+            labels = tuple(text.rstrip("\n").split("\n"))
         except UnicodeDecodeError as error:
             raise UsageError(f"{names} must be UTF-8 text: {error}") from None
     else:
         # A gap in the numbers is far likelier a damaged file than an unused class.
         gaps = np.flatnonzero(used["train"] != np.arange(len(used["train"])))
         classes = int(gaps[0]) if len(gaps) else len(used["train"])
-        fashion = "fashion" in folder.name.lower() and classes == len(FASHION_MNIST)
+        fashion = "fashion" in _name(folder).lower() and classes == len(FASHION_MNIST)
         labels = FASHION_MNIST if fashion else tuple(str(i) for i in range(classes))
     for name, numbers in used.items():
         if numbers[-1] >= len(labels):

@@ -1,61 +1,57 @@
-"""TensorFlow Datasets: prepared on disk, or downloaded where there is a network."""
+"""TensorFlow Datasets: prepared on disk, or downloaded where there is a network.
+
+Prepared as TFRecord or as ArrayRecord; both are read whole, shard by shard.
+"""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import tensorflow as tf
 
 from keras_resnet.errors import UsageError
+from training import places
 from training.datasets import Dataset, Split, mirrors, pixels, strings
+from training.sources import cache, extracted
+from training.sources.inspection import inspect_all
+from training.sources.reading import Reading
 
 SPLITS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
-MEMORY_SHARE = 0.5  # of what is free, for the encoded images
 PIXELS_BELOW_BYTES = 2**30  # images of one size are decoded once up to this
 
 
-def load(argument: str) -> Dataset:
+def load(argument: str, reading: Reading | None = None) -> Dataset:
     """Loads ``tfds:NAME`` (a name with an optional config and version) into memory.
 
-    ``NAME`` may also be the folder of a prepared version. Images stay encoded unless
-    they have one size and fit into a gibibyte decoded.
+    ``NAME`` may also be the folder of a prepared version, or its URL. Images stay
+    encoded unless they have one size and fit into a gibibyte decoded. With the cache
+    on disk they are written there as files, once, and read from these.
+
+    Args:
+        argument: What follows ``tfds:``.
+        reading: How images are read; None: with the defaults.
 
     Raises:
         UsageError: The data set is unknown, cannot be had, is too large for the
-            memory, or is not for classification.
+            memory, has a bad image or is not for classification.
     """
+    reading = reading or Reading()
     builder = _builder(argument)
-    image, label = _features(builder, argument)
-    needed = sum(split.num_bytes for split in builder.info.splits.values())
-    free = psutil.virtual_memory().available
-    if needed > MEMORY_SHARE * free:
-        raise UsageError(
-            f"tfds:{argument} must fit in half of the free memory, got "
-            f"{needed / 2**30:.1f} GiB with {free / 2**30:.1f} GiB free; write its "
-            "images to class folders and use folder:DIR"
-        )
-    feature = builder.info.features[image]
-    height, width, channels = feature.shape
-    splits = {
-        ours: _read(builder, theirs, image, label)
-        for theirs, ours in SPLITS.items()
-        if theirs in builder.info.splits
-    }
-    # Some public test splits are unlabelled (-1).
-    splits = {n: s for n, s in splits.items() if int(tf.reduce_min(s.labels)) >= 0}
+    image, label = keys = _features(builder, argument)
+    on_disk = reading.cache == "disk"
+    if not on_disk:
+        needed = sum(split.num_bytes for split in builder.info.splits.values())
+        cache.require_memory(f"tfds:{argument}", needed, "use --cache disk")
+    splits, notes = _splits(builder, keys, reading)
     if "train" not in splits:
         raise UsageError(
             f"tfds:{argument} must have a labelled train split, got "
             f"{', '.join(builder.info.splits) or 'none'}"
         )
+    height, width, channels = shape = builder.info.features[image].shape
     size = (height, width) if height and width else None
-    decoded = (
-        sum(len(s) for s in splits.values()) * int(np.prod(feature.shape or 0))
-        if size
-        else None
-    )
-    if decoded is not None and decoded <= PIXELS_BELOW_BYTES:
+    count = sum(len(split) for split in splits.values())
+    if size and not on_disk and count * int(np.prod(shape)) <= PIXELS_BELOW_BYTES:
         splits = {name: _decode(split, channels) for name, split in splits.items()}
     return Dataset(
         name="tfds",
@@ -64,6 +60,7 @@ def load(argument: str) -> Dataset:
         channels=channels or 3,
         size=size,
         mirrors=mirrors(builder.name),
+        notes=tuple(notes),
     )
 
 
@@ -73,7 +70,7 @@ def _builder(argument: str) -> Any:
     if not argument:
         raise UsageError("tfds data set must be named, say tfds:cifar10, got 'tfds:'")
     try:
-        if Path(argument).is_dir():
+        if places.is_remote(argument) or Path(argument).is_dir():
             return tfds.builder_from_directory(argument)
         builder = tfds.builder(argument)
         if not builder.data_path.exists():
@@ -106,20 +103,44 @@ def _features(builder: Any, argument: str) -> tuple[str, str]:
     return keys
 
 
-def _read(builder: Any, split: str, image: str, label: str) -> Split:
-    import tensorflow_datasets as tfds
+def _splits(
+    builder: Any, keys: extracted.Keys, reading: Reading
+) -> tuple[dict[str, Split], list[str]]:
+    """The labelled splits, of images that may be decoded, and what to tell the user."""
+    on_disk = reading.cache == "disk"
+    read = extracted.files if on_disk else extracted.contents
+    varied = None in builder.info.features[keys[0]].shape[:2]
+    splits: dict[str, Split] = {}
+    notes = [f"images cached in {cache.folder()}"] if on_disk else []
+    for theirs in (name for name in SPLITS if name in builder.info.splits):
+        images, labels = read(builder, theirs, keys)
+        if min(labels) < 0:  # some public test splits are unlabelled
+            continue
+        split = strings(images, labels)
+        if varied:  # those of one size have been through a decoder
+            split = _checked(split, f"{theirs} of tfds:{builder.name}", reading)
+        if skipped := len(labels) - len(split):
+            notes.append(f"skipped {skipped} bad images of {len(labels)}")
+        splits[SPLITS[theirs]] = split
+    return splits, notes
 
-    examples = builder.as_dataset(
-        split=split,
-        decoders={image: tfds.decode.SkipDecoding()},
-        read_config=tfds.ReadConfig(try_autocache=False),
-        shuffle_files=False,
-    )
-    images, labels = [], []
-    for example in examples.as_numpy_iterator():
-        images.append(example[image])
-        labels.append(example[label])
-    return strings("bytes", images, labels)
+
+def _checked(split: Split, name: str, reading: Reading) -> Split:
+    """Takes up EXIF's orientations, and bad images out; looks at headers only."""
+    stored = split.images.numpy().tolist()
+    images = stored if split.kind == "bytes" else [path.decode() for path in stored]
+    findings = inspect_all(images, reading.max_pixels, header_only=True)
+    good = [i for i, finding in enumerate(findings) if finding.bad is None]
+    if len(good) < len(split) and not reading.skip_bad_images:
+        number, first = next((i, f.bad) for i, f in enumerate(findings) if f.bad)
+        raise UsageError(
+            f"every image must be one TensorFlow reads, got number {number} of "
+            f"{name}: {first} ({len(split) - len(good)} bad of {len(split)}); "
+            "use --skip-bad-images"
+        )
+    orientations = [findings[i].orientation for i in good]
+    kept = split.take(np.array(good))
+    return strings([images[i] for i in good], kept.labels, orientations)
 
 
 def _decode(split: Split, channels: int) -> Split:

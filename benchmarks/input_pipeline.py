@@ -1,0 +1,287 @@
+"""Reading JPEG files to train on: this pipeline, its bounds, and torchvision's loader.
+
+    python benchmarks/input_pipeline.py
+    python benchmarks/input_pipeline.py --torch-python OTHER_ENVIRONMENT/bin/python
+    python benchmarks/input_pipeline.py --train
+
+Files of 500×375 are made once, in the folder for temporary files. The contenders take
+turns, each reading all files from the page cache by the same number of threads:
+
+- the *decode bound* is ``tf.io.decode_jpeg`` and nothing else;
+- the *crop bound* is ``tf.image.decode_and_crop_jpeg`` with the very crops of the
+  pipeline, drawn beforehand;
+- the pipeline draws order and crops, reads, decodes, crops, resizes to 224, mirrors and
+  batches.
+
+Beside the ratios of the medians stand those of the time on a core, which other programs
+on the machine disturb less.
+"""
+
+import os
+import platform
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from turns import Contender, Step, measure, report, with_torchvision, work
+
+SHAPE = (375, 500)
+BATCH, TRAINED = 64, 16
+TRAINING_STEPS = 4  # of each turn
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure the input pipeline beside its bounds and torchvision's."""
+
+    images: int = 5000
+    """Files to read."""
+    rounds: int = 5
+    """Turns of each contender that count."""
+    augmentation: Literal["area_crop", "scale_crop"] = "area_crop"
+    """Inception's crop, which torchvision's loader has too, or the ResNet paper's."""
+    train: bool = False
+    """Measure steps of ResNet-50 instead, from files and from memory."""
+    torch_python: str | None = None
+    """A Python that has torch and torchvision; None: that peer is left out."""
+
+
+def picture(number: int) -> Any:
+    """Something like a photograph: clouds of several sizes, shapes, grain."""
+    from PIL import Image, ImageDraw
+
+    rng = np.random.default_rng(number)
+    height, width = SHAPE
+    pixels = 128 + rng.normal(0, 3, (height, width, 3))
+    for cells, strength in ((4, 66), (12, 30), (40, 15), (125, 7)):
+        small = rng.normal(0, strength, (cells * 3 // 4, cells, 3)).astype(np.float32)
+        for channel in range(3):
+            cloud = Image.fromarray(small[..., channel])
+            smooth = cloud.resize((width, height), Image.Resampling.BICUBIC)
+            pixels[..., channel] += np.asarray(smooth)
+    image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+    draw = ImageDraw.Draw(image)
+    for _ in range(12):
+        left, top = rng.integers(width), rng.integers(height)
+        box = (left, top, left + rng.integers(10, 160), top + rng.integers(10, 160))
+        shape = (draw.ellipse, draw.rectangle)[rng.integers(2)]
+        shape(tuple(map(int, box)), fill=tuple(map(int, rng.integers(0, 255, 3))))
+    return image
+
+
+def save(path: Path) -> None:
+    part = path.with_suffix(".part")
+    picture(int(path.stem)).save(part, "JPEG", quality=90)
+    part.replace(path)
+
+
+def make(folder: Path, count: int) -> None:
+    """Makes the files that are not there yet, of two classes."""
+    paths = [folder / f"class{i % 2}" / f"{i:05}.jpg" for i in range(count)]
+    missing = [path for path in paths if not path.is_file()]
+    for name in ("class0", "class1"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    if missing:
+        from tqdm import tqdm
+
+        with ProcessPoolExecutor() as pool:
+            list(tqdm(pool.map(save, missing, chunksize=16), total=len(missing)))
+
+
+def data(folder: str, augmentation: str) -> tuple[Any, Any, Any]:
+    """The recipe, the data set and the way into the network, of our pipeline."""
+    from dataclasses import replace
+
+    from training.preprocessing import Preprocessing
+    from training.recipes import RECIPES
+    from training.sources import folder as source
+
+    recipe = replace(
+        RECIPES["resnet_imagenet"],
+        batch_size=BATCH,
+        augmentation=augmentation,
+        lighting=0.0,
+    )
+    way_in = Preprocessing((224, 224), 3, 0.875, (0.0,) * 3, (1.0,) * 3)
+    return recipe, source.load(folder), way_in
+
+
+def ours(folder: str, count: int) -> Step:
+    from training.pipeline import training_batches
+
+    recipe, dataset, way_in = data(*folder.split("|"))
+
+    def step() -> None:
+        read = 0
+        for images, _ in training_batches(recipe, dataset, way_in, epoch=0):
+            read += images.shape[0]
+        assert read == count, (read, count)
+
+    return step
+
+
+def bound(folder: str, *, cropped: bool, threads: bool = True) -> Step:
+    """Decoding alone, in the order in which the pipeline reads."""
+    import tensorflow as tf
+
+    from training import pipeline
+
+    recipe, dataset, way_in = data(*folder.split("|"))
+    split = dataset.splits["train"]
+    order, windows = drawn(recipe, split, way_in)
+
+    def decode(path: Any, window: Any) -> Any:
+        contents = tf.io.read_file(path)
+        if cropped:
+            image = tf.image.decode_and_crop_jpeg(contents, window, channels=3)
+        else:
+            image = tf.io.decode_jpeg(contents, channels=3)
+        return tf.size(image)
+
+    files = tf.gather(split.images, order)
+    batches = tf.data.Dataset.from_tensor_slices((files, windows))
+    batches = batches.map(decode, num_parallel_calls=tf.data.AUTOTUNE).batch(BATCH)
+    if threads:
+        batches = batches.with_options(pipeline.threading())
+
+    def step() -> None:
+        for _ in batches:
+            pass
+
+    return step
+
+
+def drawn(recipe: Any, split: Any, way_in: Any) -> tuple[Any, Any]:
+    """The order of the pipeline's first epoch, and the windows that it draws."""
+    import tensorflow as tf
+
+    from training import pipeline
+
+    def example(position: Any) -> tuple[Any, Any]:
+        index, seed = pipeline.drawn(recipe, len(split), tf.constant([0, 0]), position)
+        window_of = pipeline.window_of(recipe.augmentation, way_in, seed)
+        return index, window_of(tf.constant(SHAPE))
+
+    examples = tf.data.Dataset.range(len(split)).map(example).batch(len(split))
+    return next(iter(examples))
+
+
+def torchvision(folder: str, count: int) -> Step:
+    import torch
+    from torchvision import datasets, transforms
+
+    crops = transforms.Compose(
+        [
+            transforms.RandomResizedCrop(224),
+            transforms.RandomHorizontalFlip(),
+            transforms.PILToTensor(),
+        ]
+    )
+    loader = torch.utils.data.DataLoader(
+        datasets.ImageFolder(folder.split("|", maxsplit=1)[0], crops),
+        batch_size=BATCH,
+        shuffle=True,
+        num_workers=os.cpu_count() or 1,
+        persistent_workers=True,
+    )
+
+    def step() -> None:
+        assert sum(len(labels) for _, labels in loader) == count
+
+    return step
+
+
+def training(folder: str, *, in_memory: bool) -> Step:
+    """A few steps of ResNet-50, from files or always with the same images."""
+    from dataclasses import replace
+    from itertools import count, islice
+
+    from keras_resnet import create_model
+    from training.optimizers import make_optimizer
+    from training.pipeline import training_batches
+    from training.trainer import Trainer
+
+    recipe, dataset, way_in = data(*folder.split("|"))
+    recipe = replace(recipe, batch_size=TRAINED, model="resnet50")
+    model = create_model("resnet50")
+    optimizer = make_optimizer(recipe, 1000)
+    trainer = Trainer(model, way_in, optimizer=optimizer, recipe=recipe)
+    epochs = count()
+    batches = training_batches(recipe, dataset, way_in, epoch=0)
+    held = list(islice(batches, TRAINING_STEPS))
+
+    def step() -> None:
+        read = training_batches(recipe, dataset, way_in, epoch=next(epochs))
+        for images, labels in held if in_memory else islice(read, TRAINING_STEPS):
+            trainer.step(images, labels)
+
+    return step
+
+
+READING = {
+    "ours": Contender("keras-resnet: crop, resize to 224, mirror, batch", ours),
+    "crop": Contender("crop bound", lambda f, _: bound(f, cropped=True)),
+    "decode": Contender("decode bound", lambda f, _: bound(f, cropped=False)),
+    "default": Contender(
+        "decode bound, TensorFlow's default threads",
+        lambda f, _: bound(f, cropped=False, threads=False),
+    ),
+    "torchvision": Contender(
+        "torchvision ImageFolder, DataLoader, a process a core", torchvision
+    ),
+}
+TRAINING = {
+    "files": Contender(
+        "resnet50 from files", lambda f, _: training(f, in_memory=False)
+    ),
+    "memory": Contender(
+        "resnet50 from images held in memory", lambda f, _: training(f, in_memory=True)
+    ),
+}
+RATIOS = (
+    ("ours", "crop"),
+    ("ours", "decode"),
+    ("ours", "default"),
+    ("ours", "torchvision"),
+    ("files", "memory"),
+)
+
+
+def main() -> None:
+    """Runs the command line."""
+    import tyro
+
+    options = tyro.cli(Options)
+    folder = Path(tempfile.gettempdir()) / f"keras-resnet-{options.images}-jpegs"
+    make(folder, options.images)
+    contenders = with_torchvision(READING, options.torch_python)
+    contenders, count = (
+        (TRAINING, TRAINED * TRAINING_STEPS)
+        if options.train
+        else (
+            contenders,
+            options.images,
+        )
+    )
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    arguments = (f"{folder}|{options.augmentation}", count)
+    results = measure(__file__, contenders, arguments, rounds=options.rounds, warmup=1)
+    title = f"{options.images} JPEG files of 500×375, {options.augmentation}"
+    ratios = [(mine, peer) for mine, peer in RATIOS if mine in contenders]
+    report(title, count, contenders, results, ratios)
+    for mine, peer in ratios:
+        if peer in results and peer != "torchvision":  # whose time is its children's
+            share = np.median(results[peer].processor) / np.median(
+                results[mine].processor
+            )
+            print(f"  {mine} / {peer}, by time on a core: {share:.2f}×")
+    for key in results:
+        used = 1e6 * np.median(results[key].processor) / count
+        print(f"  {key}: {used:.0f} µs on a core an image")
+
+
+if __name__ == "__main__" and not work(READING | TRAINING):
+    main()

@@ -1,0 +1,174 @@
+"""Files that are, or seem, no images; and what training says of them.
+
+    python tests/bad_files.py
+
+makes each of them in a folder of good images, runs ``training.fit`` on it and prints
+the exit status and all that was printed: once as it is, once with --skip-bad-images.
+"""
+
+import io
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import bombs
+import numpy as np
+from data import encode, noise, write_classes
+from PIL import Image
+from test_orientation import tag, with_exif
+
+JPEG = encode(noise(120, 90, 3), "JPEG")
+PNG = encode(noise(40, 40, 3), "PNG")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A file, or a change to a folder of the classes a and b.
+
+    Attributes:
+        name: Of the file.
+        make: Its contents, or what makes it.
+        said: Part of what is said of it; None: it is read like any other.
+    """
+
+    name: str
+    make: bytes | Callable[[Path], object]
+    said: str | None = None
+
+
+def _crc_error(data: bytes, chunk: bytes) -> bytes:
+    """A PNG with a bit of a chunk's checksum wrong."""
+    start = data.index(chunk)
+    length = struct.unpack(">I", data[start - 4 : start])[0]
+    end = start + 4 + length
+    return data[:end] + bytes([data[end] ^ 1]) + data[end + 1 :]
+
+
+def _damaged(data: bytes) -> bytes:
+    """A file with a kilobyte of zeros in its middle."""
+    middle = len(data) // 2
+    return data[: middle - 512] + bytes(1024) + data[middle + 512 :]
+
+
+def _deep() -> bytes:
+    return encode(noise(9, 9, 2).view(np.uint16)[..., 0], "PNG")
+
+
+def _animation(kind: str) -> bytes:
+    file = io.BytesIO()
+    first, second = (Image.fromarray(noise(9, 9, 3, seed=i)) for i in range(2))
+    first.save(file, kind, save_all=True, append_images=[second])
+    return file.getvalue()
+
+
+MORE = "more than the 50000000 pixels of --max-pixels"
+TRUNCATED = "image file is truncated"
+CASES = {
+    "bomb, PNG": Case("bomb.png", bombs.png(), f"20000×20000, {MORE}"),
+    "bomb, GIF": Case("bomb.gif", bombs.gif(), f"20000×20000, {MORE}"),
+    "bomb, GIF of many frames": Case(
+        "frames.gif", bombs.gif(200, 1500), f"200×200×1500 frames, {MORE}"
+    ),
+    "bomb, JPEG header": Case(
+        "bomb.jpg", bombs.patched("JPEG", 60000, 60000), f"60000×60000, {MORE}"
+    ),
+    "bomb, BMP header": Case(
+        "bomb.bmp", bombs.patched("BMP", 30000, 30000), f"30000×30000, {MORE}"
+    ),
+    "truncated JPEG": Case("cut.jpg", JPEG[:-300], TRUNCATED),
+    "truncated PNG": Case("cut.png", PNG[: len(PNG) // 2], TRUNCATED),
+    "PNG, CRC error in the header": Case(
+        "header.png", _crc_error(PNG, b"IHDR"), "no image file"
+    ),
+    "PNG, CRC error in the pixels": Case(
+        "crc.png", _crc_error(PNG, b"IDAT"), "Invalid PNG data"
+    ),
+    "PNG, damaged pixels": Case("damaged.png", _damaged(PNG), "broken data stream"),
+    "JPEG, damaged pixels": Case("damaged.jpg", _damaged(JPEG), None),
+    "zero bytes": Case("zero.jpg", b"", "no image file"),
+    "HTML named .jpg": Case("page.jpg", b"<html>404 not found</html>", "no image file"),
+    "text": Case("notes.txt", b"no image at all", "no image file"),
+    "TIFF": Case("scan.tif", encode(noise(4, 4, 3), "TIFF"), "a TIFF file"),
+    "animated WebP": Case("moving.webp", _animation("WEBP"), "WebP Animation"),
+    "BMP of two colours": Case(
+        "bits.bmp", encode(noise(9, 9, 3), "BMP", "1"), "a BMP file of mode 1"
+    ),
+    "BMP with a palette": Case(
+        "palette.bmp", encode(noise(9, 9, 3), "BMP", "P"), "a BMP file"
+    ),
+    "16-bit PNG": Case("deep.png", _deep()),
+    "CMYK JPEG": Case("cmyk.jpg", encode(noise(9, 9, 3), "JPEG", "CMYK")),
+    "PNG with alpha": Case("alpha.png", encode(noise(9, 9, 3), "PNG", "RGBA")),
+    "animated GIF": Case("moving.gif", _animation("GIF")),
+    "MPO, as phones write": Case("phone.jpg", _animation("MPO")),
+    "JPEG with rotated EXIF": Case("turned.jpg", with_exif(tag(6))),
+    "link to itself": Case(
+        "loop.jpg", lambda path: path.symlink_to(path), "Too many levels of symbolic"
+    ),
+    "link to nowhere": Case(
+        "gone.jpg", lambda path: path.symlink_to("nowhere"), "No such file"
+    ),
+    "named pipe": Case("pipe.jpg", os.mkfifo, "not a regular file"),
+    "folder named .jpg": Case("folder.jpg", lambda path: path.mkdir()),
+    "link to the folder around it": Case(
+        "around", lambda path: path.symlink_to(path.parent.parent)
+    ),
+}
+
+
+def make(case: Case, path: Path) -> None:
+    """Makes the file of a case."""
+    if isinstance(case.make, bytes):
+        path.write_bytes(case.make)
+    else:
+        case.make(path)
+
+
+def _shown(folder: Path, title: str, *options: str, nobody: bool = False) -> None:
+    """Runs a short training on a folder and prints what it printed."""
+    out = folder.parent / "run"
+    line = [sys.executable, "-m", "training.fit", "--dataset", f"folder:{folder}"]
+    line += ["--out", str(out), "--epochs", "1", "--image-size", "8", "--overrides"]
+    line += ["depths=(1,1,1)", *options]
+    user = {"user": 65534, "group": 65534, "extra_groups": []} if nobody else {}
+    done = subprocess.run(line, capture_output=True, text=True, check=False, **user)
+    shutil.rmtree(out, ignore_errors=True)
+    said = done.stderr.strip() if done.returncode else _notes(done.stdout)
+    said = said.replace(str(folder), "DIR")
+    assert "Traceback" not in done.stdout + done.stderr, done.stderr
+    print(f"{title}: exit {done.returncode}\n    {said}", flush=True)
+
+
+def _notes(printed: str) -> str:
+    lines = [line.strip() for line in printed.splitlines()]
+    return "\n    ".join(s for s in lines if "skipped" in s or s.startswith("test: "))
+
+
+def main() -> None:
+    """Shows all cases."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o777)
+        for title, case in CASES.items():
+            folder = Path(name, "photos")
+            write_classes(folder, count=5)
+            make(case, folder / "b" / case.name)
+            _shown(folder, title)
+            if case.said:
+                _shown(folder, f"{title}, --skip-bad-images", "--skip-bad-images")
+            shutil.rmtree(folder)
+        write_classes(folder, count=5)
+        (folder / "c").symlink_to(folder)
+        _shown(folder, "class folder that is a link to the folder of classes")
+        (folder / "c").unlink()
+        (folder / "b").chmod(0)
+        _shown(folder, "class folder without read permission", nobody=True)
+
+
+if __name__ == "__main__":
+    main()

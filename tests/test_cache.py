@@ -1,0 +1,156 @@
+"""Images kept near: in memory, or copied to a local disk."""
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from data import encode, gathered, labels_of, sizes, smooth, write_classes
+from test_orientation import tag, with_exif
+
+from keras_resnet.errors import UsageError
+from training import pipeline
+from training.datasets import Dataset
+from training.recipes import Recipe
+from training.sources import cache, load_dataset
+from training.sources.reading import Reading
+
+Mode = Literal["none", "memory", "disk"]
+MODES: tuple[Mode, ...] = ("none", "memory", "disk")
+KINDS = {"none": "files", "memory": "bytes", "disk": "files"}
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("KERAS_RESNET_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    write_classes(folder, count=4)
+    for i in range(4):
+        data = encode(smooth(60 + i, 90 - i, seed=i), "JPEG")
+        (folder / "a" / f"{i}.jpg").write_bytes(data)
+    turned = with_exif(tag(6), data=encode(smooth(30, 50), "JPEG"))
+    (folder / "b" / "turned.jpg").write_bytes(turned)
+    return folder
+
+
+def copies(home: Path) -> list[Path]:
+    return [path for path in home.rglob("*") if path.is_file()]
+
+
+def loaded(place: object, mode: Mode, *, skip: bool = False) -> Dataset:
+    return load_dataset(f"folder:{place}", reading=Reading(skip, mode))
+
+
+def trained_on(dataset: Dataset) -> tuple[bytes, bytes]:
+    """All that an epoch of training reads, and all that evaluation does."""
+    recipe = Recipe(batch_size=4, image_size=24, augmentation="area_crop")
+    prepared = pipeline.preprocessing(recipe, dataset, (24, 24))
+    training = pipeline.training_batches(recipe, dataset, prepared, epoch=2)
+    evaluated = pipeline.evaluation_batches(dataset.splits["test"], prepared, 4)
+    seen, tested = gathered(training)[0], gathered(evaluated)[0]
+    return seen.tobytes(), tested.tobytes()
+
+
+def test_what_is_read_is_the_same_to_the_bit(photos: Path, home: Path) -> None:
+    datasets = {mode: loaded(photos, mode) for mode in MODES}
+    for mode, dataset in datasets.items():
+        assert dataset.splits["train"].kind == KINDS[mode]
+        assert sizes(dataset) == sizes(datasets["none"])
+        for split in dataset.splits:
+            assert labels_of(dataset, split) == labels_of(datasets["none"], split)
+    assert len({trained_on(dataset) for dataset in datasets.values()}) == 1
+
+
+def test_memory_needs_the_files_no_more(photos: Path) -> None:
+    dataset = loaded(photos, "memory")
+    before = trained_on(dataset)
+    for path in photos.rglob("*.*"):
+        path.write_bytes(b"")
+    assert trained_on(dataset) == before
+    assert dataset.notes[0].startswith("cached in memory: 0.00 GiB")
+
+
+def test_copies_are_made_once(photos: Path, home: Path) -> None:
+    first = loaded(photos, "disk")
+    assert first.notes[0] == f"cached in {home}: 13 of 13 copied now"
+    made = {path: path.stat().st_mtime_ns for path in copies(home)}
+    assert len(made) == 13
+    again = loaded(photos, "disk")
+    assert again.notes[0] == f"cached in {home}: 0 of 13 copied now"
+    assert {path: path.stat().st_mtime_ns for path in copies(home)} == made
+    stored = [path.decode() for path in again.splits["train"].images.numpy()]
+    assert all(path.startswith(f"{home}/") for path in stored)
+
+
+def test_a_changed_file_is_copied_again(photos: Path, home: Path) -> None:
+    before = loaded(photos, "disk").splits["train"].encoded(0)
+    for path in (photos / "a").iterdir():
+        path.write_bytes(encode(smooth(20, 20, seed=9), "JPEG"))
+    dataset = loaded(photos, "disk")
+    assert "8 of 13 copied now" in dataset.notes[0]
+    assert dataset.splits["train"].encoded(0) != before
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_bad_files_are_named_by_their_own_place(
+    mode: Mode, photos: Path, home: Path
+) -> None:
+    (photos / "b" / "bad.jpg").write_bytes(b"no image")
+    (photos / "b" / "loop.jpg").symlink_to(photos / "b" / "loop.jpg")
+    with pytest.raises(UsageError, match=r"photos/b/bad\.jpg: no image file \(2 bad"):
+        loaded(photos, mode)
+    dataset = loaded(photos, mode, skip=True)
+    assert "skipped 2 bad files of 15" in dataset.notes
+    assert sum(sizes(dataset).values()) == 13
+
+
+@pytest.mark.parametrize(
+    "mode, share, message",
+    [
+        ("memory", "MEMORY_SHARE", "half of the free memory, got .*; use --cache disk"),
+        ("disk", "DISK_SHARE", "free disk at .*cache, got .* set KERAS_RESNET_CACHE"),
+    ],
+)
+def test_too_little_room_is_told_before_anything_is_copied(
+    mode: Mode,
+    share: str,
+    message: str,
+    photos: Path,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cache, share, 0.0)
+    with pytest.raises(UsageError, match=message):
+        loaded(photos, mode)
+    assert copies(home) == []
+
+
+def test_cache_that_cannot_be_written_is_told(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("KERAS_RESNET_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(UsageError, match=r"output path must be writable, got .*/cache"):
+        loaded(photos, "disk")
+
+
+@pytest.mark.parametrize(
+    "variables, folder",
+    [
+        ({"KERAS_RESNET_CACHE": "/x"}, "/x"),
+        ({"XDG_CACHE_HOME": "/y"}, "/y/keras-resnet"),
+        ({"HOME": "/z"}, "/z/.cache/keras-resnet"),
+    ],
+)
+def test_place_of_copies(
+    variables: dict[str, str], folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("KERAS_RESNET_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert cache.folder() == Path(folder)

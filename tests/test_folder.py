@@ -1,0 +1,117 @@
+"""Folders of image files."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+from data import labels_of, noise, sizes, smooth, write_classes, write_image
+
+from keras_resnet.errors import UsageError
+from training.sources import load_dataset
+from training.sources.reading import Reading
+
+
+def test_folder_with_three_splits(tmp_path: Path) -> None:
+    for split, count in (("train", 4), ("val", 2), ("test", 3)):
+        write_classes(tmp_path / split, ["cat", "dog"], count)
+    dataset = load_dataset(f"folder:{tmp_path}")
+    assert sizes(dataset) == {"train": 8, "val": 4, "test": 6}
+    assert dataset.labels == ("cat", "dog")
+    assert (dataset.channels, dataset.size, dataset.mirrors) == (3, None, True)
+    assert dataset.notes == ()
+    assert labels_of(dataset, "test") == [0, 0, 0, 1, 1, 1]
+    paths = [Path(path.decode()) for path in dataset.splits["test"].images.numpy()]
+    wanted = [
+        tmp_path / "test" / c / f"{i}.png" for c in ("cat", "dog") for i in range(3)
+    ]
+    assert paths == wanted
+
+
+@pytest.mark.parametrize(
+    "splits, expected",
+    [
+        (("train", "test"), {"train": 20, "test": 20}),
+        (("train", "val"), {"train": 20, "test": 20}),
+        (("train",), {"train": 16, "test": 4}),
+        (("",), {"train": 16, "test": 4}),
+    ],
+)
+def test_folder_always_has_a_test_split(
+    splits: tuple[str, ...], expected: dict[str, int], tmp_path: Path
+) -> None:
+    for split in splits:
+        write_classes(tmp_path / split, count=10)
+    assert sizes(load_dataset(f"folder:{tmp_path}")) == expected
+
+
+def test_folder_of_several_sizes_and_formats(tmp_path: Path) -> None:
+    for i, name in enumerate(("a.jpg", "b.png", "c.gif", "d.bmp", "e.webp", "f.JPEG")):
+        write_image(tmp_path / "one" / name, smooth(10 + i, 20 - i))
+    write_image(tmp_path / "two" / "deep" / "er.png", noise(5, 5))
+    write_image(tmp_path / "two" / "no_ending.png", noise(5, 5, 4))
+    (tmp_path / "two" / "no_ending.png").rename(tmp_path / "two" / "no_ending")
+    from training.sources import folder
+
+    dataset = folder.load(str(tmp_path))
+    assert labels_of(dataset, "train") == [0] * 6 + [1] * 2
+    for index in range(8):
+        tf.io.decode_image(dataset.splits["train"].encoded(index), channels=3)
+
+
+def test_hidden_files_are_ignored(tmp_path: Path) -> None:
+    write_classes(tmp_path, count=5)
+    (tmp_path / "a" / ".DS_Store").write_bytes(b"no image")
+    (tmp_path / ".thumbnails").mkdir()
+    (tmp_path / "readme.txt").write_text("not in a class folder")
+    dataset = load_dataset(f"folder:{tmp_path}")
+    assert dataset.labels == ("a", "b")
+    assert sizes(dataset) == {"train": 8, "test": 2}
+
+
+def test_class_of_bad_files_only_is_refused(tmp_path: Path) -> None:
+    write_classes(tmp_path)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "0.png").write_bytes(b"")
+    with pytest.raises(UsageError, match="must have a good image, got none in 'c'"):
+        load_dataset(f"folder:{tmp_path}", reading=Reading(skip_bad_images=True))
+
+
+def empty_class(root: Path) -> None:
+    write_classes(root)
+    (root / "empty").mkdir()
+
+
+def unknown_class(root: Path) -> None:
+    write_classes(root / "train")
+    write_classes(root / "test", "abc")
+
+
+def missing_class(root: Path) -> None:
+    write_classes(root / "train", "abc")
+    write_classes(root / "test", "ab")
+
+
+@pytest.mark.parametrize(
+    "write, message",
+    [
+        (lambda root: None, "must hold one folder a class, at least 2, got 0"),
+        (lambda root: write_classes(root, "a"), "at least 2, got 1"),
+        (lambda root: write_classes(root / "train", "a"), "train must hold one folder"),
+        (empty_class, "class folder must hold images, got none in .*/empty"),
+        (unknown_class, "test must hold classes of the training split only, got 'c'"),
+        (missing_class, "every class must have a good image, got none in 'c'"),
+    ],
+)
+def test_bad_folder_is_refused(
+    write: Callable[[Path], None], message: str, tmp_path: Path
+) -> None:
+    write(tmp_path)
+    with pytest.raises(UsageError, match=message):
+        load_dataset(f"folder:{tmp_path}")
+
+
+@pytest.mark.parametrize("argument", ["/no/such/folder", __file__])
+def test_missing_image_folder_is_refused(argument: str) -> None:
+    with pytest.raises(UsageError, match=f"image folder must exist, got '{argument}'"):
+        load_dataset(f"folder:{argument}")

@@ -1,0 +1,210 @@
+"""TensorFlow Datasets, prepared on disk."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from data import labels_of, noise, sizes
+
+from keras_resnet.errors import UsageError
+from training.sources import load_dataset
+from training.sources.reading import Reading
+
+
+def write_tfds(
+    root: Path,
+    name: str,
+    shape: tuple[Any, ...],
+    label: str = "label",
+    file_format: str = "tfrecord",
+) -> None:
+    """Writes 12 and 6 images of three classes as a prepared data set."""
+    import tensorflow_datasets as tfds
+
+    def split(count: int, seed: int) -> tf.data.Dataset:
+        def examples() -> Iterator[dict[str, Any]]:
+            for i in range(count):
+                height, width = (side or 8 + i for side in shape[:2])
+                image = noise(height, width, shape[2], seed=seed + i)
+                yield {"image": image, label: i % 3}
+
+        spec = {
+            "image": tf.TensorSpec(shape, tf.uint8),
+            label: tf.TensorSpec((), tf.int64),
+        }
+        return tf.data.Dataset.from_generator(examples, output_signature=spec)
+
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name=name,
+        version="1.0.0",
+        data_dir=root,
+        file_format=file_format,
+        split_datasets={"train": split(12, 0), "test": split(6, 100)},
+        features=tfds.features.FeaturesDict(
+            {
+                "image": tfds.features.Image(shape=shape),
+                label: tfds.features.ClassLabel(names=["x", "y", "z"]),
+            }
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("tensorflow_datasets")
+    write_tfds(root, "tiny_fixed", (8, 9, 1))
+    write_tfds(root, "tiny_varying", (None, None, 3))
+    write_tfds(root, "tiny_array", (None, None, 3), file_format="array_record")
+    write_tfds(root, "tiny_unlabelled", (8, 9, 1), label="other")
+    return root
+
+
+@pytest.mark.parametrize(
+    "name, kind, channels, size",
+    [
+        ("tiny_fixed", "pixels", 1, (8, 9)),
+        ("tiny_varying", "bytes", 3, None),
+        ("tiny_array", "bytes", 3, None),
+    ],
+)
+def test_prepared_data_set(
+    name: str, kind: str, channels: int, size: tuple[int, int] | None, prepared: Path
+) -> None:
+    dataset = load_dataset(f"tfds:{prepared / name / '1.0.0'}")
+    assert sizes(dataset) == {"train": 12, "test": 6}
+    assert dataset.labels == ("x", "y", "z")
+    assert (dataset.channels, dataset.size) == (channels, size)
+    assert dataset.mirrors
+    assert {split.kind for split in dataset.splits.values()} == {kind}
+    found = {
+        (tf.io.decode_image(split.encoded(i)).numpy().tobytes(), int(split.labels[i]))
+        for split in [dataset.splits["test"]]
+        for i in range(6)
+    }
+    height, width = size or (None, None)
+    wanted = {
+        (
+            noise(height or 8 + i, width or 8 + i, channels, seed=100 + i).tobytes(),
+            i % 3,
+        )
+        for i in range(6)
+    }
+    assert found == wanted
+
+
+def test_data_set_too_large_for_the_memory_is_refused(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.sources.cache.MEMORY_SHARE", 0.0)
+    with pytest.raises(UsageError, match=r"half of the free memory, got 0\.0 GiB with"):
+        load_dataset(f"tfds:{prepared / 'tiny_fixed' / '1.0.0'}")
+
+
+def test_images_above_a_gibibyte_stay_encoded(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.sources.prepared.PIXELS_BELOW_BYTES", 8 * 9 * 18 - 1)
+    dataset = load_dataset(f"tfds:{prepared / 'tiny_fixed' / '1.0.0'}")
+    assert {split.kind for split in dataset.splits.values()} == {"bytes"}
+    assert dataset.size == (8, 9)
+
+
+@pytest.mark.parametrize("name", ["tiny_fixed", "tiny_varying", "tiny_array"])
+def test_data_set_kept_on_disk_is_the_one_in_memory(
+    name: str, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_RESNET_CACHE", str(tmp_path))
+    place = f"tfds:{prepared / name / '1.0.0'}"
+    in_memory = load_dataset(place)
+    monkeypatch.setattr("training.sources.cache.MEMORY_SHARE", 0.0)
+    on_disk = load_dataset(place, reading=Reading(cache="disk"))
+    assert on_disk.notes == (f"images cached in {tmp_path}",)
+    assert (on_disk.size, on_disk.channels) == (in_memory.size, in_memory.channels)
+    for split, theirs in in_memory.splits.items():
+        ours = on_disk.splits[split]
+        assert (ours.kind, labels_of(on_disk, split)) == (
+            "files",
+            labels_of(in_memory, split),
+        )
+        for i in range(len(theirs)):
+            images = (tf.io.decode_image(s.encoded(i)) for s in (ours, theirs))
+            assert np.array_equal(*images)
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    load_dataset(place, reading=Reading(cache="disk"))
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == made
+
+
+def test_extraction_that_was_interrupted_is_begun_again(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_RESNET_CACHE", str(tmp_path))
+    place = f"tfds:{prepared / 'tiny_array' / '1.0.0'}"
+    before = load_dataset(place, reading=Reading(cache="disk")).splits["train"]
+    first = Path(before.images[0].numpy().decode())
+    first.write_bytes(b"half")
+    (first.parents[1] / "labels.json").unlink()
+    after = load_dataset(place, reading=Reading(cache="disk")).splits["train"]
+    assert after.encoded(0)[1:4] == b"PNG"
+
+
+@pytest.mark.parametrize("cache", ["none", "disk"])
+def test_image_above_the_limit_is_told(
+    cache: Literal["none", "disk"],
+    prepared: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KERAS_RESNET_CACHE", str(tmp_path))
+    place = f"tfds:{prepared / 'tiny_varying' / '1.0.0'}"  # sides of 8 to 19
+    with pytest.raises(UsageError, match=r"number \d+ of train of tfds:tiny_varying: "):
+        load_dataset(place, reading=Reading(cache=cache, max_pixels=15 * 15))
+    reading = Reading(skip_bad_images=True, cache=cache, max_pixels=15 * 15)
+    dataset = load_dataset(place, reading=reading)
+    assert sizes(dataset) == {"train": 8, "test": 6}
+    assert dataset.notes[-1] == "skipped 4 bad images of 12"
+
+
+@pytest.mark.parametrize(
+    "argument, message",
+    [
+        ("", "must be named, say tfds:cifar10"),
+        ("no_such_data_set", "must be prepared on disk .*DatasetNotFoundError"),
+        ("no such/name:9", "must be prepared on disk .* or downloadable"),
+        ("{prepared}", "must be prepared on disk .* or downloadable"),
+        (
+            "{prepared}/tiny_unlabelled/1.0.0",
+            "must have an image and a class label, got features ",
+        ),
+    ],
+)
+def test_tfds_without_such_a_data_set_is_refused(
+    argument: str, message: str, prepared: Path
+) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        load_dataset(f"tfds:{argument.format(prepared=prepared)}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_data_set_is_found_by_its_name(prepared: Path) -> None:
+    # A process of its own: tensorflow_datasets reads the variable at its import.
+    program = (
+        "from training.sources import load_dataset\n"
+        "dataset = load_dataset('tfds:tiny_fixed')\n"
+        "print(dataset.name, len(dataset.splits['train']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "TFDS_DATA_DIR": str(prepared)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-2:] == ["tfds:tiny_fixed", "12"]

@@ -1,0 +1,57 @@
+"""One example of a split, in a graph: from what is stored to the input's pixels."""
+
+from functools import partial
+
+import tensorflow as tf
+
+from training import images
+from training.datasets import Split, contents
+from training.images import Tensor
+from training.preprocessing import Preprocessing
+
+
+def read_window(
+    split: Split,
+    index: Tensor,
+    prepared: Preprocessing,
+    window_of: images.WindowOf | None,
+    *,
+    quickly: bool = False,
+) -> Tensor:
+    """Reads a window of one image (None: the whole) at the input's size, uint8.
+
+    Args:
+        split: Has the image.
+        index: Of the image in the split.
+        prepared: The way into the network.
+        window_of: Gives the window, of the image's height and width.
+        quickly: A JPEG may be decoded at a fraction of its size where the window then
+            still has the input's, and ``images.resize_quickly`` resizes: good enough
+            for training, but not what an exported network does.
+    """
+    stored = split.images[index]
+    size = prepared.size
+    if split.kind == "pixels" and window_of is None and stored.shape[:2] == size:
+        return stored
+    window_of = window_of or partial(images.centre_window, size=size, crop=1.0)
+    if split.kind == "pixels":
+        image = images.cut(stored, window_of(stored.shape[:2]))
+    else:
+        image = images.decode_window(
+            contents(stored, split.kind),
+            window_of,
+            prepared.channels,
+            orientation=_orientation(split, index),
+            at_least=size if quickly else None,
+        )
+    resize = images.resize_quickly if quickly else images.resize
+    return tf.ensure_shape(resize(image, size), prepared.input_shape)
+
+
+def _orientation(split: Split, index: Tensor) -> Tensor | None:
+    """EXIF's, of an image; plainly 1 where that is known to be every image's."""
+    if split.orientations is None:
+        return None
+    if int(tf.reduce_max(split.orientations)) == 1:
+        return 1
+    return split.orientations[index]

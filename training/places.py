@@ -1,0 +1,97 @@
+"""Files wherever they are: on this machine's disks, or behind a URL, through fsspec.
+
+A *place* is a path or a URL such as ``gs://bucket/photos`` or ``s3://bucket/photos``.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import fsspec
+
+from keras_resnet.errors import UsageError
+
+
+def is_remote(place: str) -> bool:
+    """Whether a place is not on this machine's disks."""
+    return "://" in place and not place.startswith("file://")
+
+
+def local(place: str) -> str:
+    """Returns a local place as a path."""
+    return place.removeprefix("file://")
+
+
+def filesystem(place: str) -> Any:
+    """Returns the fsspec file system that a place is on.
+
+    Raises:
+        UsageError: Its scheme is unknown, or what it needs is not installed or set up.
+    """
+    return _filesystem(place.partition("://")[0] if is_remote(place) else "file")
+
+
+@cache
+def _filesystem(scheme: str) -> Any:
+    try:
+        return fsspec.filesystem(scheme)
+    except ImportError as error:
+        raise UsageError(
+            f"what reads {scheme}:// must be installed (for gs and s3: pip install "
+            f"keras-resnet[remote]), got: {error}"
+        ) from None
+    except ValueError:
+        raise UsageError(
+            "place must be a path or a URL of a scheme that fsspec knows, got "
+            f"{scheme}://"
+        ) from None
+    except Exception as error:  # clients look for an account as they are made
+        raise UsageError(
+            f"{scheme}:// must be set up on this machine, got: {reason(error)}"
+        ) from None
+
+
+def read(place: str) -> bytes:
+    """Returns a file's contents.
+
+    Raises:
+        OSError: It cannot be read, or is no regular file.
+    """
+    with os_errors():
+        if is_remote(place):
+            return bytes(filesystem(place).cat_file(place))
+        if not stat.S_ISREG(os.stat(local(place)).st_mode):
+            raise OSError("not a regular file")
+        with open(local(place), "rb") as file:
+            return file.read()
+
+
+def size(place: str) -> int:
+    """Returns a file's size in bytes; 0 where it cannot be known."""
+    try:
+        with os_errors():
+            if is_remote(place):
+                return int(filesystem(place).size(place) or 0)
+            return os.stat(local(place)).st_size
+    except OSError:
+        return 0
+
+
+@contextmanager
+def os_errors() -> Iterator[None]:
+    """Turns the many errors of remote file systems' clients into OSError."""
+    try:
+        yield
+    except (OSError, UsageError):
+        raise
+    except Exception as error:
+        raise OSError(reason(error)) from error
+
+
+def reason(error: Exception) -> str:
+    """What an error says, in a line."""
+    said = error.strerror if isinstance(error, OSError) else None
+    return " ".join((said or str(error)).split())[:200] or type(error).__name__

@@ -1,0 +1,125 @@
+"""Image files looked at before training begins: may they be decoded, can they be?"""
+
+import io
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import tensorflow as tf
+from PIL import Image
+from tqdm import tqdm
+
+from training import exif, places
+
+# What TensorFlow decodes. MPO is a JPEG with more images behind it, as phones write.
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP")
+Stored = bytes | str  # an image file's contents, or its place
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of an image file.
+
+    Attributes:
+        bad: What is wrong with it; None: nothing.
+        orientation: EXIF's, 1 to 8.
+    """
+
+    bad: str | None = None
+    orientation: int = 1
+
+
+def inspect_all(
+    images: Sequence[Stored], max_pixels: int, *, header_only: bool = False
+) -> list[Finding]:
+    """Inspects image files in threads, showing progress."""
+    inspector = partial(inspect, max_pixels=max_pixels, header_only=header_only)
+    with _limits_are_ours(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(inspector, images)
+        label = "checking images"
+        return list(tqdm(found, label, len(images), disable=None, leave=False))
+
+
+def inspect(image: Stored, max_pixels: int, *, header_only: bool = False) -> Finding:
+    """Looks at one image file: first at its header, then whether TensorFlow reads it.
+
+    Args:
+        image: Contents or place.
+        max_pixels: Width times height that may be decoded; of a GIF, of which
+            TensorFlow decodes all frames, of these together.
+        header_only: Do not decode.
+    """
+    try:
+        data = places.read(image) if isinstance(image, str) else image
+        with Image.open(io.BytesIO(data)) as opened:
+            kind, orientation = str(opened.format), exif.orientation(opened)
+            bad = _forbidden(opened, max_pixels)
+    except Exception as error:  # Pillow's plugins raise many kinds for damaged files
+        return Finding(_said(error))
+    if bad is None and not header_only:
+        bad = _undecodable(data, kind)
+    return Finding(bad, orientation)
+
+
+def _forbidden(image: Image.Image, max_pixels: int) -> str | None:
+    """What a header tells against decoding a file."""
+    if image.format not in FORMATS:
+        return f"a {image.format} file"
+    frames = getattr(image, "n_frames", 1) if image.format == "GIF" else 1
+    if image.width * image.height * frames > max_pixels:
+        times = f"×{frames} frames" if frames > 1 else ""
+        return (
+            f"{image.width}×{image.height}{times}, more than the {max_pixels} pixels "
+            "of --max-pixels"
+        )
+    if image.format == "BMP" and image.mode not in ("RGB", "RGBA", "L"):
+        return f"a BMP file of mode {image.mode}"
+    # TensorFlow takes a palette's indices for grey levels.
+    if image.format == "BMP" and image.palette is not None:
+        return "a BMP file with a palette"
+    return None
+
+
+def _undecodable(data: bytes, kind: str) -> str | None:
+    """What TensorFlow, or Pillow in better words, has against a file."""
+    try:
+        if kind in ("JPEG", "MPO"):
+            # An eighth of its size: all its data are read, with little work.
+            tf.io.decode_jpeg(data, channels=3, ratio=8)
+        else:
+            tf.io.decode_image(data, 3, expand_animations=False)
+    except tf.errors.InvalidArgumentError as error:
+        plain = str(error).split("}} ")[-1].split("! ")[-1].split(" [Op:")[0]
+        return _pillows_reason(data) or plain
+    return None
+
+
+def _pillows_reason(data: bytes) -> str | None:
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+    except Exception as error:
+        return _said(error)
+    return None
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "no image file"
+    return places.reason(error)
+
+
+@contextmanager
+def _limits_are_ours() -> Iterator[None]:
+    """Leaves the number of pixels to us, and warnings of odd files, to nobody."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
