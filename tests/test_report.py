@@ -53,8 +53,9 @@ class Outline(HTMLParser):
 
 @pytest.fixture
 def copied(run: Run, tmp_path: Path) -> Run:
-    """The run in a folder of its own, to be changed."""
-    shutil.copytree(run.path, tmp_path / "run")
+    """The run in a folder of its own, to be changed, without what other tests left."""
+    left = shutil.ignore_patterns("analysis", "artifacts.json", "tensorboard")
+    shutil.copytree(run.path, tmp_path / "run", ignore=left)
     return Run(tmp_path / "run")
 
 

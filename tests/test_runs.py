@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from keras_resnet.errors import UsageError
-from training.runs import Run, readable, write_atomically, write_json, written_to
+from training.readable import readable
+from training.runs import Run, write_atomically, write_json, written_to
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:

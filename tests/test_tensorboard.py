@@ -55,10 +55,8 @@ def test_a_history_begun_by_an_older_version_goes_on(tmp_path: Path) -> None:
     assert run.history.read_text() == "epoch,loss,waiting\n0,1.0,\n1,0.5,0.1\n"
 
 
-@pytest.mark.parametrize(
-    ("steps", "recorded"),
-    [(2, 2), pytest.param(50, 3, marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("steps", "recorded"), [(2, 2), (50, 3)])
 def test_a_profile_of_some_steps(
     steps: int, recorded: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

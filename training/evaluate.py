@@ -8,7 +8,8 @@ import tyro
 
 from keras_resnet import command
 from keras_resnet.errors import UsageError
-from training.runs import Run, readable, write_json
+from training.readable import readable
+from training.runs import Run, write_json
 
 if TYPE_CHECKING:
     from training.datasets import Dataset

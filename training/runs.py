@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_resnet.errors import UsageError
+from training.readable import readable
 from training.recipes import Recipe
 
 FULL_DISK = (ENOSPC, EDQUOT, EFBIG)
@@ -172,28 +173,6 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def readable(values: Any, indent: str = "", *, row: bool = False) -> str:
-    """Returns JSON that people can read: a list, or a mapping in a list, in one line.
-
-    Args:
-        values: JSON values; those that hold others are spread over lines.
-        indent: Of the line that they begin in.
-        row: They are in a list.
-    """
-    mapping = isinstance(values, dict)
-    parts = values.values() if mapping else values if isinstance(values, list) else ()
-    nested = any(isinstance(part, list | dict) for part in parts)
-    if not parts or (not nested and (row or not mapping)):
-        return json.dumps(values, ensure_ascii=False)
-    within = indent + "  "
-    lines = [readable(part, within, row=not mapping) for part in parts]
-    if mapping:
-        names = [json.dumps(str(name), ensure_ascii=False) for name in values]
-        lines = [f"{n}: {line}" for n, line in zip(names, lines, strict=True)]
-    begin, end = "{}" if mapping else "[]"
-    return f"{begin}\n{within}" + f",\n{within}".join(lines) + f"\n{indent}{end}"
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
