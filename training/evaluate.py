@@ -64,7 +64,7 @@ def assess(
 
     names, examples = dataset.labels, dataset.split(split)
     confusion = predictions.confusion(len(names))
-    files = examples.images if examples.kind == "files" else None
+    files = examples.images if examples.kind in ("files", "remote") else None
     mistakes = [
         {
             "index": int(i),
