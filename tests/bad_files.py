@@ -137,7 +137,11 @@ def _shown(folder: Path, title: str, *options: str, nobody: bool = False) -> Non
     line += ["--out", str(out), "--epochs", "1", "--image-size", "8", "--overrides"]
     line += ["depths=(1,1,1)", *options]
     user = {"user": 65534, "group": 65534, "extra_groups": []} if nobody else {}
-    done = subprocess.run(line, capture_output=True, text=True, check=False, **user)
+    # TensorFlow, imported here, has set how much it prints.
+    clean = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run(
+        line, capture_output=True, text=True, check=False, env=clean, **user
+    )
     shutil.rmtree(out, ignore_errors=True)
     said = done.stderr.strip() if done.returncode else _notes(done.stdout)
     said = said.replace(str(folder), "DIR")
