@@ -46,6 +46,8 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/stochastic_depth.py
 	$(BIN)/python benchmarks/densenet_memory.py
 	$(BIN)/python benchmarks/lesions.py
+	$(BIN)/python benchmarks/input_pipeline.py
+	$(BIN)/python benchmarks/input_pipeline.py --train
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache

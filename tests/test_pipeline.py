@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from data import encode, gathered, noise, pixel_dataset, smooth
+from test_orientation import tag, with_exif
 
 from keras_resnet.errors import UsageError
 from training import changes, images, pipeline
 from training.datasets import Dataset, Split, pixels, strings
 from training.preprocessing import Preprocessing
 from training.recipes import Recipe
+from training.sources.inspection import facts, inspect_all
 
 PLAIN = Recipe(augmentation="none", flip="off", batch_size=4)
 
@@ -380,3 +382,38 @@ def test_lighting_needs_three_channels() -> None:
         UsageError, match=r"unless images have 3 channels, got 0\.1 and 1"
     ):
         changes.require_possible(recipe, pixel_dataset(2, (8, 8, 1)))
+
+
+@pytest.mark.parametrize("size", [8, 40])
+@pytest.mark.parametrize("others", [(), ("turned.jpg",), ("other.png", "turned.jpg")])
+def test_what_is_known_of_images_saves_work_and_changes_nothing(
+    others: tuple[str, ...], size: int, tmp_path: Path
+) -> None:
+    dataset = file_dataset(tmp_path)
+    for name in others:
+        turned = with_exif(tag(6), data=encode(smooth(50, 90), "JPEG"))
+        is_jpeg = name.endswith("jpg")
+        data = turned if is_jpeg else encode(smooth(50, 90), "PNG")
+        (tmp_path / name).write_bytes(data)
+    paths = [str(path) for path in sorted(tmp_path.iterdir())]
+    findings = inspect_all(paths, 10**6)
+    unknown = strings(paths, np.arange(len(paths)))
+    known = replace(unknown, facts=facts(findings))
+    assert known.facts.jpegs == ("other.png" not in others)
+    assert known.facts.upright == ("turned.jpg" not in others)
+    assert known.facts.largest == (
+        (90 if "turned.jpg" in others else 58),
+        (90 if "other.png" in others else 61),
+    )
+    taken = known.take(np.array([len(paths) - 1]))
+    assert taken.facts.orientations.numpy() == [findings[-1].orientation]
+    recipe = Recipe(augmentation="area_crop", batch_size=3)
+    way_in = Preprocessing((size, size), 3, 0.875, (), ())
+    seen = []
+    for split in (unknown, known):
+        dataset = replace(dataset, splits={"train": split})
+        training = pipeline.training_batches(recipe, dataset, way_in, epoch=0)
+        evaluation = pipeline.evaluation_batches(split, way_in, 3)
+        seen.append((gathered(training)[0], gathered(evaluation)[0]))
+    for first, second in zip(*seen, strict=True):
+        assert np.array_equal(first, second)

@@ -19,6 +19,23 @@ TEST_SHARE = 0.2  # held out for testing where the data comes in one piece
 
 
 @dataclass(frozen=True)
+class Facts:
+    """What is known of encoded images, so that reading them need not find it out.
+
+    Attributes:
+        orientations: EXIF's, int32 ``(N,)``.
+        upright: All orientations are 1.
+        jpegs: All images are JPEGs.
+        largest: No image, as it is shown, is higher or wider.
+    """
+
+    orientations: Tensor
+    upright: bool
+    jpegs: bool
+    largest: Size
+
+
+@dataclass(frozen=True)
 class Split:
     """Images and labels of one split.
 
@@ -28,29 +45,26 @@ class Split:
             ``"remote"``, their URLs, string ``(N,)``.
         images: The images, in a tensor.
         labels: Class numbers, int64 ``(N,)``.
-        orientations: EXIF's, of encoded images, int32 ``(N,)``; None: not known.
+        facts: Of encoded images; None: nothing is known.
     """
 
     kind: Literal["pixels", "bytes", "files", "remote"]
     images: Tensor
     labels: Tensor
-    orientations: Tensor | None = None
+    facts: Facts | None = None
 
     def __len__(self) -> int:
         return int(self.labels.shape[0])
 
     def take(self, indices: np.ndarray) -> "Split":
         """Returns the examples of those indices, in that order."""
-        parts = {
-            name: getattr(self, name) for name in ("images", "labels", "orientations")
-        }
         with tf.device("CPU"):
-            taken = {
-                name: tf.gather(part, indices)
-                for name, part in parts.items()
-                if part is not None
-            }
-        return replace(self, **taken)
+            images, labels = (tf.gather(x, indices) for x in (self.images, self.labels))
+            facts = self.facts
+            if facts is not None:
+                orientations = tf.gather(facts.orientations, indices)
+                facts = replace(facts, orientations=orientations)
+        return replace(self, images=images, labels=labels, facts=facts)
 
     def encoded(self, index: int) -> bytes:
         """Returns one image as a file's bytes, pixels as a PNG."""
@@ -118,23 +132,22 @@ def pixels(images: np.ndarray, labels: np.ndarray) -> Split:
 
 
 def strings(
-    images: Sequence[bytes | str], labels: object, orientations: object = None
+    images: Sequence[bytes | str], labels: object, facts: Facts | None = None
 ) -> Split:
     """Returns a split of encoded images, or of the places of image files.
 
     Args:
         images: All of one kind: contents, paths, or URLs.
         labels: Class numbers.
-        orientations: EXIF's; None: not known.
+        facts: What is known of them.
     """
     first = images[0]
     kind: Literal["bytes", "files", "remote"] = "bytes"
     if isinstance(first, str):
         kind = "remote" if places.is_remote(first) else "files"
     with tf.device("CPU"):
-        known = None if orientations is None else tf.constant(orientations, tf.int32)
         stored = tf.constant(list(images))
-        return Split(kind, stored, tf.constant(labels, tf.int64), known)
+        return Split(kind, stored, tf.constant(labels, tf.int64), facts)
 
 
 def mirrors(name: str) -> bool:

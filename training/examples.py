@@ -1,12 +1,14 @@
 """One example of a split, in a graph: from what is stored to the input's pixels."""
 
 from functools import partial
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from training import images
 from training.datasets import Split, contents
-from training.images import Tensor
+from training.images import JPEG_RATIOS, Tensor
 from training.preprocessing import Preprocessing
 
 
@@ -41,17 +43,27 @@ def read_window(
             contents(stored, split.kind),
             window_of,
             prepared.channels,
-            orientation=_orientation(split, index),
-            at_least=size if quickly else None,
+            **_known(split, index, size if quickly else None),
         )
     resize = images.resize_quickly if quickly else images.resize
     return tf.ensure_shape(resize(image, size), prepared.input_shape)
 
 
-def _orientation(split: Split, index: Tensor) -> Tensor | None:
-    """EXIF's, of an image; plainly 1 where that is known to be every image's."""
-    if split.orientations is None:
-        return None
-    if int(tf.reduce_max(split.orientations)) == 1:
-        return 1
-    return split.orientations[index]
+def _known(split: Split, index: Tensor, at_least: images.Size | None) -> dict[str, Any]:
+    """What ``images.decode_window`` need not find out, each of it a tenth of its time.
+
+    Args:
+        split: Of encoded images.
+        index: Of the image.
+        at_least: As of ``decode_window``.
+    """
+    facts = split.facts
+    if facts is None:
+        return {"at_least": at_least}
+    if at_least and min(np.array(facts.largest) / at_least) < JPEG_RATIOS[1]:
+        at_least = None
+    return {
+        "is_jpeg": facts.jpegs or None,
+        "orientation": 1 if facts.upright else facts.orientations[index],
+        "at_least": at_least,
+    }

@@ -58,6 +58,7 @@ def decode_window(
     window_of: WindowOf,
     channels: int,
     *,
+    is_jpeg: bool | None = None,
     orientation: Tensor | None = None,
     at_least: Size | None = None,
 ) -> Tensor:
@@ -71,6 +72,7 @@ def decode_window(
         data: The bytes of an image file.
         window_of: Gives the window, of the image's height and width as it is shown.
         channels: 1 or 3.
+        is_jpeg: Whether it is one; None: told from the bytes.
         orientation: EXIF's, of a JPEG; None: it is read from the bytes.
         at_least: Decode a JPEG at a half, a quarter or an eighth of its size where the
             window then still has this height and width; None: at its own size.
@@ -89,7 +91,10 @@ def decode_window(
         image = decode(data, channels)
         return cut(image, window_of(tf.shape(image)[:2]))
 
-    image = tf.cond(tf.io.is_jpeg(data), jpeg, other)
+    if is_jpeg is None:
+        image = tf.cond(tf.io.is_jpeg(data), jpeg, other)
+    else:
+        image = jpeg() if is_jpeg else other()
     return tf.ensure_shape(image, (None, None, channels))
 
 

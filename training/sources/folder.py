@@ -7,7 +7,13 @@ from keras_resnet.errors import UsageError
 from training import places
 from training.datasets import Dataset, Split, mirrors, strings
 from training.sources import cache, tree
-from training.sources.inspection import FORMATS, Finding, Stored, inspect_all
+from training.sources.inspection import (
+    FORMATS,
+    Finding,
+    Stored,
+    facts,
+    inspect_all,
+)
 from training.sources.reading import Reading
 
 SPLITS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
@@ -116,4 +122,4 @@ def _split(
             f"every class must have a good image, got none in {labels[min(missing)]!r}"
         )
     images, findings, numbers = zip(*good, strict=True)
-    return strings(images, numbers, [finding.orientation for finding in findings])
+    return strings(images, numbers, facts(findings))

@@ -14,9 +14,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from training import exif, places
+from training.datasets import Facts
+from training.images import Size
 
 # What TensorFlow decodes. MPO is a JPEG with more images behind it, as phones write.
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP")
+JPEGS = FORMATS[:2]
 Stored = bytes | str  # an image file's contents, or its place
 
 
@@ -27,10 +30,27 @@ class Finding:
     Attributes:
         bad: What is wrong with it; None: nothing.
         orientation: EXIF's, 1 to 8.
+        kind: Pillow's name of its format.
+        size: Height and width as it is shown.
     """
 
     bad: str | None = None
     orientation: int = 1
+    kind: str = ""
+    size: Size = (0, 0)
+
+
+def facts(findings: Sequence[Finding]) -> Facts:
+    """Returns what is known of a split, of what was found of its images."""
+    orientations = [finding.orientation for finding in findings]
+    heights, widths = zip(*(finding.size for finding in findings), strict=True)
+    with tf.device("CPU"):
+        return Facts(
+            orientations=tf.constant(orientations, tf.int32),
+            upright=set(orientations) == {1},
+            jpegs=all(finding.kind in JPEGS for finding in findings),
+            largest=(max(heights), max(widths)),
+        )
 
 
 def inspect_all(
@@ -57,12 +77,14 @@ def inspect(image: Stored, max_pixels: int, *, header_only: bool = False) -> Fin
         data = places.read(image) if isinstance(image, str) else image
         with Image.open(io.BytesIO(data)) as opened:
             kind, orientation = str(opened.format), exif.orientation(opened)
+            turned = exif.TURNS[orientation].transposed
+            size = opened.size if turned else opened.size[::-1]
             bad = _forbidden(opened, max_pixels)
     except Exception as error:  # Pillow's plugins raise many kinds for damaged files
         return Finding(_said(error))
     if bad is None and not header_only:
         bad = _undecodable(data, kind)
-    return Finding(bad, orientation)
+    return Finding(bad, orientation, kind, size)
 
 
 def _forbidden(image: Image.Image, max_pixels: int) -> str | None:
@@ -87,7 +109,7 @@ def _forbidden(image: Image.Image, max_pixels: int) -> str | None:
 def _undecodable(data: bytes, kind: str) -> str | None:
     """What TensorFlow, or Pillow in better words, has against a file."""
     try:
-        if kind in ("JPEG", "MPO"):
+        if kind in JPEGS:
             # An eighth of its size: all its data are read, with little work.
             tf.io.decode_jpeg(data, channels=3, ratio=8)
         else:

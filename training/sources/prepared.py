@@ -3,6 +3,7 @@
 Prepared as TFRecord or as ArrayRecord; both are read whole, shard by shard.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from keras_resnet.errors import UsageError
 from training import places
 from training.datasets import Dataset, Split, mirrors, pixels, strings
 from training.sources import cache, extracted
-from training.sources.inspection import inspect_all
+from training.sources.inspection import facts, inspect_all
 from training.sources.reading import Reading
 
 SPLITS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
@@ -138,9 +139,8 @@ def _checked(split: Split, name: str, reading: Reading) -> Split:
             f"{name}: {first} ({len(split) - len(good)} bad of {len(split)}); "
             "use --skip-bad-images"
         )
-    orientations = [findings[i].orientation for i in good]
-    kept = split.take(np.array(good))
-    return strings([images[i] for i in good], kept.labels, orientations)
+    known = facts([findings[i] for i in good])
+    return replace(split.take(np.array(good)), facts=known)
 
 
 def _decode(split: Split, channels: int) -> Split:
