@@ -121,6 +121,16 @@ CASES = {
     ),
 }
 
+# Imports first: where Python is installed, another user may not look.
+AS_NOBODY = """
+import os
+from keras_resnet import command
+command.start_backend()
+from training import config, fit, session
+os.setgroups([]), os.setgid(65534), os.setuid(65534)
+command.run(fit.main)
+"""
+
 
 def make(case: Case, path: Path) -> None:
     """Makes the file of a case."""
@@ -133,15 +143,13 @@ def make(case: Case, path: Path) -> None:
 def _shown(folder: Path, title: str, *options: str, nobody: bool = False) -> None:
     """Runs a short training on a folder and prints what it printed."""
     out = folder.parent / "run"
-    line = [sys.executable, "-m", "training.fit", "--dataset", f"folder:{folder}"]
+    program = ["-c", AS_NOBODY] if nobody else ["-m", "training.fit"]
+    line = [sys.executable, *program, "--dataset", f"folder:{folder}"]
     line += ["--out", str(out), "--epochs", "1", "--image-size", "8", "--overrides"]
     line += ["depths=(1,1,1)", *options]
-    user = {"user": 65534, "group": 65534, "extra_groups": []} if nobody else {}
     # TensorFlow, imported here, has set how much it prints.
     clean = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
-    done = subprocess.run(
-        line, capture_output=True, text=True, check=False, env=clean, **user
-    )
+    done = subprocess.run(line, capture_output=True, text=True, check=False, env=clean)
     shutil.rmtree(out, ignore_errors=True)
     said = done.stderr.strip() if done.returncode else _notes(done.stdout)
     said = said.replace(str(folder), "DIR")

@@ -1,6 +1,7 @@
 """The command line of training: a mistake is one line, exit code 2, nothing written."""
 
 import gzip
+import json
 import resource
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from keras_resnet import command
+from keras_resnet.errors import UsageError
 from training import fit
 from training.runs import Run
 
@@ -226,3 +228,21 @@ def wait_for(folder: Path, pattern: str, seconds: float = 120) -> None:
     while not any(folder.glob(pattern)):
         assert time.monotonic() < until, f"{folder}/{pattern} did not appear"
         time.sleep(0.1)
+
+
+def test_cache_may_change_when_a_run_is_resumed(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training import config
+
+    monkeypatch.setattr("sys.argv", ["fit"])
+    asked = ["--out", str(run.path), "--resume", "--cache", "memory"]
+    assert fit.read_options(asked).hyperparameters.cache == "memory"
+    with pytest.raises(UsageError, match="continues the same recipe, seed 0, got 1"):
+        fit.read_options([*asked[:3], "--seed", "1"])
+    now = json.loads(json.dumps(run.config))
+    now["recipe"]["cache"] = "memory"
+    config.require_same(run.config, now)
+    now["recipe"]["max_pixels"] = 1
+    with pytest.raises(UsageError, match="resumed on the same recipe"):
+        config.require_same(run.config, now)

@@ -126,7 +126,7 @@ def resize(image: Tensor, size: Size) -> Tensor:
 
 
 def resize_quickly(image: Tensor, size: Size) -> Tensor:
-    """Resizes as ``resize`` does, in a quarter of the time, a little less smoothly.
+    """Resizes as ``resize`` does, in a fifth of the time, a little less smoothly.
 
     Plain bilinear interpolation, which leaves no pixel of the image out where it has
     less than four for one; antialiased where it has more.

@@ -196,7 +196,7 @@ def _batches(
 def threading() -> tf.data.Options:
     """A thread a core, each with an image of its own, instead of all at each image.
 
-    Twice as fast as TensorFlow's defaults on two cores.
+    On two idle cores 1.4 to 1.7 times as fast as TensorFlow's defaults.
     """
     options = tf.data.Options()
     options.threading.private_threadpool_size = len(os.sched_getaffinity(0))
