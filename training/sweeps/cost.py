@@ -1,6 +1,5 @@
 """What the networks of a sweep cost, and networks that cost the same."""
 
-import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -49,8 +48,7 @@ def network_cost(
     cost = Cost(count_params(network), count_macs(network))
     del network
     # Keras' global state would keep it: about 4 MB for each that was asked about.
-    keras.backend.clear_session()
-    gc.collect()
+    keras.backend.clear_session(free_memory=False)
     return cost
 
 
