@@ -15,6 +15,7 @@ from training.sweeps import cost
 from training.sweeps.cost import Budget, nearest, network_cost
 from training.sweeps.options import Search
 from training.sweeps.presets import PRESETS
+from training.sweeps.space import KEPT
 
 TINY = Recipe(model="resnext29_8x64d_cifar", overrides=("depths=(1,1)", "width=8"))
 
@@ -123,6 +124,14 @@ def test_points_without_a_network_are_left_out() -> None:
 
 
 @pytest.mark.slow
+def test_a_large_space_is_not_enumerated() -> None:
+    names = ("learning_rate", "momentum", "weight_decay", "ema", "erasing", "mixup")
+    texts = [f"{name}=0.1..0.9" for name in (*names, "cutmix", "color_jitter")]
+    plan = make_plan(Search(space=(*texts, "cardinality=1,2"), max_macs=10**12), TINY)
+    assert plan.fields == [*names, "cutmix", "color_jitter", "cardinality"]
+    assert plan.count("random", 20) == 20
+
+
 def test_asking_for_a_cost_keeps_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[weakref.ref[keras.Model]] = []
 
@@ -158,9 +167,13 @@ def test_presets_are_possible(name: str) -> None:
     plan = make_plan(Search(preset=name), Recipe(**preset.recipe))
     assert len(plan.points) >= 3
     assert preset.source
+    model = preset.recipe.get("model", Recipe().model)
     for point in plan.points:
         if plan.solved(point) is None:
-            assert plan.recipe_at(point).model in preset.recipe.values() or point
+            recipe = plan.recipe_at(point)
+            assert recipe.model == point.get("model", model)
+            moved = {n: v for n, v in point.items() if v != KEPT and n != "model"}
+            assert recipe.spec_fields.items() >= moved.items()
 
 
 @pytest.mark.slow

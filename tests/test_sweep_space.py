@@ -60,7 +60,7 @@ def test_a_range_has_a_grid_with_both_ends() -> None:
 
 def test_points_are_all_combinations() -> None:
     space = read_space(["width=16,32", "shortcut=A,B"])
-    assert points(space) == [
+    assert list(points(space)) == [
         {"width": 16, "shortcut": "A"},
         {"width": 16, "shortcut": "B"},
         {"width": 32, "shortcut": "A"},

@@ -1,6 +1,8 @@
 """The folder of a run: what is in it, and how it is written so that nothing is lost."""
 
+import csv
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -78,6 +80,15 @@ class Run:
     def history(self) -> Path:
         """A row an epoch."""
         return self.path / "history.csv"
+
+    @property
+    def epochs(self) -> list[dict[str, float]]:
+        """The rows of ``history`` so far, NaN where an epoch lacks the number."""
+        if not self.history.is_file():
+            return []
+        with self.history.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return [{n: float(v or math.nan) for n, v in row.items()} for row in rows]
 
     @property
     def evaluation(self) -> Path:

@@ -65,12 +65,8 @@ class Budget:
     """
 
     max_params: int | None = None
-    """Parameters that no network of the sweep may exceed."""
     max_macs: int | None = None
-    """Multiply-accumulates that no network of the sweep may exceed."""
     match: tuple[str, str] | None = None
-    """`params` or `macs`, and a network whose number of them all shall have, `self` for
-    the recipe's own: a field of their widths is chosen so, FIELD=? in the space."""
 
     def __post_init__(self) -> None:
         for name in ("max_params", "max_macs"):

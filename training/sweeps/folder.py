@@ -202,17 +202,9 @@ def best_of(rows: list[Row]) -> Row | None:
     return max(done, key=lambda row: row["val_top1"], default=None)
 
 
-def epochs_of(run: Run) -> list[dict[str, float]]:
-    """The rows of a run's history so far."""
-    if not run.history.is_file():
-        return []
-    with run.history.open(newline="", encoding="utf-8") as file:
-        return [{n: float(v) for n, v in row.items()} for row in csv.DictReader(file)]
-
-
 def last_epoch(run: Run) -> Row:
     """What the epochs so far came to; empty before the first has ended."""
-    epochs = epochs_of(run)
+    epochs = run.epochs
     if not epochs:
         return {}
     last = epochs[-1]

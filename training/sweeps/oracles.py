@@ -18,7 +18,6 @@ from training.sweeps.plan import Plan
 from training.sweeps.space import Choice, Point, Range, Space
 
 OBJECTIVE = "val_top1"
-TUNERS = ("grid", "random", "bayesian", "hyperband")
 DRAWS = 1000  # of points outside the budget, after which there are none within
 COLLISIONS = 200  # draws of known points after which a space counts as exhausted
 
@@ -174,7 +173,7 @@ def make_oracle(tuner: str, plan: Plan, trials: int | None) -> Remembered:
     """Returns a fresh oracle.
 
     Args:
-        tuner: One of ``TUNERS``.
+        tuner: As of ``training.sweep``.
         plan: Its recipe's seed is the oracle's, its epochs the most of Hyperband.
         trials: How many at most; None: as many as the tuner wants.
     """

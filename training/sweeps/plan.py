@@ -41,12 +41,13 @@ class Plan:
     @property
     def points(self) -> list[Point]:
         """What a grid tries."""
-        return list(self.rows) or points(self.space)
+        return list(self.rows or points(self.space))
 
     @cached_property
     def fields(self) -> list[str]:
         """The fields that differ, also those that are solved for."""
-        solved = [self.solved(point) for point in self.points]
+        models = self.space["model"].grid if "model" in self.space else ()
+        solved = [self.solved({"model": m}) for m in models or (self.recipe.model,)]
         return list(dict.fromkeys([*self.space, *(n for n in solved if n)]))
 
     def count(self, tuner: str, trials: int | None) -> int | None:
@@ -168,7 +169,7 @@ class Plan:
         if self.budget.open:
             return
         costs = {}
-        for point in list(self.rows) or points(self._costly):
+        for point in self.rows or points(self._costly):
             cost = self._cost_at(point)
             if cost is None:
                 continue

@@ -8,7 +8,7 @@ import numpy as np
 
 from training.pages import COLOURS, GREY, Picture, canvas, render, svg
 from training.runs import write_atomically, written_to
-from training.sweeps.folder import Row, Sweep, best_of, epochs_of
+from training.sweeps.folder import Row, Sweep, best_of
 
 COSTS = {
     "params": "parameters",
@@ -167,7 +167,7 @@ def curves(sweep: Sweep, rows: list[Row]) -> Picture:
     """Validation error by epoch, the best trials in colour."""
     axes = canvas()
     for place, row in reversed(list(enumerate(rows))):
-        error = [100 * (1 - e["val_top1"]) for e in epochs_of(sweep.run(row["trial"]))]
+        error = [100 * (1 - e["val_top1"]) for e in sweep.run(row["trial"]).epochs]
         named = place < len(COLOURS)
         axes.plot(
             range(1, len(error) + 1),

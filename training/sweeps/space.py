@@ -1,7 +1,7 @@
 """The space of a sweep: fields of recipe or network, and the values they may have."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -122,10 +122,11 @@ def _range(field: str, text: str) -> Range:
     return Range(low, high, log=bool(scale))
 
 
-def points(space: Space) -> list[Point]:
-    """All combinations, the first field changing slowest."""
+def points(space: Space) -> Iterator[Point]:
+    """Yields all combinations, which can be many, the first field changing slowest."""
     values = [field.grid for field in space.values()]
-    return [dict(zip(space, chosen, strict=True)) for chosen in product(*values)]
+    for chosen in product(*values):
+        yield dict(zip(space, chosen, strict=True))
 
 
 def size(space: Space) -> float:
