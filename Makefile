@@ -1,4 +1,4 @@
-# make fit | test | lint | bench | clean
+# make install | fit | test | lint | bench | clean
 # The first interpreter of a supported version.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
@@ -7,7 +7,7 @@ BIN := .venv/bin
 RUN := runs/digits
 OUT := artifacts/digits
 
-.PHONY: fit test test-fast lint bench clean
+.PHONY: install fit test test-fast lint bench clean
 .DEFAULT_GOAL := fit
 
 # Installed again whenever setup.py changes.
@@ -20,6 +20,8 @@ OUT := artifacts/digits
 .venv/installed-dev: .venv/installed
 	$(BIN)/pip install --quiet -e ".[dev]"
 	touch $@
+
+install: .venv/installed
 
 fit: .venv/installed
 	$(BIN)/python -m training.fit --recipe digits --out $(RUN) $(if $(wildcard $(RUN)/config.json),--resume)

@@ -145,7 +145,8 @@ def bound(folder: str, *, cropped: bool, threads: bool = True) -> Step:
 
     files = tf.gather(split.images, order)
     batches = tf.data.Dataset.from_tensor_slices((files, windows))
-    batches = batches.map(decode, num_parallel_calls=tf.data.AUTOTUNE).batch(BATCH)
+    batches = batches.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+    batches = batches.batch(BATCH).prefetch(tf.data.AUTOTUNE)
     if threads:
         batches = batches.with_options(pipeline.threading())
 

@@ -1,8 +1,10 @@
 """Sweeps from the command line: results, resuming, failures, workers, the best."""
 
 import csv
+import io
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,11 +15,13 @@ from typing import Any
 
 import keras_tuner
 import pytest
+from rich.console import Console
 
-from keras_resnet.errors import UsageError
+from keras_resnet.errors import Stopped, UsageError
 from training.lock import held
 from training.recipe import Recipe
 from training.runs import Run
+from training.sweeps.display import Display
 from training.sweeps.folder import Sweep, best_of
 from training.sweeps.hypermodel import ResNetHyperModel
 from training.sweeps.options import read_options
@@ -118,10 +122,60 @@ def test_a_folder_is_one_sweep_s(tmp_path: Path) -> None:
     made.begin({"search": 1}, resume=True)
     with pytest.raises(UsageError, match=r"must be new, got .* with a sweep in it"):
         made.begin({"search": 1}, resume=False)
-    with pytest.raises(UsageError, match="resumed with the same search, 1; got"):
+    with pytest.raises(UsageError, match="resumed with the same search, 1; got 2"):
         made.begin({"search": 2}, resume=True)
     with pytest.raises(UsageError, match="with something else in it"):
         Sweep(tmp_path).begin({}, resume=False)
+
+
+def test_a_sweep_is_resumed_with_the_same_options(tmp_path: Path) -> None:
+    made = Sweep(tmp_path)
+    made.begin({"search": {"space": ["width=1,2"], "trials": 3}}, resume=False)
+    other = {"search": {"space": ["width=1"], "trials": 3}}
+    with pytest.raises(UsageError, match="same space, width=1,2; got width=1; leave"):
+        made.begin(other, resume=True)
+
+
+def test_damaged_files_are_told(tmp_path: Path) -> None:
+    made = Sweep(tmp_path)
+    made.begin({"fields": []}, resume=False)
+    (tmp_path / "journal.jsonl").write_text("{bad\n")
+    with pytest.raises(UsageError, match=r"journal.jsonl must be as .* got '{bad'"):
+        made.rows()
+    (tmp_path / "sweep.json").write_text("[1]")
+    with pytest.raises(UsageError, match=r"sweep.json must be as .* got '\[1\]'"):
+        _ = Sweep(tmp_path).settings
+
+
+def test_the_table_shows_a_trial_that_has_just_begun(tmp_path: Path) -> None:
+    # Its solved field is not known before its run has a config.
+    made = Sweep(tmp_path)
+    fields = ["cardinality", "group_width"]
+    made.begin({"fields": fields, "target": ["params", 100]}, resume=False)
+    made.note({"event": "begun", "trial": "0", "values": {"cardinality": 2}})
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(Display(made, 4)._table())
+    said = console.export_text()
+    assert "0 of 4 done" in said and "group_width" in said and "running" in said
+
+
+def test_time_left_counts_what_trials_took(tmp_path: Path) -> None:
+    display = Display(Sweep(tmp_path), 4)
+    rows = [row("0", 1, 0.5) | {"seconds": 60.0}, row("1", 1, 0.6) | {"seconds": 40.0}]
+    # Resumed, nothing has ended since: two more of 50 s each.
+    assert display._summary(rows).endswith("about 2 min left")
+
+
+def test_a_sweep_without_a_result_fails(tmp_path: Path) -> None:
+    from training.sweep import _require_result
+
+    made = Sweep(tmp_path)
+    made.begin({"fields": [], "target": None}, resume=False)
+    made.note({"event": "begun", "trial": "0", "values": {}})
+    ended = {"trial": "0", "status": "FAILED", "score": None, "reason": "too large"}
+    made.note({"event": "ended", **ended})
+    with pytest.raises(Stopped, match="no trial of 1 has a result, the last: too larg"):
+        _require_result(made)
 
 
 @pytest.mark.slow
@@ -184,6 +238,23 @@ def test_a_journal_goes_on_after_a_cut(grid: Path, tmp_path: Path) -> None:
             f"--tuner must be grid with the preset {WIDER}.* got random",
         ),
         (["--out", "x", *RATES, "--seeds", "0"], "seeds must be at least 1, got 0"),
+        (
+            ["--out", "x", *RATES, "--seeds", "2"],
+            "--seeds must be 1 with random.* got 2; say --tuner grid",
+        ),
+        (
+            ["--out", "x", *RATES, "--match", "params"],
+            "match must be params or macs, and a network, got 'params'",
+        ),
+        (
+            ["--out", "x", "--space", "width=?"],
+            r"width=\? must come with a cost to match, got none; say --match",
+        ),
+        (["--out", "x", *RATES, "--dataset", "cifar99"], "dataset must be digits, "),
+        (
+            ["--out", "x", *RATES, "--overrides", "width=4"],
+            "can be built, got none: shortcut 'A' can only add channels, got 16 → 4",
+        ),
         (["--out", "x", *RATES, "--workers", "0"], "workers must be at least 1"),
         (["--out", "x", *RATES, "--trials", "0"], "trials must be at least 1"),
         (["--out", "x", "--space", "lr=0.1"], "no field 'lr'"),
@@ -249,6 +320,7 @@ def test_the_front_has_what_nothing_cheaper_beats() -> None:
 
 def test_the_command_repeats_the_sweep(tmp_path: Path) -> None:
     words = ["--space", "learning_rate=0.02,0.1", "--epochs", "3", "--seeds", "2"]
+    words += ["--tuner", "grid", "--match", "params", "self"]
     asked = read_options(["--out", str(tmp_path), *words])
     from dataclasses import asdict
 
@@ -257,7 +329,7 @@ def test_the_command_repeats_the_sweep(tmp_path: Path) -> None:
         {"search": asdict(asked.search), "recipe": asked.hyperparameters.to_dict()},
         resume=False,
     )
-    said = command_line(made).split()
+    said = shlex.split(command_line(made).replace("\\\n", ""))
     again = read_options([*said[3:]])
     assert again.search == asked.search
     assert again.hyperparameters == asked.hyperparameters
@@ -271,6 +343,15 @@ def test_the_hypermodel_works_in_anybody_s_tuner(tmp_path: Path) -> None:
         classes=10,
         steps_per_epoch=5,
     )
+    for field in ("batch_size=16,32", "mixup=0.1,0.2", "weight_decay=0.1,0.2"):
+        with pytest.raises(UsageError, match="network, optimizer and schedule, got"):
+            ResNetHyperModel(
+                [field],
+                Recipe(),
+                input_shape=(8, 8, 1),
+                classes=10,
+                steps_per_epoch=5,
+            )
     tuner = keras_tuner.RandomSearch(
         hypermodel, "val_accuracy", max_trials=1, directory=tmp_path, seed=1
     )

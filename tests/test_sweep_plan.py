@@ -85,7 +85,7 @@ def test_a_match_may_be_another_network() -> None:
     [
         (("flops", "self"), "match must begin with params or macs, got 'flops'"),
         (("params", "resnet5"), "unknown model 'resnet5'"),
-        (("params", "-2*self"), r"match must be of FACTOR\*NETWORK, got '-2\*self'"),
+        (("params", "-2*self"), r"FACTOR\*NETWORK with a factor above 0, got '-2"),
     ],
 )
 def test_other_matches_are_refused(match: tuple[str, str], message: str) -> None:
@@ -97,9 +97,8 @@ def test_a_match_needs_a_width() -> None:
     search = Search(
         space=("group_width=4", "width=8,16"), match=("params", "resnet20_cifar")
     )
-    plan = make_plan(search, TINY)
     with pytest.raises(UsageError, match="--match must have a width to choose"):
-        plan.recipe_at(plan.points[0])
+        make_plan(search, TINY)
 
 
 def test_points_above_the_budget_are_left_out() -> None:

@@ -34,8 +34,13 @@ def test_a_text_is_a_field_with_values(text: str, expected: Choice | Range) -> N
         (["width"], r"FIELD=VALUE,VALUE,… or FIELD=LOW\.\.HIGH.* got 'width'"),
         (["width="], "got 'width='"),
         (["width=1,2", "width=3"], "each field once, got width twice"),
-        (["width=8..4"], r"width must range from LOW to a higher HIGH, got '8\.\.4'"),
+        (
+            ["width=8..4"],
+            r"width must range from one number to a higher.* got '8\.\.4'",
+        ),
         (["width=a..b"], "width must range"),
+        (["width=1,,2"], "each value of width must be said, got '1,,2'"),
+        (["depths=(1,1),(2"], r"brackets of depths must be closed, got '\(1,1\),\(2'"),
         (["width=0..4:log"], "logarithmic range must begin above 0"),
         (["width=1..4:cubic"], "scale must be log or left away, got 'cubic'"),
     ],
@@ -84,7 +89,10 @@ def test_a_point_replaces_and_overrides() -> None:
     [
         ([], "space must have at least one field, got none"),
         (["cardinalty=1,2"], "no field 'cardinalty'; did you mean 'cardinality'"),
-        (["dataset=digits,idx:X"], "space has no field 'dataset'"),
+        (
+            ["dataset=digits,idx:X"],
+            "what trials can differ in, got 'dataset'.* say --dataset",
+        ),
         (["cardinality=0"], "cardinality must be at least 1, got 0"),
         (["learning_rate=-1.0"], "learning_rate must be finite and greater than 0"),
         (["survival=0.5,two"], "survival of .* must be of type float, got 'two'"),

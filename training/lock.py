@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from keras_resnet.errors import UsageError
-from training.runs import Run
+from training.runs import Run, written_to
 
 
 @contextmanager
@@ -19,7 +19,8 @@ def locked(run: Run) -> Iterator[None]:
     Raises:
         UsageError: Another process holds it.
     """
-    run.checkpoints.mkdir(parents=True, exist_ok=True)
+    with written_to(run.path):
+        run.checkpoints.mkdir(parents=True, exist_ok=True)
     with held(run.checkpoints / "lock", f"a run must be trained, got {run.path}"):
         yield
 
@@ -33,10 +34,12 @@ def held(path: Path, rule: str) -> Iterator[None]:
         rule: What one process at a time must do, and where.
 
     Raises:
-        UsageError: Another process holds it.
+        UsageError: Another process holds it, or the file cannot be written.
     """
     what, _, where = rule.partition(", ")
-    with path.open("a+", encoding="ascii") as file:
+    with written_to(path):
+        opened = path.open("a+", encoding="ascii")
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

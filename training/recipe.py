@@ -144,8 +144,13 @@ def _check_rate(name: str, value: float | None) -> None:
         raise UsageError(f"{name} must be finite and greater than 0, got {value}")
 
 
+_TRUTHS = {"true": True, "false": False}
+
+
 def literal(text: str) -> Any:
-    """Reads a value of a spec's field: a number or tuple as such, else a word."""
+    """Reads a spec field's value: number, tuple, true, false as such, else a word."""
+    if text.lower() in _TRUTHS:
+        return _TRUTHS[text.lower()]
     try:
         return literal_eval(text)
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):

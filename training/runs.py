@@ -8,7 +8,19 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from errno import EDQUOT, EFBIG, ENOSPC
+from errno import (
+    EACCES,
+    EDQUOT,
+    EEXIST,
+    EFBIG,
+    EISDIR,
+    ENAMETOOLONG,
+    ENOENT,
+    ENOSPC,
+    ENOTDIR,
+    EPERM,
+    EROFS,
+)
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +29,7 @@ from training.readable import readable
 from training.recipes import Recipe
 
 FULL_DISK = (ENOSPC, EDQUOT, EFBIG)
-NO_PLACE = (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
+NO_PLACE = (EACCES, EEXIST, EISDIR, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM, EROFS)
 
 
 @dataclass(frozen=True)
@@ -210,13 +222,14 @@ def written_to(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except NO_PLACE as error:
-        raise UsageError(
-            f"output path must be writable, got {path}: {error.strerror}"
-        ) from error
     except Exception as error:
+        number = getattr(error, "errno", None)
+        if number in NO_PLACE:
+            raise UsageError(
+                f"output path must be writable, got {path}: {os.strerror(number)}"
+            ) from error
         full = "No space left" in str(error) or "File too large" in str(error)
-        if not full and getattr(error, "errno", None) not in FULL_DISK:
+        if not full and number not in FULL_DISK:
             raise
         raise UsageError(
             f"disk must have room for {path}, got {str(error).splitlines()[0]:.200}; "

@@ -4,14 +4,15 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from keras_resnet import command
-from keras_resnet.errors import UsageError
+from keras_resnet.errors import Stopped, UsageError
 from training.recipe import Recipe
 from training.sweeps.options import Options, Search, find_preset, read_options
 
 if TYPE_CHECKING:
+    from training.sweeps.folder import Sweep
     from training.sweeps.plan import Plan
     from training.sweeps.space import Point
 
@@ -30,7 +31,8 @@ def make_plan(search: Search, recipe: Recipe) -> "Plan":
     from training.sweeps.space import Choice, read_space
 
     rows: tuple[Point, ...] = ()
-    space, match = read_space(search.space), search.match
+    space = read_space(search.space)
+    match = cast("tuple[str, str] | None", search.match or None)
     if search.preset is not None:
         preset = find_preset(search.preset)
         space, rows = dict(preset.space), preset.points
@@ -50,7 +52,7 @@ def _plan_of(options: Options) -> tuple["Plan", str, int | None]:
     """The plan, the tuner, and how many trials there are at most."""
     search = options.search
     plan = make_plan(search, options.hyperparameters)
-    tuner = search.tuner or ("grid" if search.preset else "random")
+    tuner = search.chosen_tuner
     trials = search.trials or (None if tuner == "grid" else TRIALS)
     return plan, tuner, trials
 
@@ -144,7 +146,24 @@ def main() -> None:
     from training.sweeps.trials import CHIEF
 
     if place in (None, CHIEF):
-        print(f"report: {write_report(Sweep(_out(options)))}")
+        sweep = Sweep(_out(options))
+        print(f"report: {write_report(sweep)}")
+        _require_result(sweep)
+
+
+def _require_result(sweep: "Sweep") -> None:
+    """Checks that some trial has a result.
+
+    Raises:
+        Stopped: None has.
+    """
+    rows = sweep.rows()
+    if all(row["status"] != "completed" for row in rows):
+        said = [row["reason"] for row in rows if row["reason"]]
+        raise Stopped(
+            f"no trial of {len(rows)} has a result"
+            f"{f', the last: {said[-1]}' if said else ''}; see {sweep.path / 'logs'}"
+        )
 
 
 def _require_chief_s_address(place: str | None) -> None:

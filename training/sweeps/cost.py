@@ -80,9 +80,18 @@ class Budget:
             raise UsageError(f"match must begin with params or macs, got {kind!r}")
         factor, times, name = network.rpartition("*")
         if times and not _is_positive(factor):
-            raise UsageError(f"match must be of FACTOR*NETWORK, got {network!r}")
+            raise UsageError(
+                "match must be of FACTOR*NETWORK with a factor above 0, got "
+                f"{network!r}"
+            )
         if name != OWN:
             find_spec(name)
+
+    def __str__(self) -> str:
+        """The bounds that are set."""
+        bounds = {"max_params": self.max_params, "max_macs": self.max_macs}
+        known = [f"{n} {most:,}" for n, most in bounds.items() if most is not None]
+        return " and ".join(known)
 
     @property
     def open(self) -> bool:

@@ -85,18 +85,37 @@ class Display:
         text = f"{done}{of} done"
         if best is not None:
             text += f", best {best['val_top1']:.4f} ({best['trial']})"
-        here = done - self._done_before
-        if self._total is not None and here and done < self._total:
-            left = (time.monotonic() - self._began) / here * (self._total - done)
+        if self._total is not None and done and done < self._total:
+            left = self._seconds_each(rows, done) * (self._total - done)
             wait = f"{left / 60:.0f} min" if left > 90 else f"{left:.0f} s"
             text += f", about {wait} left"
         return text
+
+    def _seconds_each(self, rows: list[Row], done: int) -> float:
+        """How long a trial takes, of as many at a time as there are.
+
+        It is the larger of two: by this sweep's clock, which counts a trial that was
+        nearly done before as a whole one; and by the epochs, without what a process
+        takes to start.
+        """
+        here = done - self._done_before
+        by_clock = (time.monotonic() - self._began) / here if here else 0.0
+        trained = [row["seconds"] or 0.0 for row in rows if row["status"] != "running"]
+        return max(by_clock, sum(trained) / done / self._at_a_time)
 
     def _table(self) -> Table:
         rows = self._sweep.rows()
         fields = self._sweep.settings["fields"]
         table = Table(title=self._summary(rows), title_justify="left")
-        for name in ("trial", *fields, "params", "epochs", "val_top1", "seconds", ""):
+        for name in (
+            "trial",
+            *fields,
+            "params",
+            "epochs",
+            "val_top1",
+            "seconds",
+            "status",
+        ):
             table.add_column(name)
         running = [row for row in rows if row["status"] == "running"]
         ended = [row for row in rows if row["status"] != "running"]

@@ -68,8 +68,12 @@ class Sweep:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """What is searched, and how."""
-        return dict(json.loads(self._settings.read_text("utf-8")))
+        """What is searched, and how.
+
+        Raises:
+            UsageError: The file is damaged.
+        """
+        return _read(self._settings, self._settings.read_text("utf-8"))
 
     def run(self, trial: str) -> Run:
         """The run of a trial."""
@@ -118,12 +122,12 @@ class Sweep:
             write_json(self._settings, settings)
 
     def _require(self, settings: dict[str, Any]) -> None:
-        for name, stored in self.settings.items():
-            if settings.get(name) != stored:
+        for part, stored in self.settings.items():
+            name, before, now = _difference(part, stored, settings.get(part))
+            if before != now:
                 raise UsageError(
-                    f"a sweep must be resumed with the same {name}, {stored!s:.200}; "
-                    f"got {settings.get(name)!s:.200}; leave the option away or choose "
-                    "another --out"
+                    f"a sweep must be resumed with the same {name}, {_told(before)}; "
+                    f"got {_told(now)}; leave the option away or choose another --out"
                 )
 
     def events(self) -> list[Event]:
@@ -131,7 +135,7 @@ class Sweep:
         if not self._journal.is_file():
             return []
         *lines, _ = self._journal.read_text("utf-8").split("\n")
-        return [json.loads(line) for line in lines]
+        return [_read(self._journal, line) for line in lines]
 
     def note(self, event: Event) -> None:
         """Adds a line to the journal; it is on the disk when this returns."""
@@ -157,6 +161,7 @@ class Sweep:
         run = self.run(trial)
         status = "running" if end is None else end["status"].lower()
         row: Row = {"trial": trial, "status": status}
+        row |= dict.fromkeys(self.settings["fields"], "")
         row |= {n: v for n, v in values.items() if not n.startswith("tuner/")}
         row |= dict.fromkeys((*RESULTS, *EXTRA), "")
         if run.exists:
@@ -194,6 +199,34 @@ class Sweep:
                 fresh.unlink(missing_ok=True)
                 fresh.symlink_to(Path("trials") / best["trial"])
                 fresh.replace(self.best)
+
+
+def _read(path: Path, text: str) -> dict[str, Any]:
+    """Reads a JSON object of a file of a sweep.
+
+    Raises:
+        UsageError: It is none.
+    """
+    try:
+        return dict(json.loads(text))
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"{path} must be as the sweep wrote it, got {text[:80]!r}; repair it or "
+            "begin another sweep"
+        ) from None
+
+
+def _difference(name: str, before: Any, now: Any) -> tuple[str, Any, Any]:
+    """What differs first in a part of the settings: its name and both values."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in before | now:
+            if before.get(key) != now.get(key):
+                return key, before.get(key), now.get(key)
+    return name, before, now
+
+
+def _told(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def best_of(rows: list[Row]) -> Row | None:

@@ -1,14 +1,21 @@
 """The networks of a space for anybody's own keras-tuner."""
 
+from dataclasses import fields
+
 import keras
 import keras_tuner
 
+from keras_resnet.errors import UsageError
 from keras_resnet.models import create_model
+from training.hyperparameters import Optimization
 from training.optimizers import make_optimizer
 from training.recipe import Recipe
 from training.sweeps.oracles import decoded, hyperparameters
 from training.sweeps.plan import Plan, require_possible
 from training.sweeps.space import read_space
+
+# What Keras' own training step, to which the network goes, does not look at.
+NOT_COMPILED = {"batch_size", "accumulation", "ema", "decay"}
 
 
 class ResNetHyperModel(keras_tuner.HyperModel):
@@ -24,15 +31,18 @@ class ResNetHyperModel(keras_tuner.HyperModel):
         keras_tuner.RandomSearch(hypermodel, "val_accuracy", max_trials=20)
 
     Args:
-        space: Fields and values as on the command line of ``training.sweep``.
-        recipe: What the space does not say: the network, its overrides, optimizer and
-            schedule. Its data, augmentation and loss are the caller's.
+        space: Fields and values as on the command line of ``training.sweep``: of the
+            network, its optimizer and schedule.
+        recipe: What the space does not say of these. Data, augmentation and batch size
+            are the caller's, and the loss is the cross-entropy of the softmax, without
+            SGD's weight decay.
         input_shape: ``(H, W, C)`` of normalised images.
         classes: How many.
-        steps_per_epoch: Batches of an epoch, for the schedule.
+        steps_per_epoch: Batches of an epoch; with the recipe's epochs, the length of
+            the schedule.
 
     Raises:
-        UsageError: The space is not possible.
+        UsageError: The space is not possible, or a field has no effect here.
     """
 
     def __init__(
@@ -47,6 +57,14 @@ class ResNetHyperModel(keras_tuner.HyperModel):
         super().__init__()
         self._plan = Plan(recipe, read_space(space))
         require_possible(self._plan.space, recipe)
+        used = {f.name for f in fields(Optimization)} - NOT_COMPILED | {"model"}
+        if recipe.optimizer == "sgd" and "optimizer" not in self._plan.space:
+            used.discard("weight_decay")  # a part of this project's loss
+        for name in {f.name for f in fields(Recipe)} & set(self._plan.space) - used:
+            raise UsageError(
+                "space must be of network, optimizer and schedule, got "
+                f"{name!r}, which your own data or training decide; leave it away"
+            )
         self._shape, self._classes = input_shape, classes
         self._steps = steps_per_epoch
 

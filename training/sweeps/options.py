@@ -32,8 +32,8 @@ class Search:
     """Trials at most; None: all points of a grid, else 20. hyperband has its own
     number."""
     seeds: int = 1
-    """Times that each point is trained, with seeds from --seed on."""
-    match: tuple[str, str] | None = None
+    """Times that each point of a grid is trained, with seeds from --seed on."""
+    match: tuple[str, ...] = ()
     """`params` or `macs`, and a network whose number of them all shall have, `self` for
     the recipe's own, `2*self` for twice that; a width is chosen accordingly."""
     max_params: int | None = None
@@ -41,8 +41,18 @@ class Search:
     max_macs: int | None = None
     """Multiply-accumulates of an image that no network may exceed."""
 
+    @property
+    def chosen_tuner(self) -> str:
+        """How points are chosen."""
+        return self.tuner or ("grid" if self.preset else "random")
+
     def __post_init__(self) -> None:
         require_positive(self, "seeds")
+        if self.match and len(self.match) != 2:
+            raise UsageError(
+                f"match must be params or macs, and a network, got "
+                f"{' '.join(self.match)!r}; say --match params self"
+            )
         if self.trials is not None:
             require_positive(self, "trials")
 
@@ -100,6 +110,12 @@ def _require_together(search: Search) -> None:
         raise UsageError(
             f"--tuner must be grid with the preset {search.preset}, whose points "
             f"belong together, got {search.tuner}"
+        )
+    tuner = search.chosen_tuner
+    if search.seeds > 1 and tuner != "grid":
+        raise UsageError(
+            f"--seeds must be 1 with {tuner}, which repeats no point, got "
+            f"{search.seeds}; say --tuner grid"
         )
     if search.tuner == "hyperband" and search.trials is not None:
         raise UsageError(

@@ -38,6 +38,14 @@ class Plan:
     budget: Budget = field(default_factory=Budget)
     rows: tuple[Point, ...] = ()
 
+    def __post_init__(self) -> None:
+        for name, values in self.space.items():
+            if SOLVED in values.grid and self.budget.match is None:
+                raise UsageError(
+                    f"{name}={SOLVED} must come with a cost to match, got none; say "
+                    "--match params NAME or give values"
+                )
+
     @property
     def points(self) -> list[Point]:
         """What a grid tries."""
@@ -161,33 +169,31 @@ class Plan:
         return [point for point in self.points if point not in self.allowed]
 
     def require_room(self) -> None:
-        """Checks that some network of the space is within the budget.
+        """Checks that some network of the space can be built, within the budget.
 
         Raises:
             UsageError: None is; the message says what the smallest costs.
         """
-        if self.budget.open:
-            return
-        costs = {}
+        costs, reason = {}, ""
         for point in self.rows or points(self._costly):
-            cost = self._cost_at(point)
-            if cost is None:
+            try:
+                cost = self.cost(self.recipe_at(point))
+            except UsageError as error:
+                reason = str(error)
                 continue
             if self.budget.holds(cost):
                 return
             costs[cost] = point
         if not costs:
             raise UsageError(
-                f"space must have a network that can be built, got none of "
-                f"{', '.join(self.space)}; python -m keras_resnet describe "
-                f"{self.recipe.model} shows its fields"
+                f"space must have a network that can be built, got none: {reason}"
             )
         least = min(costs, key=lambda cost: (cost.params, cost.macs))
         raise UsageError(
-            f"budget must leave room for a network, got max_params "
-            f"{self.budget.max_params} and max_macs {self.budget.max_macs}; the "
-            f"smallest of the space has {least.params:,} parameters and {least.macs:,} "
-            f"multiply-accumulates ({named(costs[least])})"
+            f"budget must leave room for a network, got {self.budget}; the smallest of "
+            f"the space has {least.params:,} parameters and {least.macs:,} "
+            f"multiply-accumulates ({named(costs[least]) or self.recipe.model}): raise "
+            "the budget or widen the space"
         )
 
 
@@ -227,6 +233,12 @@ def require_possible(space: Space, recipe: Recipe) -> None:
 
 
 def _require_field(field: str, models: Iterable[str]) -> None:
+    if field in FIXED:
+        option = field.replace("_", "-")
+        raise UsageError(
+            f"space must be of what trials can differ in, got {field!r}, which is the "
+            f"same for all; say --{option}"
+        )
     own = [f.name for f in fields(Recipe) if f.name not in FIXED]
     if field in own:
         return

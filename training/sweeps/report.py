@@ -1,13 +1,16 @@
 """The page about a sweep: what was tried, what it cost, what it reached."""
 
 import shlex
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from training.pages import COLOURS, GREY, Picture, canvas, render, svg
-from training.runs import write_atomically, written_to
+from training.runs import Run, write_atomically, written_to
+from training.sweeps.display import short
 from training.sweeps.folder import Row, Sweep, best_of
 
 COSTS = {
@@ -22,7 +25,9 @@ def write_report(sweep: Sweep) -> Path:
     rows = sweep.rows()
     done = [row for row in rows if row["status"] == "completed"]
     done.sort(key=lambda row: row["val_top1"], reverse=True)
+    failed = [row for row in rows if row["status"] != "completed"]
     fields = sweep.settings["fields"]
+    best = best_of(rows)
     pictures = []
     if done:
         pictures += [front(done, cost) for cost in COSTS]
@@ -30,8 +35,12 @@ def write_report(sweep: Sweep) -> Path:
     page = render(
         "sweeps/report.html.j2",
         fields=fields,
-        rows=[*done, *(row for row in rows if row["status"] != "completed")],
-        best=best_of(rows),
+        rows=[told(row, fields) for row in [*done, *failed]],
+        failures=Counter(row["reason"] for row in failed if row["reason"]),
+        split="val"
+        if done and _has_validation(sweep.run(done[0]["trial"]))
+        else "test",
+        best=best and told(best, fields),
         target=sweep.settings["target"],
         pictures=pictures,
         recipe=sweep.settings["recipe"],
@@ -40,6 +49,15 @@ def write_report(sweep: Sweep) -> Path:
     with written_to(sweep.report):
         write_atomically(sweep.report, lambda path: path.write_text(page, "utf-8"))
     return sweep.report
+
+
+def told(row: Row, fields: list[str]) -> Row:
+    """A row whose hyperparameters are words for people."""
+    return row | {name: short(row[name]) for name in fields}
+
+
+def _has_validation(run: Run) -> bool:
+    return "val" in run.config["dataset"]["examples"]
 
 
 def command_line(sweep: Sweep) -> str:
@@ -57,7 +75,8 @@ def command_line(sweep: Sweep) -> str:
             words.append(f"--{'' if value else 'no-'}{name.replace('_', '-')}")
         else:
             words += [f"--{name.replace('_', '-')}", *map(str, values)]
-    return shlex.join(words)
+    lines = shlex.join(words).split(" --")
+    return " \\\n    --".join(lines)
 
 
 def _listed(value: Any) -> Any:
@@ -83,9 +102,17 @@ def front(rows: list[Row], cost: str) -> Picture:
     )
     for row in best:
         axes.annotate(
-            row["trial"], (row[cost], 100 * row["val_top1"]), fontsize=8, color=GREY
+            row["trial"],
+            (row[cost], 100 * row["val_top1"]),
+            fontsize=8,
+            color=GREY,
+            xytext=(4, 4),
+            textcoords="offset points",
         )
     axes.set(xlabel=COSTS[cost], ylabel="top-1, %")
+    axes.locator_params(axis="x", nbins=5)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+    axes.margins(0.1)
     names = ", ".join(f"{r['trial']} ({100 * r['val_top1']:.2f} %)" for r in best)
     return Picture(
         f"Accuracy by {COSTS[cost]}",
@@ -100,7 +127,7 @@ def errors(rows: list[Row], fields: list[str]) -> Picture:
     names = [field for field in fields if field != "seed"]
     groups: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: str(row["trial"])):
-        label = ", ".join(str(row[name]) for name in names)
+        label = ", ".join(short(row[name]) for name in names)
         groups.setdefault(label, []).append(row)
     places = np.arange(len(groups))
     for (key, label), colour in zip(
@@ -132,15 +159,12 @@ def errors(rows: list[Row], fields: list[str]) -> Picture:
 
 def parallel(rows: list[Row], fields: list[str]) -> Picture:
     """A line a trial through its hyperparameters to its accuracy."""
-    import matplotlib
-
     names = [field for field in fields if field != "seed"] + ["params", "val_top1"]
     axes = canvas(width=max(4.6, 1.3 * len(names)))
     places = np.array([_places([row[name] for row in rows]) for name in names])
-    score = places[-1]
-    colours = matplotlib.colormaps["viridis"](score)
-    for line, colour in zip(places.T, colours, strict=True):
-        axes.plot(line, color=colour, alpha=0.8, lw=1.2)
+    for rank, line in reversed(list(enumerate(places.T))):
+        axes.plot(line, **_look(rank, rows))
+    _name_lines(axes)
     for place, name in enumerate(names):
         for end, value in zip((0, 1), _ends([row[name] for row in rows]), strict=True):
             axes.annotate(
@@ -158,8 +182,8 @@ def parallel(rows: list[Row], fields: list[str]) -> Picture:
     return Picture(
         "Hyperparameters and accuracy",
         svg(axes),
-        f"Each of {len(rows)} trials is a line through {', '.join(names)}; light lines "
-        "are the accurate ones.",
+        f"Each of {len(rows)} trials is a line through {', '.join(names)}; the most "
+        "accurate are coloured.",
     )
 
 
@@ -168,23 +192,40 @@ def curves(sweep: Sweep, rows: list[Row]) -> Picture:
     axes = canvas()
     for place, row in reversed(list(enumerate(rows))):
         error = [100 * (1 - e["val_top1"]) for e in sweep.run(row["trial"]).epochs]
-        named = place < len(COLOURS)
-        axes.plot(
-            range(1, len(error) + 1),
-            error,
-            color=COLOURS[place] if named else GREY,
-            alpha=1 if named else 0.4,
-            label=row["trial"] if named else None,
-            marker=".",
-            lw=1.2,
-        )
+        axes.plot(range(1, len(error) + 1), error, marker=".", **_look(place, rows))
     axes.set(xlabel="epoch", ylabel="validation error, %")
-    axes.legend(frameon=False, labelcolor=GREY, fontsize=7)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _name_lines(axes)
     return Picture(
         "Validation error by epoch",
         svg(axes),
         f"From first to last epoch; best at the end: trial {rows[0]['trial']} with "
         f"{100 * (1 - rows[0]['val_top1']):.2f} %.",
+    )
+
+
+def _look(rank: int, rows: list[Row]) -> dict[str, Any]:
+    """How a trial's line looks: the best ones have colours and names."""
+    named = rank < len(COLOURS)
+    return {
+        "color": COLOURS[rank] if named else GREY,
+        "alpha": 1 if named else 0.4,
+        "label": rows[rank]["trial"] if named else None,
+        "lw": 1.2,
+    }
+
+
+def _name_lines(axes: Any) -> None:
+    """Names the trials beside the drawing, the best one first."""
+    lines, names = axes.get_legend_handles_labels()
+    axes.legend(
+        lines[::-1],
+        names[::-1],
+        frameon=False,
+        labelcolor=GREY,
+        fontsize=7,
+        loc="upper left",
+        bbox_to_anchor=(1, 1),
     )
 
 
@@ -204,6 +245,6 @@ def _places(values: list[Any]) -> np.ndarray:
 
 def _ends(values: list[Any]) -> tuple[str, str]:
     if all(isinstance(value, int | float) for value in values):
-        return f"{min(values):.4g}", f"{max(values):.4g}"
+        return short(min(values)), short(max(values))
     order = sorted(set(map(str, values)))
     return order[0], order[-1]

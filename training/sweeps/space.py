@@ -87,12 +87,18 @@ def read_space(texts: Iterable[str]) -> Space:
             )
         if field in space:
             raise UsageError(f"space must have each field once, got {field} twice")
-        space[field] = _range(field, values) if ".." in values else _choice(values)
+        known = _range(field, values) if ".." in values else _choice(field, values)
+        space[field] = known
     return space
 
 
-def _choice(text: str) -> Choice:
-    values = tuple(literal(part) for part in _split(text))
+def _choice(field: str, text: str) -> Choice:
+    parts = _split(text)
+    if "" in parts:
+        raise UsageError(f"each value of {field} must be said, got {text!r}")
+    if text.count("(") + text.count("[") != text.count(")") + text.count("]"):
+        raise UsageError(f"brackets of {field} must be closed, got {text!r}")
+    values = tuple(literal(part) for part in parts)
     if {type(value) for value in values} == {int, float}:
         values = tuple(map(float, values))
     return Choice(tuple(dict.fromkeys(values)))
@@ -107,14 +113,16 @@ def _split(text: str) -> list[str]:
             parts.append("")
         else:
             parts[-1] += sign
-    return [part for part in parts if part]
+    return parts
 
 
 def _range(field: str, text: str) -> Range:
     ends, _, scale = text.partition(":")
     low, high = (literal(end) for end in ends.split("..", 1))
     if not all(type(end) in (int, float) for end in (low, high)) or not low < high:
-        raise UsageError(f"{field} must range from LOW to a higher HIGH, got {text!r}")
+        raise UsageError(
+            f"{field} must range from one number to a higher one, got {text!r}"
+        )
     if scale not in ("", "log"):
         raise UsageError(f"a range's scale must be log or left away, got {scale!r}")
     if scale and low <= 0:
