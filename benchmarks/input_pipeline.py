@@ -145,8 +145,9 @@ def bound(folder: str, *, cropped: bool, threads: bool = True) -> Step:
 
     files = tf.gather(split.images, order)
     batches = tf.data.Dataset.from_tensor_slices((files, windows))
-    batches = batches.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
-    batches = batches.batch(BATCH).prefetch(tf.data.AUTOTUNE)
+    at_once = pipeline.cores() if threads else tf.data.AUTOTUNE
+    batches = batches.map(decode, num_parallel_calls=at_once).batch(BATCH)
+    batches = batches.prefetch(pipeline.AHEAD if threads else tf.data.AUTOTUNE)
     if threads:
         batches = batches.with_options(pipeline.threading())
 

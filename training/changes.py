@@ -87,7 +87,11 @@ def named(recipe: Recipe) -> list[str]:
 
 
 def mixed(
-    batches: tf.data.Dataset, mixing: Mixing, seed: Tensor, first_step: int
+    batches: tf.data.Dataset,
+    mixing: Mixing,
+    seed: Tensor,
+    first_step: int,
+    at_once: int,
 ) -> tf.data.Dataset:
     """Mixes the images of each batch with each other.
 
@@ -96,6 +100,7 @@ def mixed(
         mixing: How.
         seed: Of the epoch, int32 ``(2,)``.
         first_step: Number of the first batch.
+        at_once: Batches that are mixed at the same time.
     """
     fold = tf.random.experimental.stateless_fold_in
 
@@ -104,7 +109,7 @@ def mixed(
         return mixing(*batch, seed=fold(fold(seed, -1), step))
 
     return batches.enumerate(first_step).map(
-        mix, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        mix, num_parallel_calls=at_once, deterministic=True
     )
 
 
