@@ -60,6 +60,14 @@ def test_an_epoch_has_each_example_once(
     assert np.array_equal(found, dataset.splits["train"].images.numpy()[labels])
 
 
+def test_no_iterator_waits_for_a_tuner() -> None:
+    dataset = pixel_dataset(8)
+    way_in = Preprocessing(dataset.size or (1, 1), dataset.channels, 1.0, (), ())
+    evaluated = pipeline.evaluation_batches(dataset.splits["test"], way_in, 4)
+    for batches in (epoch(PLAIN, dataset), evaluated):
+        assert batches.options().autotune.enabled is False
+
+
 def test_order_is_a_function_of_seed_and_epoch() -> None:
     dataset = pixel_dataset(40)
 
