@@ -25,7 +25,8 @@ from training.sweeps.display import Display
 from training.sweeps.folder import Sweep, best_of
 from training.sweeps.hypermodel import ResNetHyperModel
 from training.sweeps.options import read_options
-from training.sweeps.report import command_line, pareto
+from training.sweeps.pictures import pareto
+from training.sweeps.report import command_line
 
 TINY = [
     *("--overrides", "depths=(1,1,1)", "--dataset", "synthetic:12x8x3:3:60"),

@@ -1,0 +1,183 @@
+"""The pictures of a sweep: accuracy by cost, by point, by hyperparameter, by epoch."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from training.pages import COLOURS, GREY, Picture, canvas, svg
+from training.sweeps.display import short
+from training.sweeps.folder import Row, Sweep
+
+COSTS = {
+    "params": "parameters",
+    "macs": "multiply-accumulates",
+    "seconds": "seconds of training",
+}
+
+
+def pareto(rows: list[Row], cost: str) -> list[Row]:
+    """The trials that none is better than at the same cost or less, cheapest first."""
+    front: list[Row] = []
+    for row in sorted(rows, key=lambda row: (row[cost], -row["val_top1"])):
+        if not front or row["val_top1"] > front[-1]["val_top1"]:
+            front.append(row)
+    return front
+
+
+def front(rows: list[Row], cost: str) -> Picture:
+    """Accuracy against a cost, with the Pareto front."""
+    axes = canvas()
+    axes.scatter([r[cost] for r in rows], _accuracy(rows), s=18, color=COLOURS[0])
+    best = pareto(rows, cost)
+    axes.step(
+        [r[cost] for r in best], _accuracy(best), where="post", color=COLOURS[1], lw=1
+    )
+    for row in best:
+        axes.annotate(
+            row["trial"],
+            (row[cost], 100 * row["val_top1"]),
+            fontsize=8,
+            color=GREY,
+            xytext=(4, 4),
+            textcoords="offset points",
+        )
+    axes.set(xlabel=COSTS[cost], ylabel="top-1, %")
+    axes.locator_params(axis="x", nbins=5)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+    axes.margins(0.1)
+    names = ", ".join(f"{r['trial']} ({100 * r['val_top1']:.2f} %)" for r in best)
+    return Picture(
+        f"Accuracy by {COSTS[cost]}",
+        svg(axes),
+        f"Best accuracy for its {COSTS[cost]}: trials {names}.",
+    )
+
+
+def errors(rows: list[Row], fields: list[str]) -> Picture:
+    """Error in training and validation of each point, the mean over seeds."""
+    axes = canvas()
+    names = [field for field in fields if field != "seed"]
+    groups: dict[str, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: str(row["trial"])):
+        label = ", ".join(short(row[name]) for name in names)
+        groups.setdefault(label, []).append(row)
+    places = np.arange(len(groups))
+    for (key, label), colour in zip(
+        {"train_top1": "training", "val_top1": "validation"}.items(),
+        COLOURS,
+        strict=False,
+    ):
+        values = [[100 * (1 - r[key]) for r in group] for group in groups.values()]
+        means = [np.mean(v) for v in values]
+        ends = np.array([(min(v), max(v)) for v in values])
+        axes.errorbar(
+            places,
+            means,
+            np.abs(ends.T - means),
+            fmt=".",
+            color=colour,
+            label=label,
+            capsize=2,
+        )
+    axes.set_xticks(places, list(groups), rotation=45, ha="right", fontsize=7)
+    axes.set(ylabel="error, %", xlabel=", ".join(names))
+    axes.legend(frameon=False, labelcolor=GREY)
+    said = ", ".join(
+        f"{label}: {np.mean([100 * (1 - r['val_top1']) for r in group]):.2f} %"
+        for label, group in groups.items()
+    )
+    return Picture("Error of each point", svg(axes), f"Validation error, {said}.")
+
+
+def parallel(rows: list[Row], fields: list[str]) -> Picture:
+    """A line a trial through its hyperparameters to its accuracy."""
+    names = [field for field in fields if field != "seed"] + ["params", "val_top1"]
+    axes = canvas(width=max(4.6, 1.3 * len(names)))
+    places = np.array([_places([row[name] for row in rows]) for name in names])
+    for rank, line in reversed(list(enumerate(places.T))):
+        axes.plot(line, **_look(rank, rows))
+    _name_lines(axes)
+    for place, name in enumerate(names):
+        for end, value in zip((0, 1), _ends([row[name] for row in rows]), strict=True):
+            axes.annotate(
+                value,
+                (place, end),
+                fontsize=7,
+                color=GREY,
+                ha="center",
+                xytext=(0, -9 if end == 0 else 4),
+                textcoords="offset points",
+            )
+    axes.set_xticks(range(len(names)), names)
+    axes.set_yticks([])
+    axes.set_ylim(-0.15, 1.15)
+    return Picture(
+        "Hyperparameters and accuracy",
+        svg(axes),
+        f"Each of {len(rows)} trials is a line through {', '.join(names)}; the most "
+        "accurate are coloured.",
+    )
+
+
+def curves(sweep: Sweep, rows: list[Row]) -> Picture:
+    """Validation error by epoch, the best trials in colour."""
+    axes = canvas()
+    for place, row in reversed(list(enumerate(rows))):
+        error = [100 * (1 - e["val_top1"]) for e in sweep.run(row["trial"]).epochs]
+        axes.plot(range(1, len(error) + 1), error, marker=".", **_look(place, rows))
+    axes.set(xlabel="epoch", ylabel="validation error, %")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _name_lines(axes)
+    return Picture(
+        "Validation error by epoch",
+        svg(axes),
+        f"From first to last epoch; best at the end: trial {rows[0]['trial']} with "
+        f"{100 * (1 - rows[0]['val_top1']):.2f} %.",
+    )
+
+
+def _look(rank: int, rows: list[Row]) -> dict[str, Any]:
+    """How a trial's line looks: the best ones have colours and names."""
+    named = rank < len(COLOURS)
+    return {
+        "color": COLOURS[rank] if named else GREY,
+        "alpha": 1 if named else 0.4,
+        "label": rows[rank]["trial"] if named else None,
+        "lw": 1.2,
+    }
+
+
+def _name_lines(axes: Any) -> None:
+    """Names the trials beside the drawing, the best one first."""
+    lines, names = axes.get_legend_handles_labels()
+    axes.legend(
+        lines[::-1],
+        names[::-1],
+        frameon=False,
+        labelcolor=GREY,
+        fontsize=7,
+        loc="upper left",
+        bbox_to_anchor=(1, 1),
+    )
+
+
+def _accuracy(rows: list[Row]) -> list[float]:
+    return [100 * row["val_top1"] for row in rows]
+
+
+def _places(values: list[Any]) -> np.ndarray:
+    """Values between 0 and 1: numbers by size, words by their order."""
+    order = sorted(set(map(str, values)))
+    numeric = all(isinstance(value, int | float) for value in values)
+    numbers = values if numeric else [order.index(str(value)) for value in values]
+    found = np.asarray(numbers, float)
+    span = np.ptp(found)
+    return (found - found.min()) / span if span else np.full(len(found), 0.5)
+
+
+def _ends(values: list[Any]) -> tuple[str, str]:
+    if all(isinstance(value, int | float) for value in values):
+        return short(min(values)), short(max(values))
+    order = sorted(set(map(str, values)))
+    return order[0], order[-1]
