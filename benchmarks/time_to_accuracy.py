@@ -1,0 +1,81 @@
+"""Time until a recipe reaches an accuracy, start and tests included, over seeds.
+
+    python benchmarks/time_to_accuracy.py --dataset idx:FOLDER
+
+Accuracy is that of the test split after each epoch; the clock starts with the command.
+"""
+
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Options:
+    """Train with several seeds and tell when they got how far."""
+
+    dataset: str
+    """As of training.fit, without a validation split."""
+    recipe: str = "fast_cifar"
+    """Name of the recipe."""
+    targets: tuple[float, ...] = (0.93, 0.94)
+    """Accuracies to reach."""
+    seeds: int = 3
+    """How many, from 0 on."""
+    arguments: tuple[str, ...] = ()
+    """More options of training.fit, quoted: `--arguments "--epochs 6"`."""
+
+
+def accuracies(options: Options, seed: int, out: Path) -> list[tuple[float, float]]:
+    """Trains; returns seconds and test accuracy at the end of each epoch."""
+    command = [sys.executable, "-m", "training.fit", "--recipe", options.recipe]
+    command += ["--dataset", options.dataset, "--seed", str(seed), "--out", str(out)]
+    command += [word for text in options.arguments for word in text.split()]
+    began, found = time.perf_counter(), []
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout
+        for line in process.stdout:
+            reached = re.search(r"^epoch .*val_top1 ([\d.]+)", line)
+            if reached:
+                found.append((time.perf_counter() - began, float(reached[1])))
+                print(f"  seed {seed}: {found[-1][0]:6.0f} s {found[-1][1]:.2%}")
+    assert process.returncode == 0, command
+    return found
+
+
+def main() -> None:
+    """Runs the command line."""
+    options = tyro.cli(Options)
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    runs = []
+    for seed in range(options.seeds):
+        with tempfile.TemporaryDirectory() as folder:
+            runs.append(accuracies(options, seed, Path(folder, "run")))
+    last = [run[-1] for run in runs]
+    print(
+        f"at the end: {', '.join(f'{top1:.2%}' for _, top1 in last)} after "
+        f"{', '.join(f'{seconds:.0f}' for seconds, _ in last)} s"
+    )
+    for target in options.targets:
+        times = [next((s for s, top1 in run if top1 >= target), None) for run in runs]
+        reached = [seconds for seconds in times if seconds is not None]
+        middle = f", mean {statistics.mean(reached):.0f} s" if reached else ""
+        print(
+            f"{target:.1%}: "
+            f"{', '.join('–' if s is None else f'{s:.0f}' for s in times)}{middle}"
+        )
+
+
+if __name__ == "__main__":
+    main()
