@@ -85,6 +85,8 @@ def main() -> None:
     from keras_resnet import command
 
     command.start_backend()
+    from export.load import find
+    from export.runtimes import readers
     from export.verify import verify
     from training.runs import Run
 
@@ -94,22 +96,29 @@ def main() -> None:
         out = options.out / path.name
         out.mkdir(parents=True, exist_ok=True)
         for title, make in FORMATS.items():
-            try:
-                found = verify(make(run, out), run, options.images, max_drop=100.0)
-            except (UsageError, Stopped) as error:
-                print(f"| {path.name} | {title} | {error} |", flush=True)
-                continue
-            print(*rows(path.name, title, found), sep="\n", flush=True)
+            made = make(run, out)
+            for runtime in sorted({*readers(find(made).kind)} - {"c-api"}):
+                try:
+                    found = verify(
+                        made,
+                        run,
+                        options.images,
+                        runtimes=(runtime,),
+                        max_drop=100.0,
+                    )
+                    result = figures(found)
+                except (UsageError, Stopped) as error:
+                    result = f"{error} | | | |"
+                print(f"| {path.name} | {title} | {runtime} | {result}", flush=True)
 
 
-def rows(name: str, title: str, found: dict[str, Any]) -> list[str]:
-    """A line of the table for each runtime."""
-    return [
-        f"| {name} | {title} | {runtime} | {answer['pixels']['largest']:.1e} | "
-        f"{answer['pixels']['agreement']:.2%} | {answer['pixels']['accuracy']:.2%}, "
-        f"{-100 * answer['pixels']['drop']:+.1f} | {found['size'] / 2**20:.2f} |"
-        for runtime, answer in found["runtimes"].items()
-    ]
+def figures(found: dict[str, Any]) -> str:
+    """The last columns of a line."""
+    seen = found["pixels"]
+    return (
+        f"{seen['largest']:.1e} | {seen['agreement']:.2%} | {seen['accuracy']:.2%}, "
+        f"{0.0 - seen['drop']:+.1f} | {found['size'] / 2**20:.2f} |"
+    )
 
 
 if __name__ == "__main__":
