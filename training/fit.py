@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +22,8 @@ from training.saving import Saving
 
 if TYPE_CHECKING:
     from training.session import Adapt
+
+TELLING = 5.0  # seconds for who watches over the workers to end this one, and tell why
 
 
 @dataclass(frozen=True)
@@ -188,6 +191,8 @@ def train_here(options: Options) -> None:
     try:
         train(options.hyperparameters, run, options.saving, adapt=adapt)
     except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+        if launch.WATCHED in os.environ:
+            time.sleep(TELLING)
         raise Stopped(
             f"all workers must stay to the end, got {str(error).splitlines()[0]:.200}; "
             "what was saved is kept: start all again with --resume"

@@ -17,6 +17,7 @@ from training.cluster import config
 from training.processes import passing_signals_on, start
 from training.runs import Run
 
+WATCHED = "KERAS_RESNET_WATCHED"  # set for workers whose deaths are told by this module
 GRACE = 60.0  # seconds in which the others must follow one that ended by itself
 
 
@@ -139,7 +140,9 @@ class Workers:
 
 def _environment(hosts: list[str], index: int) -> dict[str, str]:
     """What one worker finds: its place, and its part of the machine's GPUs."""
-    place = {"TF_CONFIG": json.dumps(config(hosts, index))} if len(hosts) > 1 else {}
+    place = {WATCHED: "1"}
+    if len(hosts) > 1:
+        place["TF_CONFIG"] = json.dumps(config(hosts, index))
     known = os.environ.get("CUDA_VISIBLE_DEVICES")
     count = len(glob.glob("/dev/nvidia[0-9]*"))
     gpus = known.split(",") if known else [str(i) for i in range(count)]
