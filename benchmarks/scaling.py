@@ -73,7 +73,6 @@ def read(images: int) -> Point:
     dataset = synthetic(f"28x28x1:10:{images}")
     prepared = Preprocessing((28, 28), 1, 1.0, (0.0,), (1.0,))
     recipe = RECIPES["resnet_cifar"]
-    before = memory()
     began = time.perf_counter()
     batches = iter(training_batches(recipe, dataset, prepared, epoch=0))
     next(batches)
@@ -83,7 +82,6 @@ def read(images: int) -> Point:
     return {
         "first batch s": first,
         "batch s": (time.perf_counter() - began) / max(count, 1),
-        "reading MiB": memory() - before,
     }
 
 
@@ -192,7 +190,9 @@ def draw(results: dict[str, dict[int, Point]], path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 3.2 * -(-len(results) // 2)), layout="constrained")
-    panels = figure.subplots(-(-len(results) // 2), 2, squeeze=False).flat
+    panels = list(figure.subplots(-(-len(results) // 2), 2, squeeze=False).flat)
+    for unused in panels[len(results) :]:
+        unused.remove()
     for (key, points), panel in zip(results.items(), panels, strict=False):
         x = np.array(list(points))
         for name in points[x[0]]:
