@@ -17,7 +17,7 @@ from keras_resnet.describe import count_macs, count_params
 from keras_resnet.errors import UsageError
 from training.changes import named
 from training.devices import Hardware
-from training.pipeline import flips, geometry
+from training.pipeline import cores, flips, geometry
 from training.recipe import EPHEMERAL
 from training.runs import Run
 from training.session import Session
@@ -74,7 +74,7 @@ def config(session: Session) -> dict[str, Any]:
             "precision_reason": placement.precision_reason,
             "xla": placement.xla,
             "xla_reason": placement.xla_reason,
-            "threads": len(os.sched_getaffinity(0)),
+            "threads": cores(),
             "replicas": session.replicas.count,
         },
         "seed": recipe.seed,

@@ -55,7 +55,7 @@ def front(rows: list[Row], cost: str) -> Picture:
 
 
 def errors(rows: list[Row], fields: list[str]) -> Picture:
-    """Error in training and validation of each point, the mean over seeds."""
+    """Error in training and held out of each point, the mean over seeds."""
     axes = canvas()
     names = [field for field in fields if field != "seed"]
     groups: dict[str, list[Row]] = {}
@@ -64,7 +64,7 @@ def errors(rows: list[Row], fields: list[str]) -> Picture:
         groups.setdefault(label, []).append(row)
     places = np.arange(len(groups))
     for (key, label), colour in zip(
-        {"train_top1": "training", "val_top1": "validation"}.items(),
+        {"train_top1": "training", "val_top1": "held out"}.items(),
         COLOURS,
         strict=False,
     ):
@@ -87,7 +87,7 @@ def errors(rows: list[Row], fields: list[str]) -> Picture:
         f"{label}: {np.mean([100 * (1 - r['val_top1']) for r in group]):.2f} %"
         for label, group in groups.items()
     )
-    return Picture("Error of each point", svg(axes), f"Validation error, {said}.")
+    return Picture("Error of each point", svg(axes), f"Held-out error, {said}.")
 
 
 def parallel(rows: list[Row], fields: list[str]) -> Picture:
@@ -121,16 +121,16 @@ def parallel(rows: list[Row], fields: list[str]) -> Picture:
 
 
 def curves(sweep: Sweep, rows: list[Row]) -> Picture:
-    """Validation error by epoch, the best trials in colour."""
+    """Held-out error by epoch, the best trials in colour."""
     axes = canvas()
     for place, row in reversed(list(enumerate(rows))):
         error = [100 * (1 - e["val_top1"]) for e in sweep.run(row["trial"]).epochs]
         axes.plot(range(1, len(error) + 1), error, marker=".", **_look(place, rows))
-    axes.set(xlabel="epoch", ylabel="validation error, %")
+    axes.set(xlabel="epoch", ylabel="held-out error, %")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _name_lines(axes)
     return Picture(
-        "Validation error by epoch",
+        "Held-out error by epoch",
         svg(axes),
         f"From first to last epoch; best at the end: trial {rows[0]['trial']} with "
         f"{100 * (1 - rows[0]['val_top1']):.2f} %.",

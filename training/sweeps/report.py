@@ -17,7 +17,7 @@ def write_report(sweep: Sweep) -> Path:
     rows = sweep.rows()
     done = [row for row in rows if row["status"] == "completed"]
     done.sort(key=lambda row: row["val_top1"], reverse=True)
-    failed = [row for row in rows if row["status"] != "completed"]
+    others = [row for row in rows if row["status"] != "completed"]
     fields = sweep.settings["fields"]
     best = best_of(rows)
     pictures = []
@@ -27,8 +27,8 @@ def write_report(sweep: Sweep) -> Path:
     page = render(
         "sweeps/report.html.j2",
         fields=fields,
-        rows=[told(row, fields) for row in [*done, *failed]],
-        failures=Counter(row["reason"] for row in failed if row["reason"]),
+        rows=[told(row, fields) for row in [*done, *others]],
+        failures=Counter(row["reason"] for row in others if row["reason"]),
         split="val"
         if done and _has_validation(sweep.run(done[0]["trial"]))
         else "test",
