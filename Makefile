@@ -50,6 +50,8 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/lesions.py
 	$(BIN)/python benchmarks/input_pipeline.py
 	$(BIN)/python benchmarks/input_pipeline.py --train
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/scaling.py
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache
