@@ -90,8 +90,7 @@ def _called(
         config["use_bias"] = len(weights) == 2
     copy = type(layer).from_config(config)
     if isinstance(copy, GroupedConv2D):
-        # Forward alone, oneDNN's is twice as fast as a convolution a block, and it is
-        # one operation that every converter knows.
+        # The kernel as it is: every converter knows the operation.
         copy.path = "native"
     y = copy(*x)
     copy.set_weights(weights)

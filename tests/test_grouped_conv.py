@@ -1,5 +1,8 @@
 """Grouped convolution: every path gives Keras' results, gradients and exports."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_resnet.layers.grouped_conv import (
-    SPLIT_CHANNELS,
-    GroupedConv2D,
-    merged_groups,
-)
+from keras_resnet.layers.grouped_conv import PATHS, GroupedConv2D, merged_groups
 
 # groups, input channels, filters: narrow and wide groups, more and fewer filters
 SHAPES = [(2, 6, 4), (8, 32, 16), (32, 128, 128), (2, 64, 32), (3, 3, 9), (1, 4, 8)]
@@ -52,38 +51,50 @@ def results(layer: keras.layers.Layer, x: np.ndarray) -> list[np.ndarray]:
     ids=["same", "strided", "activated"],
 )
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_split_equals_keras(shape: tuple[int, int, int], options: dict) -> None:
+@pytest.mark.parametrize("path", PATHS)
+def test_equals_keras(
+    path: str, shape: tuple[int, int, int], options: dict[str, Any]
+) -> None:
     ours, theirs = twins(*shape, **options)
     x = images(shape[1])
-    ours.path = "split"
+    ours.path = path
     for mine, reference in zip(results(ours, x), results(theirs, x), strict=True):
         np.testing.assert_allclose(mine, reference, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("shape", SHAPES[:3], ids=str)
-def test_native_equals_keras(shape: tuple[int, int, int]) -> None:
-    ours, theirs = twins(*shape)
-    ours.path = "native"
-    x = images(shape[1])
-    np.testing.assert_allclose(ours(x), theirs(x), rtol=1e-5, atol=1e-5)
-
-
-def test_split_is_chosen_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_path_is_what_the_device_can(monkeypatch: pytest.MonkeyPatch) -> None:
     layer, _ = twins(2, 6, 4)
-    assert layer._best_path() == "split"
+    assert layer._best_path() == "merged"
+    half, _ = twins(2, 6, 4, dtype="mixed_float16")
+    assert half._best_path() == "split"
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [kind])
-    assert layer._best_path() == "native"
+    assert layer._best_path() == half._best_path() == "native"
+
+
+def test_without_onednn_gradients_are_those_of_split() -> None:
+    code = """
+import numpy as np, tensorflow as tf
+from keras_resnet.layers import GroupedConv2D
+layer, x = GroupedConv2D(8, 3, groups=2), tf.ones((1, 4, 4, 4))
+with tf.GradientTape() as tape:
+    tape.watch(x)
+    y = tf.function(layer)(x)
+assert layer._best_path() == "split"
+assert tape.gradient(y, x).shape == x.shape
+"""
+    environment = os.environ | {"TF_ENABLE_ONEDNN_OPTS": "0"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
 def test_a_block_has_enough_channels_and_divides_the_groups() -> None:
-    assert [merged_groups(32, width) for width in (4, 8, 16, 64)] == [4, 2, 1, 1]
-    assert merged_groups(3, 1) == 3
-    assert merged_groups(6, 4) == 6  # 4 does not divide 6
+    assert [merged_groups(32, width, 16) for width in (4, 8, 16, 64)] == [4, 2, 1, 1]
+    assert merged_groups(3, 1, 16) == 3
+    assert merged_groups(6, 4, 16) == 6  # 4 does not divide 6
     for groups in range(1, 40):
         for width in (1, 3, 4, 8, 16, 64):
-            merged = merged_groups(groups, width)
+            merged = merged_groups(groups, width, 16)
             assert groups % merged == 0
-            assert merged * width >= SPLIT_CHANNELS or merged == groups
+            assert merged * width >= 16 or merged == groups
 
 
 def test_config_and_weights_are_those_of_keras() -> None:
@@ -108,7 +119,7 @@ def test_half_precision(dtype: str) -> None:
     )
 
 
-@pytest.mark.parametrize("path", ["split", "native"])
+@pytest.mark.parametrize("path", PATHS)
 def test_exported_graph_has_no_xla_function(path: str, tmp_path: Path) -> None:
     image = keras.Input((8, 8, 32), name="image")
     layer = GroupedConv2D(32, 3, groups=8)

@@ -1,9 +1,18 @@
 """Grouped convolution: one kernel, several ways to compute it."""
 
+from functools import cache
+
 import keras
 from keras import KerasTensor, ops
 
 from keras_resnet.layers.registry import register
+
+PATHS = ("native", "merged", "split")
+
+# Channels that a group is merged to on a CPU: what is fastest there. The split path's
+# is AVX-512's vector in float32. docs/performance.md
+MERGED_CHANNELS = 8
+SPLIT_CHANNELS = 16
 
 
 @register
@@ -11,16 +20,19 @@ class GroupedConv2D(keras.layers.Conv2D):
     """Keras' grouped convolution, trained fast on a CPU too and exported without XLA.
 
     Same arguments, weights, config and results as ``keras.layers.Conv2D``, so that
-    checkpoints are interchangeable whatever path computed them. TensorFlow has no
-    gradient of a grouped convolution on every CPU, which is why Keras compiles it with
-    XLA there, a hundred times slower than this layer's path ``"split"``: one dense
-    convolution a block of neighbouring groups, concatenated. Groups of few channels are
-    merged to blocks of at least ``SPLIT_CHANNELS``, whose dense kernels have zeros off
-    the diagonal. Path ``"native"`` is one call of the backend's grouped convolution.
+    checkpoints are interchangeable whatever path computed them. Keras compiles it with
+    XLA on a CPU, where its gradients then take a hundred times as long as they do here:
+    oneDNN has them, though TensorFlow's own kernels have not.
+
+    Path ``"native"`` is one call of the backend's grouped convolution; so is
+    ``"merged"``, of fewer and wider groups: narrow neighbours become one, whose dense
+    kernel has zeros off the diagonal. ``"split"`` is one ungrouped convolution for each
+    of these, concatenated.
 
     Attributes:
-        path: ``"native"``, ``"split"`` or ``"auto"``: split for TensorFlow without a
-            GPU, native elsewhere. Not part of the config.
+        path: One of ``PATHS``, or ``"auto"``: for TensorFlow without a GPU merged where
+            oneDNN gives the gradients and split where not, native elsewhere. Not part
+            of the config.
     """
 
     path = "auto"
@@ -28,7 +40,12 @@ class GroupedConv2D(keras.layers.Conv2D):
     def call(self, inputs: KerasTensor) -> KerasTensor:
         """Maps ``(N, H, W, C)`` to ``(N, H', W', filters)``."""
         path = self._best_path() if self.path == "auto" else self.path
-        y = self._split(inputs) if path == "split" else self._native(inputs)
+        if path == "native":
+            y = self._grouped(inputs, self.kernel)
+        elif path == "merged":
+            y = self._grouped(inputs, self._merged_kernel(MERGED_CHANNELS))
+        else:
+            y = self._split(inputs)
         y = ops.add(y, self.bias) if self.use_bias else y
         return y if self.activation is None else self.activation(y)
 
@@ -37,44 +54,75 @@ class GroupedConv2D(keras.layers.Conv2D):
             return "native"
         import tensorflow as tf
 
-        return "native" if tf.config.list_logical_devices("GPU") else "split"
+        if tf.config.list_logical_devices("GPU"):
+            return "native"
+        return "merged" if _has_gradients(self.compute_dtype) else "split"
 
-    def _native(self, inputs: KerasTensor) -> KerasTensor:
+    def _grouped(self, inputs: KerasTensor, kernel: KerasTensor) -> KerasTensor:
         if keras.backend.backend() != "tensorflow":
-            return self.convolution_op(inputs, self.kernel)
+            return self.convolution_op(inputs, kernel)
         import tensorflow as tf  # ops.conv would wrap the call in an XLA function
 
         return tf.nn.convolution(
             inputs,
-            self.kernel,
+            kernel,
             strides=self.strides,
             padding=self.padding.upper(),
             dilations=self.dilation_rate,
         )
 
     def _split(self, inputs: KerasTensor) -> KerasTensor:
+        kernel = self._merged_kernel(SPLIT_CHANNELS)
+        blocks = inputs.shape[-1] // kernel.shape[2]
+        parts = zip(
+            ops.split(inputs, blocks, axis=-1),
+            ops.split(kernel, blocks, axis=-1),
+            strict=True,
+        )
+        return ops.concatenate([self.convolution_op(x, k) for x, k in parts], axis=-1)
+
+    def _merged_kernel(self, channels: int) -> KerasTensor:
+        """The kernel of the same convolution in groups of at least ``channels``."""
         rows, columns, width, filters = self.kernel.shape
-        merged = merged_groups(self.groups, width)
+        merged = merged_groups(self.groups, width, channels)
+        if merged == 1:
+            return self.kernel
         blocks = self.groups // merged
         kernel = ops.reshape(
             self.kernel, (rows, columns, width, blocks, merged, filters // self.groups)
         )
         diagonal = ops.eye(merged, dtype=self.compute_dtype)
-        kernel = ops.einsum("hwibgo,kg->bhwkigo", kernel, diagonal)
-        kernel = ops.reshape(
-            kernel, (blocks, rows, columns, merged * width, filters // blocks)
-        )
-        parts = zip(
-            ops.split(inputs, blocks, axis=-1), ops.unstack(kernel), strict=True
-        )
-        return ops.concatenate([self.convolution_op(x, k) for x, k in parts], axis=-1)
+        kernel = ops.einsum("hwibgo,kg->hwkibgo", kernel, diagonal)
+        return ops.reshape(kernel, (rows, columns, merged * width, filters))
 
 
-# The vector width of AVX-512 in float32; narrower blocks waste it. docs/performance.md
-SPLIT_CHANNELS = 16
+def merged_groups(groups: int, width: int, channels: int) -> int:
+    """Returns how many groups make one of at least ``channels``: a divisor.
 
-
-def merged_groups(groups: int, width: int) -> int:
-    """Returns how many groups of ``width`` channels make one block: a divisor."""
-    wanted = -(-SPLIT_CHANNELS // width)
+    Args:
+        groups: How many there are.
+        width: Channels of each.
+        channels: Wanted; all groups are merged where they have fewer.
+    """
+    wanted = -(-channels // width)
     return next(n for n in range(min(wanted, groups), groups + 1) if groups % n == 0)
+
+
+@cache
+def _has_gradients(dtype: str) -> bool:
+    """Whether TensorFlow has a grouped convolution's gradients on this CPU."""
+    import tensorflow as tf
+
+    with tf.init_scope():  # at once, though a function is being traced
+        kernel, image = tf.zeros((1, 1, 1, 2), dtype), tf.zeros((1, 1, 1, 2), dtype)
+        try:
+            tf.raw_ops.Conv2DBackpropInput(
+                input_sizes=image.shape,
+                filter=kernel,
+                out_backprop=image,
+                strides=[1, 1, 1, 1],
+                padding="VALID",
+            )
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
+            return False
+    return True
