@@ -79,17 +79,17 @@ def source_runs(found: list[Contender]) -> tuple[Path, ...]:
 def plain_exports(runs: tuple[Path, ...]) -> Iterator[list[Contender]]:
     """Exports runs' networks by Keras' ``model.export``, for the time of the block.
 
-    These map normalised images to logits: less work than an artifact does.
+    These map normalised images to logits in float32: less work than an artifact does.
     """
     with tempfile.TemporaryDirectory() as folder:
         made = []
         for number, path in enumerate(runs):
-            from keras_resnet.models import load_model
+            from training.network import trained_network
 
             run = Run.open(path)
             run.require_complete()
             saved = Path(folder, str(number))
-            load_model(run.model).export(saved, verbose=False)
+            trained_network(run).export(saved, verbose=False)
             name = PLAIN if len(runs) == 1 else f"{PLAIN} of {path}"
             accuracy = float(run.evaluated["top1"])
             made.append(Contender(name, find(saved), "tensorflow", accuracy))

@@ -7,9 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from export.network import in_float32
-from keras_resnet.models import load_model
 from training.images import FILE_CHANNELS, Tensor
+from training.network import trained_network
 from training.pipeline import evaluation_batches
 from training.preprocessing import Preprocessing
 from training.runs import Run
@@ -27,13 +26,10 @@ class Question:
         labels: The images' classes.
         expected: Probabilities by the run's weights in float32, for ``"pixels"`` and
             for ``"bytes"`` of image files.
-        trained: Probabilities by the run's network in its own precision; None where
-            that is float32.
     """
 
     labels: np.ndarray
     expected: dict[str, np.ndarray]
-    trained: np.ndarray | None
 
 
 def ask(run: Run, folder: Path, images: int) -> Question:
@@ -50,8 +46,7 @@ def ask(run: Run, folder: Path, images: int) -> Question:
     prepared = Preprocessing.from_dict(run.config["preprocessing"])
     pixels, labels = next(iter(evaluation_batches(split, prepared, count)))
     np.save(folder / "pixels.npy", pixels.numpy().astype(np.float32))
-    trained = load_model(run.model)
-    network = in_float32(run, trained)
+    network = trained_network(run)
     expected = _probabilities(network, prepared.normalise(pixels))
     (folder / "files").mkdir()
     by_bytes = expected.copy()
@@ -63,12 +58,7 @@ def ask(run: Run, folder: Path, images: int) -> Question:
             by_bytes[:JPEGS] = _probabilities(network, prepared.normalise(decoded))
         for index, file in enumerate(files):
             (folder / "files" / f"{index:06}").write_bytes(file)
-    half = run.config["device"]["precision"] != "float32"
-    return Question(
-        labels=labels.numpy(),
-        expected={"pixels": expected, "bytes": by_bytes},
-        trained=_probabilities(trained, prepared.normalise(pixels)) if half else None,
-    )
+    return Question(labels.numpy(), {"pixels": expected, "bytes": by_bytes})
 
 
 def _jpeg(image: Tensor) -> bytes:

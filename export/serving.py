@@ -10,10 +10,9 @@ import tensorflow as tf
 
 from export.form import Form
 from export.guard import limited
-from export.network import in_float32
 from keras_resnet.folding import fold
-from keras_resnet.models import load_model
 from training.images import FILE_CHANNELS, Tensor
+from training.network import trained_network
 from training.preprocessing import Preprocessing
 from training.runs import Run
 
@@ -23,7 +22,7 @@ Network = Callable[[Tensor], Any]  # normalised images -> features and logits
 
 def serving_model(run: Run) -> keras.Model:
     """Returns the run's network in float32, whatever precision it was trained in."""
-    model = in_float32(run, load_model(run.model))
+    model = trained_network(run)
     model.trainable = False
     return model
 

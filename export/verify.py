@@ -70,8 +70,7 @@ def verify(
         ``runtimes`` (for each, its ``version``, what it ``imported`` of this project,
         its ``latency``, seconds of one image, and the differences for ``pixels`` and,
         where it takes them, for ``bytes`` of image files), the first one's values of
-        these; ``trained``, how the run's own half precision differs from its weights in
-        float32, if it has one.
+        these.
 
     Raises:
         UsageError: There is no artifact, no such runtime, or the run is not complete.
@@ -102,10 +101,6 @@ def verify(
         "runtimes": {name: _plain(answer) for name, answer in answers.items()},
         **_plain(answers[names[0]]),
     }
-    if question.trained is not None:
-        expected = question.expected["pixels"]
-        trained = compare(expected, question.trained, question.labels)
-        result["trained"] = asdict(trained)
     write_json(run.path / "artifacts.json", {**run.artifacts, result["path"]: result})
     return result
 
@@ -221,9 +216,6 @@ def report(result: dict[str, Any], run: Run) -> None:
         Stopped: It is not the same network.
     """
     print(f"{result['format']}: {result['path']} ({result['size'] / 2**20:.2f} MiB)")
-    if "trained" in result:
-        precision = run.config["device"]["precision"]
-        print(f"  the run's own {precision}: {Difference(**result['trained'])}")
     for name, answer in result["runtimes"].items():
         for inputs in ("pixels", "bytes"):
             if inputs in answer:

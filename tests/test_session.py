@@ -19,6 +19,7 @@ from keras_resnet.errors import Stopped
 from training import fit
 from training.evaluate import evaluate_run
 from training.metrics import Evaluator
+from training.network import trained_network
 from training.predictions import Predictions
 from training.progress import TIMED
 from training.recipes import Recipe
@@ -127,6 +128,8 @@ def test_half_precision_from_training_to_export(
     monkeypatch.undo()
     fit.train(recipe, half)
     assert load_model(half.model).get_layer("stem_conv").compute_dtype == precision
+    exact = trained_network(half).get_layer("stem_conv")
+    assert exact.compute_dtype == "float32"
     assert evaluate_run(half).items() >= half.evaluated.items()
     assert verify(saved_model.export(half, tmp_path / "out"), half)["same"]
 

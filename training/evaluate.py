@@ -101,7 +101,7 @@ def evaluate_run(
     skip_bad_images: bool = False,
     tta: bool = False,
 ) -> dict[str, Any]:
-    """Evaluates a run's network in this process, on one device.
+    """Evaluates a run's network in this process, on one device, in float32.
 
     What it reaches on the run's own test split, without ``tta``, goes to its folder.
 
@@ -118,8 +118,8 @@ def evaluate_run(
     Raises:
         UsageError: The data set has other classes, or no such split.
     """
-    from keras_resnet.models import load_model
     from training.metrics import Evaluator
+    from training.network import trained_network
     from training.views import views
 
     config = run.config
@@ -127,7 +127,7 @@ def evaluate_run(
     data.split(split)
     averaged = views(mirrored=config["dataset"]["flip"]) if tta else {}
     evaluator = Evaluator(
-        load_model(run.model),
+        trained_network(run),
         prepared,
         jit_compile=config["device"]["xla"],
         views=tuple(averaged.values()),

@@ -15,6 +15,7 @@ from training.checkpoint import Checkpoints
 from training.datasets import Dataset
 from training.evaluate import assess, predict, store
 from training.metrics import Evaluator
+from training.network import in_float32
 from training.optimizers import make_optimizer
 from training.pipeline import copies, preprocessing, training_batches
 from training.preprocessing import Preprocessing
@@ -176,9 +177,8 @@ def _train(
 ) -> None:
     recipe, dataset, prepared = session.recipe, session.dataset, session.prepared
     model, replicas = session.model, session.replicas
-    evaluator = Evaluator(
-        model, prepared, jit_compile=session.placement.xla, replicas=replicas
-    )
+    xla = session.placement.xla
+    evaluator = Evaluator(model, prepared, jit_compile=xla, replicas=replicas)
 
     def batches(epoch: int, first: int) -> Iterator[Any]:
         left = len(dataset.splits["train"]) - first * recipe.batch_size
@@ -206,6 +206,9 @@ def _train(
         batches=batches,
         validate=validate,
     )
+    exact = in_float32(run, model)
+    if exact is not model:
+        evaluator = Evaluator(exact, prepared, jit_compile=xla, replicas=replicas)
     predictions = predict(evaluator, dataset, prepared, "test")
     if replicas.chief:
         save_model(model, run.model)
