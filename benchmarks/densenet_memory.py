@@ -7,22 +7,13 @@ Memory is the highest of the whole process, libraries included; ``ours_idle`` on
 builds the network, and its memory is what the libraries and the weights take.
 """
 
-import os
-import platform
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from turns import (
-    Contender,
-    Step,
-    keras_step,
-    measure,
-    report,
-    torch_step,
-    with_torchvision,
-    work,
-)
+from machine import describe
+from training_step import keras_applications, torchvision
+from turns import Contender, Step, keras_step, measure, report, with_torchvision, work
 
 
 @dataclass(frozen=True)
@@ -54,24 +45,6 @@ def ours_idle(precision: str, batch: int) -> Step:
     return lambda: None
 
 
-def keras_applications(precision: str, batch: int) -> Step:
-    import keras
-
-    return keras_step(
-        lambda: keras.applications.DenseNet121(
-            weights=None, classifier_activation=None
-        ),
-        precision,
-        batch,
-    )
-
-
-def torchvision(precision: str, batch: int) -> Step:
-    from torchvision.models import densenet121
-
-    return torch_step(densenet121(), precision, batch)
-
-
 CONTENDERS = {
     "ours": Contender("keras-resnet densenet121", partial(ours, efficient=False)),
     "ours_efficient": Contender(
@@ -79,10 +52,14 @@ CONTENDERS = {
     ),
     "ours_idle": Contender("keras-resnet densenet121, built only", ours_idle),
     "keras": Contender(
-        "keras.applications DenseNet121, its defaults", keras_applications, None
+        "keras.applications DenseNet121, its defaults",
+        partial(keras_applications, name="DenseNet121"),
+        None,
     ),
     "torchvision": Contender(
-        "torchvision densenet121, channels_last", torchvision, None
+        "torchvision densenet121, channels_last",
+        partial(torchvision, name="densenet121"),
+        None,
     ),
 }
 RATIOS = (("ours", "keras"), ("ours", "torchvision"), ("ours_efficient", "ours"))
@@ -94,7 +71,7 @@ def main() -> None:
 
     options = tyro.cli(Options)
     contenders = with_torchvision(CONTENDERS, options.torch_python)
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    print(describe())
     for precision in options.precisions:
         arguments = (precision, options.batch)
         results = measure(__file__, contenders, arguments, rounds=options.rounds)

@@ -20,7 +20,6 @@ on the machine disturb less.
 """
 
 import os
-import platform
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from machine import describe
 from turns import Contender, Step, measure, report, with_torchvision, work
 
 SHAPE = (375, 500)
@@ -270,7 +270,7 @@ def main() -> None:
             options.images,
         )
     )
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    print(describe())
     arguments = (f"{folder}|{options.augmentation}", count)
     results = measure(__file__, contenders, arguments, rounds=options.rounds, warmup=1)
     title = f"{options.images} JPEG files of 500×375, {options.augmentation}"

@@ -3,12 +3,11 @@
 python benchmarks/resnext_forms.py
 """
 
-import os
-import platform
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+from machine import describe
 from turns import Contender, Step, keras_step, measure, report, work
 
 
@@ -57,7 +56,7 @@ def main() -> None:
     import tyro
 
     options = tyro.cli(Options)
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    print(describe())
     arguments = (options.precision, options.batch)
     results = measure(__file__, CONTENDERS, arguments, rounds=options.rounds, warmup=1)
     title = f"training ResNeXt-50, batch {options.batch}, {options.precision}"

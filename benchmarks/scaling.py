@@ -10,7 +10,6 @@ exponent between the last two points, where what does not grow weighs least.
 
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -22,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from machine import describe
 
 Point = dict[str, float]  # measures by name, which ends in the unit
 STEPS = 5  # that count, of each point
@@ -209,7 +209,7 @@ def main() -> None:
     import tyro
 
     options = tyro.cli(Options)
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    print(describe())
     results: dict[str, dict[int, Point]] = {}
     for key in options.axes:
         print(f"\n{AXES[key].title}")

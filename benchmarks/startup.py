@@ -6,12 +6,13 @@ Every row but the last is measured in fresh processes, which take turns.
 """
 
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, replace
+
+from machine import describe
 
 ROWS = {
     "python, nothing imported": ("-c", ""),
@@ -104,7 +105,7 @@ def main() -> None:
     import tyro
 
     options = tyro.cli(Options)
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    print(describe())
     seen: dict[str, list[tuple[float, float]]] = {title: [] for title in ROWS}
     for turn in range(options.rounds + 1):
         for title, arguments in ROWS.items():

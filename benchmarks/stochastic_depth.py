@@ -3,11 +3,10 @@
 python benchmarks/stochastic_depth.py
 """
 
-import os
-import platform
 from dataclasses import dataclass
 from functools import partial
 
+from machine import describe
 from turns import Contender, Step, keras_step, measure, report, work
 
 
@@ -38,7 +37,7 @@ def main() -> None:
     import tyro
 
     options = tyro.cli(Options)
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    print(describe())
     results = measure(
         __file__, CONTENDERS, ("float32", options.batch), rounds=options.rounds
     )

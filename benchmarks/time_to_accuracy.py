@@ -5,8 +5,6 @@
 Accuracy is that of the test split after each epoch; the clock starts with the command.
 """
 
-import os
-import platform
 import re
 import statistics
 import subprocess
@@ -17,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
+from machine import describe
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def accuracies(options: Options, seed: int, out: Path) -> list[tuple[float, floa
 def main() -> None:
     """Runs the command line."""
     options = tyro.cli(Options)
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    print(describe())
     runs = []
     for seed in range(options.seeds):
         with tempfile.TemporaryDirectory() as folder:

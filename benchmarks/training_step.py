@@ -1,18 +1,22 @@
-"""Training ResNet-50 at 224 pixels: ours beside its peers, taking turns.
+"""Training steps of networks beside their peers', taking turns.
 
     python benchmarks/training_step.py
+    python benchmarks/training_step.py --networks resnet20_cifar vgg16
     python benchmarks/training_step.py --torch-python OTHER_ENVIRONMENT/bin/python
 
-Every network has the settings its users get.
+Every network has the settings its users get. The rate of ours is compared with the
+most that the machine does, counting three multiply-accumulates for each of the forward
+pass.
 """
 
-import os
-import platform
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
+from machine import PEAKS, describe, report_peaks
 from turns import (
     Contender,
+    Results,
     Step,
     keras_step,
     measure,
@@ -24,59 +28,138 @@ from turns import (
 
 
 @dataclass(frozen=True)
-class Options:
-    """Measure training steps of ResNet-50 beside its peers'."""
+class Network:
+    """One of ours and what it is compared with.
 
+    Attributes:
+        batch: Images a step, if not told.
+        side: Of the images, pixels.
+        keras: Its name in keras.applications, if it is there.
+        torchvision: Its name in torchvision, if it is there.
+        twin: Ours that is torchvision's to the last stride; None: it is the same.
+    """
+
+    batch: int = 16
+    side: int = 224
+    keras: str | None = None
+    torchvision: str | None = None
+    twin: str | None = None
+
+
+Name = Literal[
+    "resnet50",
+    "resnext50_32x4d",
+    "densenet121",
+    "vgg16",
+    "resnet20_cifar",
+    "resnet56_cifar",
+]
+NETWORKS: dict[Name, Network] = {
+    "resnet50": Network(keras="ResNet50", torchvision="resnet50", twin="resnet50_v1_5"),
+    "resnext50_32x4d": Network(torchvision="resnext50_32x4d"),
+    "densenet121": Network(keras="DenseNet121", torchvision="densenet121"),
+    "vgg16": Network(keras="VGG16", torchvision="vgg16"),
+    "resnet20_cifar": Network(batch=128, side=32),
+    "resnet56_cifar": Network(batch=128, side=32),
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure training steps of networks beside their peers'."""
+
+    networks: tuple[Name, ...] = ("resnet50",)
+    """Which."""
     precisions: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
     """Arithmetic of the networks."""
-    batch: int = 16
-    """Images a step."""
+    batch: int | None = None
+    """Images a step; None: 16, of CIFAR's networks 128."""
     rounds: int = 5
     """Steps of each network that count."""
     torch_python: str | None = None
     """A Python that has torch and torchvision; None: that peer is left out."""
 
 
-def ours(precision: str, batch: int) -> Step:
+def ours(precision: str, batch: int, name: str, side: int) -> Step:
     from keras_resnet import create_model
-
-    return keras_step(lambda: create_model("resnet50"), precision, batch)
-
-
-def ours_v1_5(precision: str, batch: int) -> Step:
-    from keras_resnet import create_model
-
-    return keras_step(lambda: create_model("resnet50_v1_5"), precision, batch)
-
-
-def keras_applications(precision: str, batch: int) -> Step:
-    import keras
 
     return keras_step(
-        lambda: keras.applications.ResNet50(weights=None, classifier_activation=None),
-        precision,
-        batch,
+        lambda: create_model(name), precision, batch, shape=(side, side, 3)
     )
 
 
-def torchvision(precision: str, batch: int) -> Step:
-    from torchvision.models import resnet50
+def plain(precision: str, batch: int, name: str, side: int) -> Step:
+    """The same network with Keras' own batch normalisation in place of ours."""
+    import keras
 
-    return torch_step(resnet50(), precision, batch)
+    import keras_resnet.ops
+
+    keras_resnet.ops.BatchNormalization = keras.layers.BatchNormalization
+    return ours(precision, batch, name, side)
+
+
+def keras_applications(precision: str, batch: int, name: str) -> Step:
+    import keras
+
+    build = getattr(keras.applications, name)
+    return keras_step(
+        lambda: build(weights=None, classifier_activation=None), precision, batch
+    )
+
+
+def torchvision(precision: str, batch: int, name: str) -> Step:
+    from torchvision import models
+
+    return torch_step(getattr(models, name)(), precision, batch)
+
+
+def contenders(name: Name) -> dict[str, Contender]:
+    """A network and its peers."""
+    network = NETWORKS[name]
+    mine = partial(ours, side=network.side)
+    found = {"ours": Contender(f"keras-resnet {name}", partial(mine, name=name))}
+    if network.keras:
+        build = partial(keras_applications, name=network.keras)
+        title = f"keras.applications {network.keras}"
+        found["keras"] = Contender(f"{title}, its defaults", build, None)
+        found["keras_onednn"] = Contender(f"{title}, oneDNN on", build)
+    else:
+        build = partial(plain, name=name, side=network.side)
+        found["plain"] = Contender(f"{name} with Keras' batch normalisation", build)
+    if network.twin:
+        build = partial(mine, name=network.twin)
+        found["twin"] = Contender(f"keras-resnet {network.twin}", build)
+    if network.torchvision:
+        build = partial(torchvision, name=network.torchvision)
+        title = f"torchvision {network.torchvision}, channels_last"
+        found["torchvision"] = Contender(title, build, None)
+    return found
 
 
 CONTENDERS = {
-    "ours": Contender("keras-resnet resnet50, as training.fit sets it", ours),
-    "keras": Contender(
-        "keras.applications ResNet50, its defaults", keras_applications, None
-    ),
-    "keras_onednn": Contender(
-        "keras.applications ResNet50, oneDNN on", keras_applications
-    ),
-    "ours_v1_5": Contender("keras-resnet resnet50_v1_5", ours_v1_5),
-    "torchvision": Contender("torchvision resnet50, channels_last", torchvision, None),
-}
-RATIOS = (("ours", "keras"), ("ours", "keras_onednn"), ("ours_v1_5", "torchvision"))
+    f"{name}/{key}": contender
+    for name in NETWORKS
+    for key, contender in contenders(name).items()
+} | PEAKS
+
+
+def compare(name: Name, precision: str, options: Options) -> None:
+    """Measures one network in one precision."""
+    from keras_resnet import count_macs, create_model
+
+    batch = options.batch or NETWORKS[name].batch
+    chosen = with_torchvision(contenders(name), options.torch_python)
+    entrants = {f"{name}/{key}": c for key, c in chosen.items()} | PEAKS
+    measured = measure(__file__, entrants, (precision, batch), rounds=options.rounds)
+    results: Results = {key: measured[f"{name}/{key}"] for key in chosen}
+    side = NETWORKS[name].side
+    title = f"training {name}, {side}×{side}, batch {batch}, {precision}"
+    twin = "twin" if "twin" in chosen else "ours"
+    ratios = [("ours", peer) for peer in ("keras", "keras_onednn", "plain")]
+    report(title, batch, chosen, results, [*ratios, (twin, "torchvision")])
+    work_of = 6 * batch * count_macs(create_model(name))
+    rates = {chosen["ours"].name: work_of / results["ours"].median}
+    report_peaks(measured, rates)
 
 
 def main() -> None:
@@ -84,13 +167,10 @@ def main() -> None:
     import tyro
 
     options = tyro.cli(Options)
-    contenders = with_torchvision(CONTENDERS, options.torch_python)
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
-    for precision in options.precisions:
-        arguments = (precision, options.batch)
-        results = measure(__file__, contenders, arguments, rounds=options.rounds)
-        title = f"training, 224×224, batch {options.batch}, {precision}"
-        report(title, options.batch, contenders, results, RATIOS)
+    print(describe())
+    for name in options.networks:
+        for precision in options.precisions:
+            compare(name, precision, options)
 
 
 if __name__ == "__main__" and not work(CONTENDERS):

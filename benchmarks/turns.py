@@ -204,7 +204,7 @@ def with_torchvision(
 ) -> dict[str, Contender]:
     """Returns the contenders, ``torchvision`` run by that Python; without one, not."""
     found = {key: c for key, c in contenders.items() if key != "torchvision"}
-    if python:
+    if python and "torchvision" in contenders:
         found["torchvision"] = replace(contenders["torchvision"], python=python)
     return found
 

@@ -4,7 +4,6 @@ python benchmarks/very_deep.py
 """
 
 import os
-import platform
 import resource
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from machine import describe
 from turns import keras_step
 
 
@@ -33,7 +33,7 @@ def main() -> None:
     options = tyro.cli(Options)
     os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1"}
     limit = sys.getrecursionlimit()
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    print(describe())
     _timed("import", lambda: __import__("keras_resnet.models"))
     from keras_resnet import count_params, create_model, load_model
 
