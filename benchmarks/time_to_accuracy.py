@@ -48,7 +48,10 @@ def accuracies(options: Options, seed: int, out: Path) -> list[tuple[float, floa
             reached = re.search(r"^epoch .*val_top1 ([\d.]+)", line)
             if reached:
                 found.append((time.perf_counter() - began, float(reached[1])))
-                print(f"  seed {seed}: {found[-1][0]:6.0f} s {found[-1][1]:.2%}", flush=True)
+                print(
+                    f"  seed {seed}: {found[-1][0]:6.0f} s {found[-1][1]:.2%}",
+                    flush=True,
+                )
     assert process.returncode == 0, command
     return found
 
