@@ -16,7 +16,8 @@ from export import saved_model
 from export.verify import verify
 from keras_resnet import load_model
 from keras_resnet.errors import Stopped
-from training import fit
+from training import devices, fit
+from training.devices import Hardware
 from training.evaluate import evaluate_run
 from training.metrics import Evaluator
 from training.network import trained_network
@@ -66,6 +67,10 @@ def test_resumed_equals_uninterrupted(
     assert stopped.value.status == 128 + number
     assert not interrupted.complete
     monkeypatch.undo()
+    # A run keeps its precision, whatever "auto" would choose by now.
+    eager = Hardware("cpu", "another CPU", bfloat16=True, float16=False)
+    monkeypatch.setattr(devices, "detect", lambda: eager)
+    monkeypatch.setattr(devices, "BFLOAT16_PAYS_FROM_MACS", 0)
     fit.train(run.recipe, interrupted)
     ours, theirs = load_model(interrupted.model), load_model(run.model)
     for mine, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):

@@ -13,6 +13,7 @@ from data import gathered, pixel_dataset
 from keras_resnet.errors import UsageError
 from training import pipeline
 from training.devices import Hardware, place
+from training.evaluate import evaluate_run
 from training.preprocessing import Preprocessing
 from training.recipes import Recipe
 from training.runs import Run
@@ -143,6 +144,16 @@ def test_ingredients_give_the_numbers_of_one_device(tmp_path: Path) -> None:
     assert [f["equal"] for f in found] == [True, True]
     one, two = (Run(tmp_path / str(count)) for count in (1, 2))
     np.testing.assert_allclose(curves(one.path), curves(two.path), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_two_devices_evaluate_in_float32_at_the_end(tmp_path: Path) -> None:
+    found = replicated(2, tmp_path / "run", precision="bfloat16", ema=0.9)
+    assert found == {"replicas": 2, "equal": True}
+    run = Run(tmp_path / "run")
+    assessed = evaluate_run(run)
+    assert assessed["top1"] == run.evaluated["top1"]
+    assert assessed["loss"] == pytest.approx(run.evaluated["loss"], abs=1e-5)
 
 
 @pytest.mark.slow

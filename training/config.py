@@ -41,7 +41,6 @@ LASTING = (
     ("dataset", "examples"),
     ("dataset", "labels"),
     ("preprocessing", None),
-    ("device", "precision"),
 )
 
 
@@ -109,7 +108,7 @@ def require_same(stored: dict[str, Any], now: dict[str, Any]) -> None:
     """Checks that a session would continue the run of the stored config.
 
     Raises:
-        UsageError: The recipe, the data or the precision is another.
+        UsageError: The recipe or the data is another.
     """
     now = json.loads(json.dumps(now))  # tuples become lists, as they are stored
     for part, entry in LASTING:

@@ -141,7 +141,8 @@ def train(
     """
     from training import config, session
 
-    prepared = session.prepare(recipe)
+    begun = run.config["device"]["precision"] if run.exists else None
+    prepared = session.prepare(recipe, begun)
     if not prepared.replicas.chief:
         session.train(prepared, run, saving)
         return

@@ -163,6 +163,7 @@ class Machine:
     seed: int = 0
     """Seed of initial weights, order and augmentation."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Arithmetic of the network; weights stay in float32."""
+    """Arithmetic of the network in training; weights stay in float32. auto: bfloat16
+    where the device has it and it pays, which a resumed run keeps to."""
     xla: Literal["auto", "on", "off"] = "auto"
     """Compile the training step with XLA."""

@@ -1,7 +1,7 @@
 """One training session, from a recipe to a complete run."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -59,8 +59,12 @@ class Session:
         return -(-len(self.dataset.splits["train"]) // self.recipe.batch_size)
 
 
-def prepare(recipe: Recipe) -> Session:
+def prepare(recipe: Recipe, precision: str | None = None) -> Session:
     """Loads the recipe's data and builds its network for the device at hand.
+
+    Args:
+        recipe: The hyperparameters.
+        precision: What the run was begun in; None: it is new.
 
     Raises:
         UsageError: Network, data or their combination are not possible.
@@ -90,11 +94,13 @@ def prepare(recipe: Recipe) -> Session:
     model = network("float32")
     placement = devices.place(
         devices.detect(),
-        precision=recipe.precision,
+        precision=precision or recipe.precision,
         xla=recipe.xla,
         macs=count_macs(model),
         replicas=replicas.count,
     )
+    if precision and recipe.precision == "auto":
+        placement = replace(placement, precision_reason="as the run was begun")
     if placement.precision != "float32":
         model = network(placement.policy)
     sizes = training_sizes(recipe, prepared.size)
@@ -177,8 +183,7 @@ def _train(
 ) -> None:
     recipe, dataset, prepared = session.recipe, session.dataset, session.prepared
     model, replicas = session.model, session.replicas
-    xla = session.placement.xla
-    evaluator = Evaluator(model, prepared, jit_compile=xla, replicas=replicas)
+    evaluator = _evaluator(session, model)
 
     def batches(epoch: int, first: int) -> Iterator[Any]:
         left = len(dataset.splits["train"]) - first * recipe.batch_size
@@ -206,12 +211,24 @@ def _train(
         batches=batches,
         validate=validate,
     )
-    exact = in_float32(run, model)
-    if exact is not model:
-        evaluator = Evaluator(exact, prepared, jit_compile=xla, replicas=replicas)
-    predictions = predict(evaluator, dataset, prepared, "test")
     if replicas.chief:
         save_model(model, run.model)
+    exact = in_float32(run, model)
+    if exact is not model:
+        evaluator = _evaluator(session, exact)
+    _assess(session, run, evaluator)
+
+
+def _evaluator(session: Session, model: keras.Model) -> Evaluator:
+    xla, replicas = session.placement.xla, session.replicas
+    return Evaluator(model, session.prepared, jit_compile=xla, replicas=replicas)
+
+
+def _assess(session: Session, run: Run, evaluator: Evaluator) -> None:
+    """Evaluates on the test split, on all workers; one of them writes."""
+    dataset, replicas = session.dataset, session.replicas
+    predictions = predict(evaluator, dataset, session.prepared, "test")
+    if replicas.chief:
         result = assess(predictions, dataset, "test")
         store(run, result)
         print(
