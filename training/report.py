@@ -50,11 +50,11 @@ def write_report(run: Run) -> Path:
 def contents(run: Run) -> dict[str, Any]:
     """Returns all that the page shows, by the names of its template."""
     from keras_resnet import describe
+    from keras_resnet.models import load_model
     from training import facts, illustrations
-    from training.network import trained_network
 
     config, assessed, columns = run.config, assessment(run), facts.history(run)
-    model = trained_network(run)
+    model = load_model(run.model)
     shown = {
         "title": facts.title(config),
         "config": config,

@@ -153,9 +153,9 @@ def _gradients(runs: Sequence["Run"], options: GradientsOf) -> None:
 
 
 def _network(run: "Run") -> Any:
-    from keras_resnet.models import load_model
+    from training.network import trained_network
 
-    return load_model(run.model)
+    return trained_network(run)
 
 
 def _fresh(run: "Run") -> Any:
