@@ -90,7 +90,7 @@ def _called(
         config["use_bias"] = len(weights) == 2
     copy = type(layer).from_config(config)
     if isinstance(copy, GroupedConv2D):
-        # The kernel as it is: every converter knows the operation.
+        # Without the zeros of a merged kernel, which would be stored.
         copy.path = "native"
     y = copy(*x)
     copy.set_weights(weights)

@@ -7,12 +7,9 @@ from keras import KerasTensor, ops
 
 from keras_resnet.layers.registry import register
 
-PATHS = ("native", "merged", "split")
-
-# Channels that a group is merged to on a CPU: what is fastest there. The split path's
-# is AVX-512's vector in float32. docs/performance.md
-MERGED_CHANNELS = 8
-SPLIT_CHANNELS = 16
+# The paths, and the channels that a group has at least in each: what is fastest on a
+# CPU (docs/performance.md). The split path's are AVX-512's vector in float32.
+PATHS = {"native": 1, "merged": 8, "split": 16}
 
 
 @register
@@ -40,12 +37,8 @@ class GroupedConv2D(keras.layers.Conv2D):
     def call(self, inputs: KerasTensor) -> KerasTensor:
         """Maps ``(N, H, W, C)`` to ``(N, H', W', filters)``."""
         path = self._best_path() if self.path == "auto" else self.path
-        if path == "native":
-            y = self._grouped(inputs, self.kernel)
-        elif path == "merged":
-            y = self._grouped(inputs, self._merged_kernel(MERGED_CHANNELS))
-        else:
-            y = self._split(inputs)
+        compute = self._split if path == "split" else self._grouped
+        y = compute(inputs, self._merged_kernel(PATHS[path]))
         y = ops.add(y, self.bias) if self.use_bias else y
         return y if self.activation is None else self.activation(y)
 
@@ -71,8 +64,7 @@ class GroupedConv2D(keras.layers.Conv2D):
             dilations=self.dilation_rate,
         )
 
-    def _split(self, inputs: KerasTensor) -> KerasTensor:
-        kernel = self._merged_kernel(SPLIT_CHANNELS)
+    def _split(self, inputs: KerasTensor, kernel: KerasTensor) -> KerasTensor:
         blocks = inputs.shape[-1] // kernel.shape[2]
         parts = zip(
             ops.split(inputs, blocks, axis=-1),
