@@ -12,8 +12,8 @@ from functools import partial
 from typing import Literal
 
 from machine import describe
-from training_step import keras_applications, torchvision
-from turns import Contender, Step, keras_step, measure, report, with_torchvision, work
+from peers import keras_applications, keras_step, torchvision, with_torchvision
+from turns import Contender, Step, measure, report, work
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ from typing import Any, Literal
 
 import numpy as np
 from machine import describe
-from turns import Contender, Step, measure, report, with_torchvision, work
+from peers import with_torchvision
+from turns import Contender, Step, measure, report, work
 
 SHAPE = (375, 500)
 BATCH, TRAINED = 64, 16

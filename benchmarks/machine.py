@@ -25,7 +25,7 @@ def describe() -> str:
     text = cpuinfo.read_text("utf-8") if cpuinfo.is_file() else ""
     named = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
     name = named[1] if named else platform.processor() or platform.machine()
-    parts = [name, f"{len(os.sched_getaffinity(0))} cores"]
+    parts = [name, f"{os.cpu_count()} cores"]
     for package in PACKAGES:
         try:
             parts.append(f"{package} {version(package)}")

@@ -8,7 +8,8 @@ from functools import partial
 from typing import Literal
 
 from machine import describe
-from turns import Contender, Step, keras_step, measure, report, work
+from peers import keras_step
+from turns import Contender, Step, measure, report, work
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def trained(
     name: str, batch: int, shape: tuple[int, int, int], classes: int = 10
 ) -> Point:
     """Builds a network and trains it on one batch of noise."""
-    from turns import keras_step
+    from peers import keras_step
 
     from keras_resnet import create_model
 

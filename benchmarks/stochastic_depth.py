@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from machine import describe
-from turns import Contender, Step, keras_step, measure, report, work
+from peers import keras_step
+from turns import Contender, Step, measure, report, work
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@
     python benchmarks/training_step.py --networks resnet20_cifar vgg16
     python benchmarks/training_step.py --torch-python OTHER_ENVIRONMENT/bin/python
 
-Every network has the settings its users get. The rate of ours is compared with the
-most that the machine does, counting three multiply-accumulates for each of the forward
-pass.
+Ours and the libraries' networks have the settings that their users get. The rate of
+ours is compared with the most that the machine does, counting three
+multiply-accumulates for each of the forward pass.
 """
 
 from dataclasses import dataclass
@@ -14,17 +14,8 @@ from functools import partial
 from typing import Literal
 
 from machine import PEAKS, describe, report_peaks
-from turns import (
-    Contender,
-    Results,
-    Step,
-    keras_step,
-    measure,
-    report,
-    torch_step,
-    with_torchvision,
-    work,
-)
+from peers import keras_applications, keras_step, torchvision, with_torchvision
+from turns import Contender, Results, Step, measure, report, work
 
 
 @dataclass(frozen=True)
@@ -69,7 +60,7 @@ class Options:
     """Measure training steps of networks beside their peers'."""
 
     networks: tuple[Name, ...] = ("resnet50",)
-    """Which."""
+    """Their names, one table each."""
     precisions: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
     """Arithmetic of the networks."""
     batch: int | None = None
@@ -96,21 +87,6 @@ def plain(precision: str, batch: int, name: str, side: int) -> Step:
 
     keras_resnet.ops.BatchNormalization = keras.layers.BatchNormalization
     return ours(precision, batch, name, side)
-
-
-def keras_applications(precision: str, batch: int, name: str) -> Step:
-    import keras
-
-    build = getattr(keras.applications, name)
-    return keras_step(
-        lambda: build(weights=None, classifier_activation=None), precision, batch
-    )
-
-
-def torchvision(precision: str, batch: int, name: str) -> Step:
-    from torchvision import models
-
-    return torch_step(getattr(models, name)(), precision, batch)
 
 
 def contenders(name: Name) -> dict[str, Contender]:

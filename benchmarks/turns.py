@@ -1,8 +1,8 @@
-"""Training steps of several networks, measured in turns.
+"""Steps of several contenders, measured in turns.
 
-Every network is in a process of its own. After a warm-up they take turns, step by step
-(A B C A B C …), so that a machine whose speed drifts drifts for all; the others wait
-meanwhile. Printed are images a second, the highest memory of each process, and the
+Every contender is in a process of its own. After a warm-up they take turns, step by
+step (A B C A B C …), so that a machine whose speed drifts drifts for all; the others
+wait meanwhile. Printed are images a second, the highest memory of each process, and the
 ratios of the medians.
 """
 
@@ -13,11 +13,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
-Step = Callable[[], object]  # trains one batch
+Step = Callable[[], object]  # does what is timed, once
 
 
 @dataclass
@@ -46,11 +44,11 @@ Results = dict[str, Measured]
 
 @dataclass(frozen=True)
 class Contender:
-    """A network to measure.
+    """What is measured: the training of a network, mostly.
 
     Attributes:
         name: For people.
-        make: Makes its training step, of precision and batch.
+        make: Makes its step, of precision and batch.
         onednn: Value of TF_ENABLE_ONEDNN_OPTS; None leaves TensorFlow its default.
         python: The interpreter that runs it.
     """
@@ -59,58 +57,6 @@ class Contender:
     make: Callable[[str, int], Step]
     onednn: str | None = "1"
     python: str = sys.executable
-
-
-def keras_step(
-    build: Callable[[], object],
-    precision: str,
-    batch: int,
-    shape: tuple[int, int, int] = (224, 224, 3),
-) -> Step:
-    """Returns a step of SGD with momentum on one batch of noise."""
-    import keras
-    import tensorflow as tf
-
-    if precision == "bfloat16":
-        keras.config.set_dtype_policy("mixed_bfloat16")
-    model = build()
-    optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
-    optimizer.build(model.trainable_variables)
-    images = tf.random.normal((batch, *shape))
-    labels = tf.zeros((batch,), tf.int32)
-
-    @tf.function
-    def train() -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            logits = tf.cast(model(images, training=True), tf.float32)
-            loss = tf.reduce_mean(
-                tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            )
-        variables = model.trainable_variables
-        optimizer.apply(tape.gradient(loss, variables), variables)
-        return loss
-
-    return lambda: train().numpy()
-
-
-def torch_step(model: Any, precision: str, batch: int) -> Step:
-    """Returns the same of a PyTorch network: channels last, autocast to bfloat16."""
-    import torch
-
-    model = model.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
-    images = torch.randn(batch, 3, 224, 224).to(memory_format=torch.channels_last)
-    labels = torch.zeros(batch, dtype=torch.long)
-    half = precision == "bfloat16"
-
-    def step() -> None:
-        optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16) if half else nullcontext():
-            loss = torch.nn.functional.cross_entropy(model(images), labels)
-        loss.backward()
-        optimizer.step()
-
-    return step
 
 
 class Worker:
@@ -197,16 +143,6 @@ def measure(
     for worker in workers.values():
         worker.close()
     return results
-
-
-def with_torchvision(
-    contenders: dict[str, Contender], python: str | None
-) -> dict[str, Contender]:
-    """Returns the contenders, ``torchvision`` run by that Python; without one, not."""
-    found = {key: c for key, c in contenders.items() if key != "torchvision"}
-    if python and "torchvision" in contenders:
-        found["torchvision"] = replace(contenders["torchvision"], python=python)
-    return found
 
 
 def report(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from machine import describe
-from turns import keras_step
+from peers import keras_step
 
 
 @dataclass(frozen=True)
