@@ -45,6 +45,7 @@ lint: .venv/installed-dev
 bench: .venv/installed
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/resnext_forms.py
+	$(BIN)/python benchmarks/grouped_layers.py
 	$(BIN)/python benchmarks/stochastic_depth.py
 	$(BIN)/python benchmarks/densenet_memory.py
 	$(BIN)/python benchmarks/lesions.py
