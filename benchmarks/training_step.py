@@ -121,8 +121,9 @@ CONTENDERS = {
 
 def compare(name: Name, precision: str, options: Options) -> None:
     """Measures one network in one precision."""
-    from keras_resnet import count_macs, create_model
+    from keras_resnet import command, count_macs, create_model
 
+    command.start_backend()
     batch = options.batch or NETWORKS[name].batch
     chosen = with_torchvision(contenders(name), options.torch_python)
     entrants = {f"{name}/{key}": c for key, c in chosen.items()} | PEAKS
