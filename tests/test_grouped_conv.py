@@ -11,8 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_resnet import create_model
 from keras_resnet.layers import grouped_conv
 from keras_resnet.layers.grouped_conv import PATHS, GroupedConv2D, merged_groups
+from training.preprocessing import Preprocessing
+from training.recipe import Recipe
+from training.trainer import Trainer
 
 # groups, input channels, filters: narrow and wide groups, more and fewer filters
 SHAPES = [(2, 6, 4), (8, 32, 16), (32, 128, 128), (2, 64, 32), (3, 3, 9), (1, 4, 8)]
@@ -90,6 +94,23 @@ def test_the_path_is_what_the_device_can(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_narrow_groups_are_merged(path: str, channels: int) -> None:
     layer, _ = twins(32, 128, 128)
     assert layer._merged_kernel(PATHS[path]).shape == (3, 3, channels, 128)
+
+
+@pytest.mark.parametrize(("compiled", "path"), [(True, "split"), (False, "auto")])
+def test_a_step_compiled_for_a_cpu_is_split(compiled: bool, path: str) -> None:
+    recipe = Recipe(
+        model="resnext29_8x64d_cifar", overrides=("depths=(1,)", "group_width=2")
+    )
+    model = create_model(recipe.model, classes=3, **recipe.spec_fields)
+    Trainer(
+        model,
+        Preprocessing((32, 32), 3, 1.0, (), ()),
+        optimizer=keras.optimizers.SGD(),
+        recipe=recipe,
+        jit_compile=compiled,
+    )
+    layers = [x for x in model.layers if isinstance(x, GroupedConv2D)]
+    assert layers and all(layer.path == path for layer in layers)
 
 
 @pytest.mark.slow
