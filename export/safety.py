@@ -25,16 +25,21 @@ READS = re.compile(
     "File|Reader|Dataset|Debug|PyFunc|^CopyHost$|^Copy$|^ImmutableConst$|^Skipgram$"
     "|^DecodeProto|^EncodeProto|^GenerateVocabRemapping$|^RemoteFusedGraphExecute$"
 )
-# What TensorFlow writes into every SavedModel to restore its variables.
-CHECKPOINTING = {"ShardedFilename", "SaveV2", "MergeV2Checkpoints", "RestoreV2"}
+# What TensorFlow writes into every SavedModel to save its variables and, which loading
+# runs, to restore them.
+SAVING = frozenset({"ShardedFilename", "SaveV2", "MergeV2Checkpoints"})
+RESTORING = frozenset({"RestoreV2"})
+# Other names under which TensorFlow looks for a graph, this one before saved_model.pb.
+OTHER_GRAPHS = ("saved_model.cpb", "saved_model.pbtxt")
 
 
 def flagged(path: Path) -> list[str]:
     """Lists a SavedModel's operations that may do more than compute.
 
     These are operations that touch files, the network, the console or devices, call
-    Python, draw random numbers, or are unknown to this TensorFlow. The functions by
-    which the loader itself saves and restores variables may use checkpoints.
+    Python, draw random numbers, or are unknown to this TensorFlow. The function by which
+    the loader itself saves variables may write checkpoints, and the one by which it
+    restores them may read some.
 
     Args:
         path: A version folder.
@@ -44,7 +49,8 @@ def flagged(path: Path) -> list[str]:
         computes.
 
     Raises:
-        ValueError: There is no graph at ``path``, or it cannot be read.
+        ValueError: There is no graph at ``path``, or it cannot be read, or there is a
+            second one.
     """
     return sorted(
         f"{op} in {'the graph' if not function else f'function {function}'}"
@@ -72,6 +78,9 @@ def _graphs(path: Path) -> list[Any]:
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
     file = path / "saved_model.pb"
+    for name in OTHER_GRAPHS:
+        if (path / name).exists():
+            raise ValueError(f"SavedModel must hold one graph, got {path / name} too")
     try:
         graphs = list(SavedModel.FromString(file.read_bytes()).meta_graphs)
     except OSError as error:
@@ -93,11 +102,11 @@ def _functions(graph: Any) -> Iterator[tuple[str, Iterable[Any]]]:
 def _suspects(meta_graph: Any) -> Iterator[tuple[str, str]]:
     graph = meta_graph.graph_def
     own = {function.signature.name for function in graph.library.function}
-    checkpointing = _checkpointing(meta_graph)
+    exempt = _checkpointing(meta_graph)
     for name, nodes in _functions(graph):
         for node in nodes:
-            exempt = name in checkpointing and node.op in CHECKPOINTING
-            if not exempt and node.op not in own and not _computes(node.op):
+            allowed = node.op in own or node.op in exempt.get(name, ())
+            if not allowed and not _computes(node.op):
                 yield node.op, name
 
 
@@ -111,18 +120,19 @@ def _computes(op: str) -> bool:
     return op in OWN_STATE or not (known.is_stateful or READS.search(op))
 
 
-def _checkpointing(meta_graph: Any) -> set[str]:
-    """The functions that the saver calls, and nothing else does."""
+def _checkpointing(meta_graph: Any) -> dict[str, frozenset[str]]:
+    """What functions may do with checkpoints that the saver calls, and nothing else."""
     saver = meta_graph.saver_def
-    entries = {saver.save_tensor_name.split(":")[0], saver.restore_op_name}
-    by_saver: set[str] = set()
-    by_others: set[str] = set()
+    saving = saver.save_tensor_name.split(":")[0]
+    roles = {saving: SAVING, saver.restore_op_name: RESTORING}
+    allowed: dict[str, frozenset[str]] = {}
     for function, nodes in _functions(meta_graph.graph_def):
         for node in nodes:
-            entry = not function and node.name in entries
-            (by_saver if entry else by_others).update(_called(node))
+            role = frozenset() if function else roles.get(node.name, frozenset())
+            for called in _called(node):
+                allowed[called] = allowed.get(called, role) & role
     exposed = set(meta_graph.object_graph_def.concrete_functions)
-    return by_saver - by_others - exposed
+    return {name: ops for name, ops in allowed.items() if name not in exposed}
 
 
 def _called(node: Any) -> Iterator[str]:

@@ -114,6 +114,29 @@ def test_checkpointing_called_by_the_graph_is_flagged(tmp_path: Path) -> None:
     assert any(line.startswith("SaveV2 in function") for line in safety.flagged(path))
 
 
+def test_writing_while_it_is_restored_is_flagged(tmp_path: Path) -> None:
+    path = save(tf.nn.relu, tmp_path)
+
+    def save_in_restore(graph: Any) -> None:
+        functions = {f.signature.name: f for f in graph.library.function}
+        (saver,) = (f for name, f in functions.items() if "traced_save" in name)
+        (restorer,) = (f for name, f in functions.items() if "traced_restore" in name)
+        restorer.node_def.extend(n for n in saver.node_def if n.op == "SaveV2")
+
+    change(path, save_in_restore)
+    assert [line.split("_restore")[0] for line in safety.flagged(path)] == [
+        "SaveV2 in function __inference__traced"
+    ]
+
+
+@pytest.mark.parametrize("name", ["saved_model.cpb", "saved_model.pbtxt"])
+def test_a_second_graph_is_refused(name: str, tmp_path: Path) -> None:
+    path = save(tf.nn.relu, tmp_path)
+    (path / name).write_bytes(b"")
+    with pytest.raises(ValueError, match=f"must hold one graph, got .*{name} too"):
+        safety.flagged(path)
+
+
 def test_unknown_operations_are_flagged(tmp_path: Path) -> None:
     path = save(tf.nn.relu, tmp_path)
     change(path, lambda graph: graph.node.add(name="new", op="FromALibrary"))
