@@ -3,29 +3,51 @@
 import os
 import platform
 import re
+import shutil
+import subprocess
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from turns import Contender, Results, Step
 
-if TYPE_CHECKING:
-    import tensorflow as tf
+PACKAGES = ("tensorflow", "keras", "jax", "torch", "torchvision")
 
-PACKAGES = ("tensorflow", "keras")
+PIXELS, CHANNELS = 28, 256  # of the convolution, in and out
 
-SIDE = 4096  # of the square matrices
-IMAGES, PIXELS, CHANNELS = 16, 28, 256  # of the convolution, in and out
+
+@dataclass(frozen=True)
+class Size:
+    """How much is computed to see the most that a device does.
+
+    Attributes:
+        side: Of the square matrices.
+        images: Of the convolution.
+        times: Either is computed in a step, one result after the other.
+    """
+
+    side: int
+    images: int
+    times: int
+
+
+SIZES = {"cpu": Size(4096, 16, 1), "gpu": Size(8192, 256, 10)}
 
 
 def describe() -> str:
-    """Names processor, cores and versions."""
+    """Names processor, cores, GPU if any, and the versions of what is installed."""
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text("utf-8") if cpuinfo.is_file() else ""
     named = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
     name = named[1] if named else platform.processor() or platform.machine()
     parts = [name, f"{os.cpu_count()} cores"]
+    if shutil.which("nvidia-smi"):
+        asked = ("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
+        told = subprocess.run(asked, capture_output=True, text=True, check=False)
+        parts += told.stdout.split("\n")[:1] if told.returncode == 0 else []
     for package in PACKAGES:
         try:
             parts.append(f"{package} {version(package)}")
@@ -34,40 +56,86 @@ def describe() -> str:
     return ", ".join(parts)
 
 
-def _step(compute: "Callable[[], tf.Tensor]") -> Step:
+def _gpu() -> bool:
+    """Whether Keras' backend computes on a GPU."""
+    import keras
+
+    devices = keras.distribution.list_devices()
+    return not all(name.startswith("cpu") for name in devices)
+
+
+def _size() -> Size:
+    return SIZES["gpu" if _gpu() else "cpu"]
+
+
+def _step(compute: Callable[[Any, Any], Any], x: Any, by: Any) -> Step:
+    """Returns a step that computes over and over, and waits for the last result.
+
+    Nothing of it is copied, which would take time too.
+
+    Args:
+        compute: Maps two tensors to one like the first.
+        x: The first, of variance one.
+        by: The second; results are of variance one again.
+    """
+    import keras
+
+    times = _size().times
+
+    def repeated(x: Any, by: Any) -> Any:
+        for _ in range(times):
+            x = compute(x, by)
+        return x
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        compiled = jax.jit(repeated)
+        return lambda: jax.block_until_ready(compiled(x, by))
     import tensorflow as tf
 
-    # One number back, so that no time goes into copying the rest.
-    compiled = tf.function(lambda: tf.reshape(compute(), [-1])[0])
-    return lambda: compiled().numpy()
+    traced = tf.function(lambda: tf.reshape(repeated(x, by), [-1])[0])
+    return lambda: traced().numpy()
+
+
+def _noise(shape: tuple[int, ...], deviation: float, precision: str) -> Any:
+    import keras
+
+    noise = keras.random.normal(shape, stddev=deviation)
+    return keras.ops.cast(noise, precision)
 
 
 def product(precision: str, batch: int) -> Step:
-    """Returns a product of two square matrices, whatever the batch."""
-    import tensorflow as tf
+    """Returns products of two square matrices, whatever the batch."""
+    import keras
 
-    matrix = tf.cast(tf.random.normal((SIDE, SIDE)), precision)
-    return _step(lambda: tf.matmul(matrix, matrix))
+    side = _size().side
+    matrices = [_noise((side, side), d, precision) for d in (1.0, side**-0.5)]
+    return _step(keras.ops.matmul, *matrices)
 
 
 def convolution(precision: str, batch: int) -> Step:
-    """Returns a 3×3 convolution, whatever the batch."""
-    import tensorflow as tf
+    """Returns 3×3 convolutions, whatever the batch."""
+    import keras
 
-    images = tf.random.normal((IMAGES, PIXELS, PIXELS, CHANNELS))
-    images = tf.cast(images, precision)
-    kernel = tf.cast(tf.random.normal((3, 3, CHANNELS, CHANNELS)), precision)
-    return _step(lambda: tf.nn.conv2d(images, kernel, 1, "SAME"))
+    images = _noise((_size().images, PIXELS, PIXELS, CHANNELS), 1.0, precision)
+    kernel = _noise((3, 3, CHANNELS, CHANNELS), (9 * CHANNELS) ** -0.5, precision)
+    return _step(partial(keras.ops.conv, padding="same"), images, kernel)
 
 
 PEAKS = {
     "product": Contender("a matrix product", product),
     "convolution": Contender("a 3×3 convolution", convolution),
 }
-OPERATIONS = {  # floating-point, of a step
-    "product": 2 * SIDE**3,
-    "convolution": 2 * IMAGES * PIXELS**2 * 9 * CHANNELS**2,
-}
+
+
+def _operations() -> dict[str, int]:
+    """Floating-point operations of a step of each of ``PEAKS``."""
+    size = _size()
+    return {
+        "product": size.times * 2 * size.side**3,
+        "convolution": size.times * 2 * size.images * PIXELS**2 * 9 * CHANNELS**2,
+    }
 
 
 def report_peaks(results: Results, rates: dict[str, float]) -> None:
@@ -77,9 +145,9 @@ def report_peaks(results: Results, rates: dict[str, float]) -> None:
         results: Those of ``PEAKS`` among them.
         rates: Floating-point operations a second, by name for people.
     """
-    peaks = {k: n / min(results[k].seconds) for k, n in OPERATIONS.items()}
+    peaks = {k: n / min(results[k].seconds) for k, n in _operations().items()}
     for key, peak in peaks.items():
-        print(f"  {PEAKS[key].name}: {peak / 1e9:.0f} GFLOP/s")
+        print(f"  {PEAKS[key].name}: {peak / 1e9:,.0f} GFLOP/s")
     for name, rate in rates.items():
         shares = [f"{rate / peak:.2f} of {PEAKS[k].name}" for k, peak in peaks.items()]
-        print(f"  {name}: {rate / 1e9:.0f} GFLOP/s, {', '.join(shares)}")
+        print(f"  {name}: {rate / 1e9:,.0f} GFLOP/s, {', '.join(shares)}")

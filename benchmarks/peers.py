@@ -1,38 +1,49 @@
 """The training steps that are measured: of networks built by Keras and by PyTorch."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from turns import Contender, Step
 
 
 def keras_step(
-    build: Callable[[], object],
+    build: Callable[[], Any],
     precision: str,
     batch: int,
     shape: tuple[int, int, int] = (224, 224, 3),
 ) -> Step:
-    """Returns a step of SGD with momentum on one batch of noise."""
+    """Returns a step of SGD with momentum on one batch of noise, by Keras' backend."""
     import keras
-    import tensorflow as tf
 
     if precision == "bfloat16":
         keras.config.set_dtype_policy("mixed_bfloat16")
     model = build()
     optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
     optimizer.build(model.trainable_variables)
-    images = tf.random.normal((batch, *shape))
-    labels = tf.zeros((batch,), tf.int32)
+    images = keras.random.normal((batch, *shape))
+    labels = keras.ops.zeros((batch,), "int32")
+    steps = {"tensorflow": _tensorflow_step, "jax": _jax_step}
+    return steps[keras.backend.backend()](model, optimizer, images, labels)
+
+
+def _loss(labels: Any, logits: Any) -> Any:
+    from keras import ops
+
+    logits = ops.cast(logits, "float32")
+    return ops.mean(
+        ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+    )
+
+
+def _tensorflow_step(model: Any, optimizer: Any, images: Any, labels: Any) -> Step:
+    import tensorflow as tf
 
     @tf.function
     def train() -> tf.Tensor:
         with tf.GradientTape() as tape:
-            logits = tf.cast(model(images, training=True), tf.float32)
-            loss = tf.reduce_mean(
-                tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            )
+            loss = _loss(labels, model(images, training=True))
         variables = model.trainable_variables
         optimizer.apply(tape.gradient(loss, variables), variables)
         return loss
@@ -40,22 +51,56 @@ def keras_step(
     return lambda: train().numpy()
 
 
+def _jax_step(model: Any, optimizer: Any, images: Any, labels: Any) -> Step:
+    """Compiled by XLA as a whole; the state is updated in place."""
+    import jax
+
+    def forward(trainable: Any, others: Any, images: Any, labels: Any) -> Any:
+        logits, others = model.stateless_call(trainable, others, images, training=True)
+        return _loss(labels, logits), others
+
+    @partial(jax.jit, donate_argnums=0)
+    def train(state: Any, images: Any, labels: Any) -> tuple[Any, Any]:
+        trainable, others, slots = state
+        compute = jax.value_and_grad(forward, has_aux=True)
+        (loss, others), gradients = compute(trainable, others, images, labels)
+        trainable, slots = optimizer.stateless_apply(slots, gradients, trainable)
+        return (trainable, others, slots), loss
+
+    groups = (
+        model.trainable_variables,
+        model.non_trainable_variables,
+        optimizer.variables,
+    )
+    state: Any = tuple([v.value for v in variables] for variables in groups)
+
+    def step() -> float:
+        nonlocal state
+        state, loss = train(state, images, labels)
+        return float(loss)
+
+    return step
+
+
 def torch_step(model: Any, precision: str, batch: int) -> Step:
     """Returns the same of a PyTorch network: channels last, autocast to bfloat16."""
     import torch
 
-    model = model.to(memory_format=torch.channels_last)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = model.to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
-    images = torch.randn(batch, 3, 224, 224).to(memory_format=torch.channels_last)
-    labels = torch.zeros(batch, dtype=torch.long)
+    images = torch.randn(batch, 3, 224, 224, device=device)
+    images = images.to(memory_format=torch.channels_last)
+    labels = torch.zeros(batch, dtype=torch.long, device=device)
     half = precision == "bfloat16"
 
-    def step() -> None:
+    def step() -> float:
         optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16) if half else nullcontext():
+        with torch.autocast(device, torch.bfloat16, enabled=half):
             loss = torch.nn.functional.cross_entropy(model(images), labels)
         loss.backward()
         optimizer.step()
+        return float(loss.item())  # waits for a GPU
 
     return step
 
@@ -70,18 +115,25 @@ def keras_applications(precision: str, batch: int, name: str) -> Step:
     )
 
 
-def torchvision(precision: str, batch: int, name: str) -> Step:
+def torchvision(
+    precision: str, batch: int, name: str, *, compiled: bool = False
+) -> Step:
     """Returns a step of a network of torchvision."""
+    import torch
     from torchvision import models
 
-    return torch_step(getattr(models, name)(), precision, batch)
+    network = getattr(models, name)()
+    return torch_step(torch.compile(network) if compiled else network, precision, batch)
 
 
 def with_torchvision(
     contenders: dict[str, Contender], python: str | None
 ) -> dict[str, Contender]:
-    """Returns the contenders, ``torchvision`` run by that Python; without one, not."""
-    found = {key: c for key, c in contenders.items() if key != "torchvision"}
-    if python and "torchvision" in contenders:
-        found["torchvision"] = replace(contenders["torchvision"], python=python)
+    """Returns the contenders, torchvision's run by that Python; without one, not."""
+    found = {}
+    for key, contender in contenders.items():
+        if not key.startswith("torchvision"):
+            found[key] = contender
+        elif python:
+            found[key] = replace(contender, python=python)
     return found

@@ -3,19 +3,22 @@
     python benchmarks/training_step.py
     python benchmarks/training_step.py --networks resnet20_cifar vgg16
     python benchmarks/training_step.py --torch-python OTHER_ENVIRONMENT/bin/python
+    KERAS_BACKEND=jax python benchmarks/training_step.py --batch 256
 
 Ours and the libraries' networks have the settings that their users get. The rate of
 ours is compared with the most that the machine does, counting three
-multiply-accumulates for each of the forward pass.
+multiply-accumulates for each of the forward pass. On Keras' JAX backend, which has no
+need of TensorFlow, XLA compiles the step; a GPU is used where the backend has one.
 """
 
+import os
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 from machine import PEAKS, describe, report_peaks
 from peers import keras_applications, keras_step, torchvision, with_torchvision
-from turns import Contender, Results, Step, measure, report, work
+from turns import ENVIRONMENT, Contender, Results, Step, measure, report, work
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ class Options:
     """Steps of each network that count."""
     torch_python: str | None = None
     """A Python that has torch and torchvision; None: that peer is left out."""
+    torch_compile: bool = False
+    """Measure torchvision's network compiled by torch.compile, too."""
 
 
 def ours(precision: str, batch: int, name: str, side: int) -> Step:
@@ -109,6 +114,8 @@ def contenders(name: Name) -> dict[str, Contender]:
         build = partial(torchvision, name=network.torchvision)
         title = f"torchvision {network.torchvision}, channels_last"
         found["torchvision"] = Contender(title, build, None)
+        build = partial(build, compiled=True)
+        found["torchvision_compiled"] = Contender(f"{title}, compiled", build, None)
     return found
 
 
@@ -121,11 +128,16 @@ CONTENDERS = {
 
 def compare(name: Name, precision: str, options: Options) -> None:
     """Measures one network in one precision."""
-    from keras_resnet import command, count_macs, create_model
+    import keras
 
-    command.start_backend()
+    from keras_resnet import count_macs, create_model
+
     batch = options.batch or NETWORKS[name].batch
     chosen = with_torchvision(contenders(name), options.torch_python)
+    if not options.torch_compile:
+        chosen.pop("torchvision_compiled", None)
+    if keras.backend.backend() != "tensorflow":
+        chosen.pop("keras_onednn", None)
     entrants = {f"{name}/{key}": c for key, c in chosen.items()} | PEAKS
     measured = measure(__file__, entrants, (precision, batch), rounds=options.rounds)
     results: Results = {key: measured[f"{name}/{key}"] for key in chosen}
@@ -133,7 +145,8 @@ def compare(name: Name, precision: str, options: Options) -> None:
     title = f"training {name}, {side}×{side}, batch {batch}, {precision}"
     twin = "twin" if "twin" in chosen else "ours"
     ratios = [("ours", peer) for peer in ("keras", "keras_onednn", "plain")]
-    report(title, batch, chosen, results, [*ratios, (twin, "torchvision")])
+    ratios += [(twin, peer) for peer in ("torchvision", "torchvision_compiled")]
+    report(title, batch, chosen, results, ratios)
     work_of = 6 * batch * count_macs(create_model(name))
     rates = {chosen["ours"].name: work_of / results["ours"].median}
     report_peaks(measured, rates)
@@ -143,7 +156,11 @@ def main() -> None:
     """Runs the command line."""
     import tyro
 
+    from keras_resnet import command
+
     options = tyro.cli(Options)
+    os.environ.update(ENVIRONMENT)
+    command.start_backend(tensorflow=False)
     print(describe())
     for name in options.networks:
         for precision in options.precisions:

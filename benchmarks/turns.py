@@ -11,11 +11,20 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 
 Step = Callable[[], object]  # does what is timed, once
+
+ENVIRONMENT = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    # The contenders share a GPU's memory: none takes it all at once.
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+}
 
 
 @dataclass
@@ -24,7 +33,7 @@ class Measured:
 
     Attributes:
         seconds: Of each step that counts.
-        memory: The process's highest so far, MiB.
+        memory: The highest so far, MiB: of the GPU's if it is used, else the process's.
         processor: The process's own seconds on a core, of each step; those of other
             processes that it has started are not among them.
     """
@@ -65,30 +74,44 @@ class Worker:
     def __init__(
         self, script: str, key: str, contender: Contender, arguments: tuple[str, int]
     ) -> None:
-        environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+        environment = os.environ | ENVIRONMENT
         environment.pop("TF_ENABLE_ONEDNN_OPTS", None)
         if contender.onednn is not None:
             environment["TF_ENABLE_ONEDNN_OPTS"] = contender.onednn
+        self._name = contender.name
+        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 (close)
         self._process = subprocess.Popen(
             [contender.python, script, "--worker", key, *map(str, arguments)],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._said,
             text=True,
         )
 
     def step(self) -> tuple[float, float, float]:
-        """Has the process train a step; returns seconds, MiB, seconds on a core."""
+        """Has the process train a step; returns seconds, MiB, seconds on a core.
+
+        Raises:
+            RuntimeError: The process failed; with the last that it said.
+        """
         assert self._process.stdin and self._process.stdout
-        self._process.stdin.write("step\n")
-        self._process.stdin.flush()
-        seconds, memory, processor = map(float, self._process.stdout.readline().split())
+        with suppress(BrokenPipeError):
+            self._process.stdin.write("step\n")
+            self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            self._process.wait()
+            self._said.seek(0)
+            raise RuntimeError(f"{self._name} failed:\n{self._said.read()[-2000:]}")
+        seconds, memory, processor = map(float, answer.split())
         return seconds, memory, processor
 
     def close(self) -> None:
         """Ends the process."""
-        self._process.communicate()
+        with suppress(BrokenPipeError):
+            self._process.communicate()
+        self._said.close()
 
 
 def work(contenders: dict[str, Contender]) -> bool:
@@ -105,9 +128,18 @@ def work(contenders: dict[str, Contender]) -> bool:
         began, used = time.perf_counter(), time.process_time()
         step()
         seconds, used = time.perf_counter() - began, time.process_time() - used
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(seconds, memory, used, flush=True)
+        print(seconds, _memory(), used, flush=True)
     return True
+
+
+def _memory() -> float:
+    """The most memory used so far, MiB: of the GPU computed on, else the process'."""
+    torch, jax = sys.modules.get("torch"), sys.modules.get("jax")
+    if torch and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 2**20
+    if jax and (told := jax.local_devices()[0].memory_stats()):
+        return told["peak_bytes_in_use"] / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def measure(
@@ -127,21 +159,20 @@ def measure(
         rounds: Steps of each network that count.
         warmup: Steps of each before them.
     """
-    workers = {
-        key: Worker(script, key, contender, arguments)
-        for key, contender in contenders.items()
-    }
-    for worker in workers.values():
-        for _ in range(warmup):
-            worker.step()
-    results = {key: Measured([]) for key in workers}
-    for _ in range(rounds):
-        for key, worker in workers.items():
-            seconds, results[key].memory, used = worker.step()
-            results[key].seconds.append(seconds)
-            results[key].processor.append(used)
-    for worker in workers.values():
-        worker.close()
+    with ExitStack() as stack:
+        workers = {
+            key: stack.enter_context(closing(Worker(script, key, contender, arguments)))
+            for key, contender in contenders.items()
+        }
+        for worker in workers.values():
+            for _ in range(warmup):
+                worker.step()
+        results = {key: Measured([]) for key in workers}
+        for _ in range(rounds):
+            for key, worker in workers.items():
+                seconds, results[key].memory, used = worker.step()
+                results[key].seconds.append(seconds)
+                results[key].processor.append(used)
     return results
 
 

@@ -37,9 +37,9 @@ def flagged(path: Path) -> list[str]:
     """Lists a SavedModel's operations that may do more than compute.
 
     These are operations that touch files, the network, the console or devices, call
-    Python, draw random numbers, or are unknown to this TensorFlow. The function by which
-    the loader itself saves variables may write checkpoints, and the one by which it
-    restores them may read some.
+    Python, draw random numbers, or are unknown to this TensorFlow. The function that
+    the loader itself saves variables by may write checkpoints, and the one that it
+    restores them by may read some.
 
     Args:
         path: A version folder.

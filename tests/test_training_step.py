@@ -1,0 +1,41 @@
+"""The benchmark of training steps, on the backends that it can measure."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parent.parent / "benchmarks" / "training_step.py"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_backends_are_measured(backend: str) -> None:
+    options = "--networks resnet20_cifar --precisions float32 --rounds 1 --batch 4"
+    result = subprocess.run(
+        [sys.executable, SCRIPT, *options.split()],
+        env=os.environ | {"KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert f" {backend} " in result.stdout
+    assert "training resnet20_cifar, 32×32, batch 4, float32: images/s" in result.stdout
+    assert "keras-resnet resnet20_cifar / resnet20_cifar with Keras' batch" in (
+        result.stdout
+    )
+    assert "of a 3×3 convolution" in result.stdout
+
+
+def test_what_a_contender_says_as_it_fails_is_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    from turns import Contender, measure
+
+    broken = Contender("broken", lambda precision, batch: lambda: None)
+    with pytest.raises(RuntimeError, match=r"broken failed:\n.*can't open file"):
+        measure("nowhere.py", {"broken": broken}, ("float32", 1), rounds=1)
