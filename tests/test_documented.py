@@ -70,6 +70,15 @@ def test_documented_command_is_taken(
     assert not getattr(ended.value, "code", None)  # 0 after --help
 
 
+@pytest.mark.usefixtures("_benchmarks")
+@pytest.mark.parametrize(
+    "name", sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
+)
+def test_benchmarks_can_be_imported(name: str) -> None:
+    """Each says in its first lines what it measures, and how it is called."""
+    assert import_module(name).__doc__
+
+
 def test_commands_are_found() -> None:
     found = dict(documented())
     assert found["export.predict"].startswith("artifacts/photos.tflite")  # a block
