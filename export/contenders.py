@@ -57,10 +57,11 @@ def contenders(paths: tuple[Path, ...], wanted: tuple[str, ...]) -> list[Contend
 
 
 def _accuracy(facts: dict[str, Any]) -> float | None:
-    if not facts:
-        return None
-    measured = facts.get("accuracy", {}).get("after")
-    return float(measured or facts["run"]["evaluation"]["top1"])
+    """By a manifest: as measured, or of float32 that of the run; None if unknown."""
+    found = facts.get("accuracy", {}).get("after")
+    if found is None and not manifest.is_rounded(facts):
+        found = facts.get("run", {}).get("evaluation", {}).get("top1")
+    return None if found is None else float(found)
 
 
 def source_runs(found: list[Contender]) -> tuple[Path, ...]:
