@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from export import manifest
 from export.load import Artifact, choose, find
 from export.runtimes import RUNTIMES, readers
+from export.vetting import vet
 from keras_resnet.errors import UsageError
 from training.runs import Run
 
@@ -39,6 +41,7 @@ def contenders(paths: tuple[Path, ...], wanted: tuple[str, ...]) -> list[Contend
 
     Raises:
         UsageError: There is no such artifact, or no runtime for it.
+        Stopped: One was changed, or does more than compute.
     """
     found: list[Contender] = []
     for path in paths:
@@ -48,18 +51,17 @@ def contenders(paths: tuple[Path, ...], wanted: tuple[str, ...]) -> list[Contend
             names = names or [choose(artifact.kind, *wanted[:1])]
         except (FileNotFoundError, ValueError) as error:
             raise UsageError(str(error)) from None
-        accuracy = _accuracy(artifact)
+        accuracy = _accuracy(vet(artifact))
         found += [Contender(str(path), artifact, name, accuracy) for name in names]
     return found
 
 
-def _accuracy(artifact: Artifact) -> float | None:
-    try:
-        facts = manifest.read(artifact.path)
-    except ValueError:
-        return None
-    measured = facts.get("accuracy", {}).get("after")
-    return float(measured or facts["run"]["evaluation"]["top1"])
+def _accuracy(facts: dict[str, Any]) -> float | None:
+    """By a manifest: as measured, or of float32 that of the run; None if unknown."""
+    found = facts.get("accuracy", {}).get("after")
+    if found is None and not manifest.is_rounded(facts):
+        found = facts.get("run", {}).get("evaluation", {}).get("top1")
+    return None if found is None else float(found)
 
 
 def source_runs(found: list[Contender]) -> tuple[Path, ...]:

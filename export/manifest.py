@@ -62,6 +62,12 @@ def read(path: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
+def is_rounded(facts: dict[str, Any]) -> bool:
+    """Whether a manifest tells of an artifact that computes with fewer than 32 bits."""
+    narrow = facts.get("compute", "float32") != "float32"
+    return narrow or facts.get("quantize", "none") != "none"
+
+
 def check(path: Path) -> None:
     """Checks that an artifact's files are those of its manifest, and no others.
 

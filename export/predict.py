@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from export import manifest
 from export.description import Description, read
 from export.form import MAX_PIXELS
-from export.load import Artifact, choose, find
+from export.load import choose, find
 from export.predictions import Format, Prediction, render
 from export.runtimes import RUNTIMES, Array, Session
+from export.vetting import vet
 from export.worker import BATCH_SIZE, ENVIRONMENT
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError, require_positive
@@ -104,26 +104,13 @@ def opened(options: Options) -> tuple[Classify, Description]:
         raise UsageError(str(error)) from None
     try:
         with command.descriptor_silenced(2):  # C++ libraries say there that they start
-            _require_safe(artifact)
+            vet(artifact)
             about = read(artifact)
     except ValueError as error:
         raise Stopped(f"not loaded: {error}") from None
     with command.descriptor_silenced(2):
         session = RUNTIMES[runtime].open(artifact.path, artifact.kind)
     return session.classify_files or _decoder(session, about, options), about
-
-
-def _require_safe(artifact: Artifact) -> None:
-    """Raises ValueError for files that were changed and graphs that do more."""
-    if manifest.location(artifact.path).is_file():
-        manifest.check(artifact.path)
-    if artifact.kind == "SavedModel":
-        from export import safety
-
-        if operations := safety.flagged(artifact.path):
-            raise ValueError(
-                f"SavedModel must compute only, got {', '.join(operations)}"
-            )
 
 
 def _decoder(session: Session, about: Description, options: Options) -> Classify:

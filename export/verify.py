@@ -14,6 +14,7 @@ from export import manifest
 from export.compare import MAX_DROP, Difference, Tolerances, compare
 from export.load import Artifact, choose, find
 from export.runtimes import readers
+from export.vetting import vet
 from export.worker import Worker
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError
@@ -80,8 +81,8 @@ def verify(
     run.require_complete()
     found = located(artifact)
     names = _runtimes(found, runtimes)
-    facts = checked(found)
-    tolerances = Tolerances(is_rounded(facts), max_drop)
+    facts = vet(found, manifest_needed=True)
+    tolerances = Tolerances(manifest.is_rounded(facts), max_drop)
     with tempfile.TemporaryDirectory() as folder:
         from export.question import ask
 
@@ -115,39 +116,6 @@ def located(artifact: Path) -> Artifact:
         return find(artifact)
     except FileNotFoundError as error:
         raise UsageError(str(error)) from None
-
-
-def checked(artifact: Artifact) -> dict[str, Any]:
-    """Returns an artifact's manifest, once it is found safe to load.
-
-    Raises:
-        Stopped: Its files are not those of the manifest, or it would reach out.
-    """
-    try:
-        manifest.check(artifact.path)
-        facts = manifest.read(artifact.path)
-        operations = _operations(artifact)
-    except ValueError as error:
-        raise Stopped(f"not loaded: {error}") from None
-    if operations:
-        raise Stopped(
-            f"not loaded: SavedModel must compute only, got {artifact.path} with "
-            f"{', '.join(operations)}"
-        )
-    return facts
-
-
-def _operations(artifact: Artifact) -> list[str]:
-    """What a SavedModel would do beside computing; TFLite and ONNX can do no more."""
-    from export import safety
-
-    return safety.flagged(artifact.path) if artifact.kind == "SavedModel" else []
-
-
-def is_rounded(facts: dict[str, Any]) -> bool:
-    """Whether a manifest tells of an artifact that computes with fewer than 32 bits."""
-    narrow = facts.get("compute", "float32") != "float32"
-    return narrow or facts.get("quantize", "none") != "none"
 
 
 def _runtimes(artifact: Artifact, wanted: tuple[str, ...]) -> list[str]:

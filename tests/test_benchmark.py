@@ -4,10 +4,11 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from export import onnx, tflite
+from export import manifest, onnx, tflite
 from export.benchmark import Measurement, Options, main, measure, measurement
 from export.benchmark_report import advice, describe, write
 from export.contenders import PLAIN, Contender, contenders, source_runs
@@ -107,6 +108,31 @@ def test_artifacts_are_measured_beside_the_plain_export(
     for m in values:
         assert 0 < m["latency"] <= m["latency99"]
         assert m["batch"] in (1, 2) and m["throughput"] > 0
+
+
+RUN = {"evaluation": {"top1": 0.9}}
+
+
+@pytest.mark.parametrize(
+    ("facts", "accuracy"),
+    [
+        ({"run": RUN}, 0.9),
+        ({"run": RUN, "compute": "float32", "quantize": "none"}, 0.9),
+        ({"run": RUN, "compute": "bf16"}, None),
+        ({"run": RUN, "quantize": "int8"}, None),
+        ({"run": RUN, "quantize": "int8", "accuracy": {"after": 0.8}}, 0.8),
+        ({"run": RUN, "accuracy": {"after": 0.0}}, 0.0),
+        ({}, None),
+    ],
+)
+def test_an_accuracy_is_the_artifacts_own(
+    facts: dict[str, Any], accuracy: float | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(b"a model")
+    manifest.write(path, facts)
+    (contender,) = contenders((path,), ("litert",))
+    assert contender.accuracy == accuracy
 
 
 def test_what_cannot_run_is_told(tmp_path: Path) -> None:

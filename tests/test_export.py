@@ -1,6 +1,5 @@
 """What is served is what was trained, in a process that knows nothing of training."""
 
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +15,7 @@ from conftest import TINY
 from export import manifest, onnx, saved_model, serving, tflite
 from export.compare import TOLERANCES, Difference, Tolerances, compare
 from export.description import Description, read
-from export.load import find, newest_version
+from export.load import find
 from export.runtimes import readers
 from export.verify import main, verify
 from keras_resnet import command
@@ -151,38 +150,6 @@ def test_int8_takes_raw_pixels(artifacts: Artifacts) -> None:
     assert max(per_channel) > 1
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("spoil", ["a byte", "no manifest"])
-def test_what_was_changed_is_not_loaded(
-    spoil: str, artifacts: Artifacts, run: Run, tmp_path: Path
-) -> None:
-    path = shutil.copy(artifacts["TFLite"], tmp_path / "model.tflite")
-    if spoil == "a byte":
-        manifest.write(path, {})
-        data = bytearray(path.read_bytes())
-        data[len(data) // 2] ^= 1
-        path.write_bytes(data)
-    with pytest.raises(Stopped, match="not loaded: "):
-        verify(path, run)
-
-
-def test_a_savedmodel_that_writes_files_is_not_loaded(run: Run, tmp_path: Path) -> None:
-    written = tmp_path / "written"
-
-    class Writer(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec((None, 12, 8, 3), tf.float32)])
-        def serve(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
-            tf.io.write_file(str(written), "x")
-            return {"probabilities": tf.reduce_mean(image, (1, 2))}
-
-    module = Writer()
-    tf.saved_model.save(module, str(tmp_path / "1"), {"serving_default": module.serve})
-    manifest.write(tmp_path / "1", {})
-    with pytest.raises(Stopped, match=r"compute only, got .*WriteFile"):
-        verify(tmp_path, run)
-    assert not written.exists()
-
-
 def test_signatures_are_the_interface(artifacts: Artifacts, run: Run) -> None:
     loaded = tf.saved_model.load(str(artifacts["SavedModel"]))
     default = loaded.signatures["serving_default"]
@@ -218,14 +185,6 @@ def test_files_of_any_format_and_size(artifacts: Artifacts, run: Run) -> None:
     assert [x.decode() for x in answer["label"].numpy()] == list(
         labels[probabilities.argmax(-1)]
     )
-
-
-@pytest.mark.slow
-def test_versions_count_up_and_drafts_vanish(run: Run, tmp_path: Path) -> None:
-    assert newest_version(tmp_path) is None
-    assert [saved_model.export(run, tmp_path).name for _ in range(2)] == ["1", "2"]
-    assert newest_version(tmp_path) == tmp_path / "2"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
 
 
 @pytest.mark.slow
