@@ -118,6 +118,7 @@ def evaluate_run(
     Raises:
         UsageError: The data set has other classes, or no such split.
     """
+    from training.devices import detect
     from training.metrics import Evaluator
     from training.network import trained_network
     from training.views import views
@@ -129,7 +130,7 @@ def evaluate_run(
     evaluator = Evaluator(
         trained_network(run),
         prepared,
-        jit_compile=config["device"]["xla"],
+        jit_compile=config["device"]["xla"] and detect().kind == "gpu",
         views=tuple(averaged.values()),
     )
     result = assess(predict(evaluator, data, prepared, split), data, split)
