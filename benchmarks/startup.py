@@ -9,6 +9,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, replace
 
@@ -69,17 +70,20 @@ def first_step(name: str) -> None:
 def begun(arguments: tuple[str, ...]) -> tuple[float, float]:
     """Runs Python once; returns seconds, and the highest memory of any so far, MiB."""
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1"}
-    began = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, *arguments],
-        env=os.environ | environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    _, status, used = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - began
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, arguments
+    with tempfile.TemporaryFile("w+") as said:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            env=os.environ | environment,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            said.seek(0)
+            raise RuntimeError(f"{' '.join(arguments)} failed:\n{said.read()[-2000:]}")
     return seconds, used.ru_maxrss / 1024
 
 

@@ -40,9 +40,12 @@ def accuracies(options: Options, seed: int, out: Path) -> list[tuple[float, floa
     command += ["--dataset", options.dataset, "--seed", str(seed), "--out", str(out)]
     command += [word for text in options.arguments for word in text.split()]
     began, found = time.perf_counter(), []
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
+    with (
+        tempfile.TemporaryFile("w+") as said,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=said, text=True
+        ) as process,
+    ):
         assert process.stdout
         for line in process.stdout:
             reached = re.search(r"^epoch .*val_top1 ([\d.]+)", line)
@@ -52,7 +55,9 @@ def accuracies(options: Options, seed: int, out: Path) -> list[tuple[float, floa
                     f"  seed {seed}: {found[-1][0]:6.0f} s {found[-1][1]:.2%}",
                     flush=True,
                 )
-    assert process.returncode == 0, command
+        if process.wait():
+            said.seek(0)
+            raise RuntimeError(f"{' '.join(command)} failed:\n{said.read()[-2000:]}")
     return found
 
 

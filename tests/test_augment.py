@@ -9,7 +9,7 @@ from data import mapped, noise, seeds
 from training import augment
 
 IMAGE = 1 + noise(5, 7, 3) // 2  # no black pixel
-SHAPES = [(224, 224), (256, 341), (97, 61), (31, 500), (2000, 1333), (8, 8)]
+SHAPES = [(224, 224), (256, 341), (97, 61), (31, 500), (2000, 1333), (8, 8), (2, 1)]
 
 
 def pads(pad: int) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -98,18 +98,33 @@ def test_area_window_is_inceptions(shape: tuple[int, int]) -> None:
     windows = mapped(partial(augment.area_window, tf.constant(shape)), 200)
     assert windows.dtype == np.int32
     inside(windows, shape)
-    whole = (windows[:, 2:] == shape).all(1)  # what it falls back to
-    height, width = windows[~whole, 2:].T
+    height, width = windows[:, 2:].T
     # Rounding to whole pixels moves each side by one at most.
-    area = np.prod(shape)
-    assert ((height + 1) * (width + 1) >= 0.08 * area).all()
     assert ((width + 1) / height >= 3 / 4).all()
     assert ((width - 1) / height <= 4 / 3).all()
-    if shape == (224, 224):
-        share = height * width / area
-        assert share.min() < 0.15
-        assert share.max() > 0.8
-        assert (width / height).min() < 0.8 and (width / height).max() > 1.25
+    if max(shape) < 10 * min(shape):  # else no window has 8 % of it
+        assert ((height + 1) * (width + 1) >= 0.08 * np.prod(shape)).all()
+
+
+@pytest.mark.parametrize("shape", [(224, 224), (375, 500)])
+def test_area_windows_are_drawn_evenly(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    share = rng.uniform(0.08, 1, 40000)
+    aspect = np.exp(rng.uniform(-np.log(4 / 3), np.log(4 / 3), len(share)))
+    sides = np.sqrt(share * np.prod(shape) / [aspect, 1 / aspect]).round()
+    expected = sides[:, (shape >= sides.T).all(1)]
+    windows = mapped(partial(augment.area_window, tf.constant(shape)), 4000)
+    places, drawn = windows[:, :2].T, windows[:, 2:].T
+    points = np.linspace(0.02, 0.98, 25)
+    for measure in (np.prod, lambda x, _: x[1] / x[0]):
+        wanted = np.quantile(measure(expected, 0), points)
+        found = [np.mean(measure(drawn, 0) <= value) for value in wanted]
+        np.testing.assert_allclose(found, points, atol=0.03)
+    assert np.prod(drawn, 0).min() < 0.09 * np.prod(shape)
+    room = np.array(shape)[:, None] - drawn + 1
+    share = (places + 0.5) / room
+    np.testing.assert_allclose(share.mean(1), 0.5, atol=0.02)
+    assert share.min() < 0.02 and share.max() > 0.98
 
 
 def inside(windows: np.ndarray, shape: tuple[int, int]) -> None:

@@ -105,7 +105,19 @@ def test_resume_refuses_data_that_changed(
     changed = Run(tmp_path / "run")
     changed.create(config)
     code, stderr = run_command(["--resume"], capsys, changed.path)
-    assert code == 2 and "must be resumed on the same examples" in stderr
+    assert code == 2 and "must be resumed on the same train images, " in stderr
+
+
+def test_a_run_that_was_killed_before_it_began_is_new(tmp_path: Path) -> None:
+    for run in (Run(tmp_path), Run(tmp_path / "run")):
+        fit._require_new(run)
+        run.checkpoints.mkdir(parents=True)
+        run.lock.touch()
+        (run.path / ".config-x.json").touch()
+        fit._require_new(run)
+        (run.path / "mine").touch()
+        with pytest.raises(UsageError, match="with something else in it"):
+            fit._require_new(run)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
@@ -244,5 +256,13 @@ def test_cache_may_change_when_a_run_is_resumed(
     now["recipe"]["cache"] = "memory"
     config.require_same(run.config, now)
     now["recipe"]["max_pixels"] = 1
-    with pytest.raises(UsageError, match="resumed on the same recipe"):
+    with pytest.raises(UsageError, match=r"on the same max_pixels, \d+; got 1$"):
         config.require_same(run.config, now)
+
+
+def test_a_run_of_before_a_field_was_there_goes_on(run: Run) -> None:
+    from training import config
+
+    stored = run.config
+    del stored["recipe"]["train_size"]
+    config.require_same(stored, run.config)

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from keras_resnet import create_model
-from keras_resnet.layers import grouped_conv
+from keras_resnet.layers import grouped_conv, leaf_layers
 from keras_resnet.layers.grouped_conv import PATHS, GroupedConv2D, merged_groups
 from training.preprocessing import Preprocessing
 from training.recipe import Recipe
@@ -96,10 +96,14 @@ def test_narrow_groups_are_merged(path: str, channels: int) -> None:
     assert layer._merged_kernel(PATHS[path]).shape == (3, 3, channels, 128)
 
 
+@pytest.mark.parametrize("survival", [1.0, 0.5])
 @pytest.mark.parametrize(("compiled", "path"), [(True, "split"), (False, "auto")])
-def test_a_step_compiled_for_a_cpu_is_split(compiled: bool, path: str) -> None:
+def test_a_step_compiled_for_a_cpu_is_split(
+    compiled: bool, path: str, survival: float
+) -> None:
     recipe = Recipe(
-        model="resnext29_8x64d_cifar", overrides=("depths=(1,)", "group_width=2")
+        model="resnext29_8x64d_cifar",
+        overrides=("depths=(1,)", "group_width=2", f"survival={survival}"),
     )
     model = create_model(recipe.model, classes=3, **recipe.spec_fields)
     Trainer(
@@ -109,7 +113,7 @@ def test_a_step_compiled_for_a_cpu_is_split(compiled: bool, path: str) -> None:
         recipe=recipe,
         jit_compile=compiled,
     )
-    layers = [x for x in model.layers if isinstance(x, GroupedConv2D)]
+    layers = [x for x in leaf_layers(model) if isinstance(x, GroupedConv2D)]
     assert layers and all(layer.path == path for layer in layers)
 
 

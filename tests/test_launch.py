@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,6 +106,39 @@ def test_sigterm_saves_on_all_and_the_run_goes_on(tmp_path: Path) -> None:
     assert stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("scripts", "died"),
+    [
+        (
+            ("time.sleep(0.3); sys.exit(75)", "sys.exit('error: no memory')"),
+            "worker 1 of 2 failed with exit code 1 (error: no memory)",
+        ),
+        (
+            ("sys.exit(75)", "time.sleep(0.3); sys.exit('error: no memory')"),
+            "worker 1 of 2 failed with exit code 1 (error: no memory)",
+        ),
+        (("time.sleep(0.3); sys.exit(1)", "sys.exit(1)"), SystemExit),
+        (("pass", "pass"), None),
+    ],
+)
+def test_who_ends_by_itself_is_told(
+    scripts: tuple[str, ...], died: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, left = launch.start, list(scripts)
+
+    def start(line: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        del line
+        code = f"import sys, time; {left.pop(0)}"
+        return real([sys.executable, "-c", code], **options)
+
+    monkeypatch.setattr(launch, "start", start)
+    if died is SystemExit:
+        with pytest.raises(SystemExit, match=r"^1$"):
+            launch.Workers(2).train([])
+    else:
+        assert launch.Workers(2).train([]) == died
+
+
 def test_options_of_the_launch_are_not_the_workers() -> None:
     line = ["--workers", "2", "--epochs", "3", "--max-restarts=1", "--seed", "2"]
     left = fit._without(line, "--workers", "--max-restarts")
@@ -118,6 +152,7 @@ def test_options_of_the_launch_are_not_the_workers() -> None:
         ("4,5", 2, ["4", "5"]),
         ("0", 2, [None, None]),
         ("0,1", 1, ["0,1"]),
+        ("", 2, [None, None]),  # none is to be used
     ],
 )
 def test_workers_share_the_gpus(

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_resnet import create_model
+from keras_resnet.models import find_spec
 from training.preprocessing import Preprocessing
 from training.recipes import Recipe
 from training.trainer import Trainer
@@ -77,11 +78,14 @@ def test_metrics_are_of_all_examples() -> None:
     assert made.metrics.result()["loss"] == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.slow
-def test_auxiliary_classifiers_are_trained_and_left_out() -> None:
-    """Szegedy et al., 2015, section 5: their losses count 0.3 in training."""
+def auxiliary_step(weight: float) -> tuple[Trainer, dict[str, np.ndarray]]:
+    """A GoogLeNet after one step, and how far its variables have moved."""
     recipe = Recipe(
-        model="googlenet", learning_rate=0.01, warmup_epochs=0, weight_decay=0.0
+        model="googlenet",
+        overrides=(f"auxiliary_weight={weight}",),
+        learning_rate=0.01,
+        warmup_epochs=0,
+        weight_decay=0.0,
     )
     keras.utils.set_random_seed(0)
     model = create_model("googlenet", input_shape=(32, 32, 3), classes=4)
@@ -91,22 +95,34 @@ def test_auxiliary_classifiers_are_trained_and_left_out() -> None:
     before = {v.path: v.numpy() for v in made.network.trainable_variables}
     images = tf.random.stateless_uniform((4, 32, 32, 3), (0, 1), maxval=255.0)
     made.step(images, tf.range(4))
-    changed = {
-        v.path.split("/")[0]
-        for v in made.network.trainable_variables
-        if np.any(v.numpy() != before[v.path])
+    return made, {
+        v.path: v.numpy() - before[v.path] for v in made.network.trainable_variables
     }
-    assert {"aux1_conv", "aux1_logits", "aux2_fc", "logits"} <= changed
-    assert not any("aux" in layer.name for layer in model.layers)
-    assert len(made.network.outputs) == 3
 
-    # The gradient of an auxiliary bias is 0.3 (p − y), averaged over the batch.
-    bias = made.network.get_layer("aux1_logits").bias
-    auxiliary = keras.Model(model.input, made.network.outputs[1])
+
+@pytest.mark.slow
+def test_auxiliary_classifiers_are_trained_and_left_out() -> None:
+    made, moved = auxiliary_step(0.3)
+    changed = {path.split("/")[0] for path, by in moved.items() if np.any(by)}
+    assert {"aux1_conv", "aux1_logits", "aux2_fc", "logits"} <= changed
+    assert not any("aux" in layer.name for layer in made.model.layers)
+    assert len(made.network.outputs) == 3
+    auxiliary = keras.Model(made.model.input, made.network.outputs[1])
     assert auxiliary.output_shape == (None, 4)
-    slope = (before[bias.path] - bias.numpy()) / 0.01
-    assert np.abs(slope).max() <= 0.3
-    assert slope.sum() == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_auxiliary_losses_count_by_their_weight() -> None:
+    """Szegedy et al., 2015, section 5: 0.3 beside the main loss."""
+    assert find_spec("googlenet").auxiliary_weight == 0.3
+    once, none = auxiliary_step(0.3)[1], auxiliary_step(0.0)[1]
+    twice = auxiliary_step(0.6)[1]
+    for path, by in once.items():
+        # The main loss moves the trunk too; the rest is the auxiliary losses'.
+        expected = none[path] + 2 * (by - none[path])
+        np.testing.assert_allclose(twice[path], expected, atol=1e-6, err_msg=path)
+    assert np.abs(once["aux1_logits/bias"]).max() > 1e-4
+    assert not np.any(none["aux1_logits/bias"])
 
 
 LENET = Preprocessing((32, 32), 1, 1.0, (120.0,), (60.0,))

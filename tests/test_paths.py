@@ -159,7 +159,7 @@ def test_command_trains_on_effective_paths(
     from training.fit import train
 
     own = Run(tmp_path / "own")
-    train(replace(run.recipe, epochs=1, warmup_epochs=0.0), own)
+    train(replace(run.recipe, epochs=1, warmup_epochs=0.0, ema=0.5), own)
     options = ("--images", "16", "--batch-size", "8", "--samples", "2")
     arguments = ["analysis", "paths", str(own.path), *options, "--train-effective"]
     monkeypatch.setattr(sys, "argv", arguments)
@@ -174,6 +174,8 @@ def test_command_trains_on_effective_paths(
     # All three branches are drawn, which is ordinary training.
     for weight, other in zip(saved.weights, ordinary.weights, strict=True):
         np.testing.assert_allclose(np.array(weight), np.array(other), atol=1e-5)
+    with pytest.raises(UsageError, match=r"effective lengths \(0, 1\), got one of \("):
+        train_effective(own, (0, 1))
     shutil.rmtree(beside.path)
     few = load_model(train_effective(own, (0, 1)).model)
     name = "stage1_block1_conv1"

@@ -278,11 +278,13 @@ def test_mistakes_are_told(
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
-    rule = "a sweep must be run, got X"
+    rule = "a sweep must be run"
     with (
-        held(tmp_path / "lock", rule),
-        pytest.raises(UsageError, match="a sweep must be run by one process at a time"),
-        held(tmp_path / "lock", rule),
+        held(tmp_path / "lock", rule, tmp_path),
+        pytest.raises(
+            UsageError, match=f"{rule} by one process at a time, got {tmp_path}"
+        ),
+        held(tmp_path / "lock", rule, tmp_path),
     ):
         pass
 

@@ -78,6 +78,23 @@ def test_logits_are_theirs(library: str, name: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("resnet18", {"survival": 0.5}),
+        pytest.param("densenet121", {"memory_efficient": True}, marks=pytest.mark.slow),
+    ],
+)
+def test_layers_within_others_are_found(name: str, option: dict[str, Any]) -> None:
+    plain, nested = create_model(name), create_model(name, **option)
+    for model in (plain, nested):
+        weights.load_torch(model, state_dict("torchvision", name))
+    expected = weights_of(plain)
+    for path, variable in weights_of(nested).items():
+        np.testing.assert_array_equal(variable, expected.pop(path), err_msg=path)
+    assert not expected
+
+
 def test_every_network_that_they_have_is_recorded() -> None:
     names = set(RECORDED["torchvision"]) | set(RECORDED["timm"])
     assert {f"vgg{d}{bn}" for d in (11, 13, 16, 19) for bn in ("", "_bn")} <= names

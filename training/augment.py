@@ -3,6 +3,8 @@
 Images are uint8 ``(H, W, C)``; a seed is an int tensor of two elements.
 """
 
+import math
+
 import tensorflow as tf
 
 from training import operations
@@ -16,6 +18,8 @@ RGB_AXES = (
     (-0.5808, -0.0045, -0.8140),
     (-0.5836, -0.6948, 0.4203),
 )
+
+WINDOW_DRAWS = 10  # of a window that is to fit into an image
 
 ERASED_AREA = (0.02, 0.33)  # of the image, as torchvision has it; the paper's 0.02–0.4
 
@@ -57,19 +61,27 @@ def scale_window(shape: Tensor, size: Size, seed: Tensor) -> Tensor:
 
 
 def area_window(shape: Tensor, seed: Tensor) -> Tensor:
-    """A window of 8–100 % of the area and an aspect of 3:4 to 4:3.
+    """A window of 8–100 % of the area and an aspect of 3:4 to 4:3, at a random place.
+
+    Both are drawn evenly, the aspect in the logarithm, until the window fits into the
+    image, ten times at most, as torchvision does it; then it is the largest one of
+    such an aspect. (TensorFlow's ``sample_distorted_bounding_box`` draws the height
+    evenly, which favours small areas.)
 
     Reference: Szegedy et al., "Going Deeper with Convolutions", 2015, section 6.
     """
-    begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
-        tf.concat([shape, [3]], 0),
-        tf.zeros((1, 0, 4)),
-        seed,
-        aspect_ratio_range=(3 / 4, 4 / 3),
-        area_range=(0.08, 1.0),
-        use_image_if_no_bounding_boxes=True,
-    )
-    return tf.concat([begin[:2], extent[:2]], 0)
+    draws = tf.random.stateless_uniform((WINDOW_DRAWS + 1, 2), seed)
+    sides = tf.cast(shape, tf.float32)
+    areas = tf.reduce_prod(sides) * (0.08 + 0.92 * draws[:-1, 0])
+    stretch = tf.exp(math.log(4 / 3) / 2 * (2 * draws[:-1, 1] - 1))  # √ of the aspect
+    drawn = tf.sqrt(areas)[:, tf.newaxis] * tf.stack([1 / stretch, stretch], -1)
+    largest = tf.minimum(sides, 4 / 3 * sides[::-1])
+    extents = tf.concat([drawn, largest[tf.newaxis]], 0)
+    extents = tf.maximum(tf.round(extents), 1)
+    fits = tf.reduce_all(extents <= sides, -1)
+    extent = extents[tf.argmax(fits)]
+    begin = tf.floor(draws[-1] * (sides - extent + 1))
+    return tf.cast(tf.concat([begin, extent], 0), tf.int32)
 
 
 def color_jitter(image: Tensor, strength: float, seed: Tensor) -> Tensor:

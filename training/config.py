@@ -18,7 +18,7 @@ from keras_resnet.errors import UsageError
 from training.changes import named
 from training.devices import Hardware
 from training.pipeline import cores, flips, geometry
-from training.recipe import EPHEMERAL
+from training.recipe import EPHEMERAL, Recipe
 from training.runs import Run
 from training.session import Session
 
@@ -35,21 +35,13 @@ VARIABLES = (
     *("TF_XLA", "XLA_", "CUDA_VISIBLE", "NVIDIA_TF32", "OMP_", "ONEDNN_"),
 )
 
-# What a run cannot change its mind about between its sessions.
-LASTING = (
-    ("recipe", None),
-    ("dataset", "examples"),
-    ("dataset", "labels"),
-    ("preprocessing", None),
-)
-
 
 def config(session: Session) -> dict[str, Any]:
     """Returns everything needed to repeat the run."""
     recipe, dataset, placement = session.recipe, session.dataset, session.placement
     return {
         "recipe": recipe.to_dict(),
-        "command": f"python -m training.fit {shlex.join(sys.argv[1:])}".strip(),
+        "command": _command(),
         "model": {
             "name": recipe.model,
             "overrides": recipe.spec_fields,
@@ -84,6 +76,13 @@ def config(session: Session) -> dict[str, Any]:
     }
 
 
+def _command() -> str:
+    """The command that this process was started with."""
+    spec = sys.modules["__main__"].__spec__
+    module = "training.fit" if spec is None else spec.name.removesuffix(".__main__")
+    return shlex.join(["python", "-m", module, *sys.argv[1:]])
+
+
 def _cuda(hardware: Hardware) -> dict[str, str]:
     """What TensorFlow was built with, where it matters."""
     built = tf.sysconfig.get_build_info() if hardware.kind == "gpu" else {}
@@ -110,19 +109,27 @@ def require_same(stored: dict[str, Any], now: dict[str, Any]) -> None:
     Raises:
         UsageError: The recipe or the data is another.
     """
-    now = json.loads(json.dumps(now))  # tuples become lists, as they are stored
-    for part, entry in LASTING:
-        before, after = (
-            {n: value for n, value in config[part].items() if n not in EPHEMERAL}
-            for config in (stored, now)
-        )
-        if entry is not None:
-            before, after = before[entry], after[entry]
-        if before != after:
+    before, after = _lasting(stored), _lasting(now)
+    for name in before | after:
+        if before.get(name) != after.get(name):
             raise UsageError(
-                f"a run must be resumed on the same {entry or part}, "
-                f"{before!s:.100}; got {after!s:.100}"
+                f"a run must be resumed on the same {name}, {before.get(name)!r}; got "
+                f"{after.get(name)!r}"
             )
+
+
+def _lasting(config: dict[str, Any]) -> dict[str, Any]:
+    """What a run cannot change its mind about between its sessions, by name."""
+    config = json.loads(json.dumps(config))  # tuples become lists, as they are stored
+    # Fields that a recipe lacks have their defaults: they are younger than the run.
+    recipe = Recipe.from_dict(config["recipe"]).to_dict()
+    dataset = config["dataset"]
+    return {
+        **{name: value for name, value in recipe.items() if name not in EPHEMERAL},
+        **{f"{name} images": n for name, n in dataset["examples"].items()},
+        **{f"class {i}": name for i, name in enumerate(dataset["labels"])},
+        **{f"preprocessing {n}": v for n, v in config["preprocessing"].items()},
+    }
 
 
 def warn_of_rounding(stored: dict[str, Any], now: dict[str, Any]) -> None:

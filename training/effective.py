@@ -1,11 +1,14 @@
 """Training on effective paths only, as Veit et al., 2016, repeat their network's."""
 
+import json
+
 import keras
 
 from keras_resnet.analysis.gated import GatedNetwork
 from keras_resnet.analysis.paths import EffectivePaths
+from keras_resnet.errors import UsageError
 from training.fit import train
-from training.runs import Run
+from training.runs import Run, write_json
 from training.trainer import Trainer
 
 
@@ -13,7 +16,8 @@ def train_effective(run: Run, effective: tuple[int, int]) -> Run:
     """Trains a run's recipe anew, each step's gradients on effective paths only.
 
     Every image flows through the whole network; the gradient flows through a few
-    branches, drawn for each step. What is saved is the ordinary network.
+    branches, drawn for each step. What is saved is the ordinary network, and in
+    ``effective.json`` the range.
 
     Args:
         run: The recipe, and the folder beside which ``RUN-effective`` is made. One
@@ -24,16 +28,26 @@ def train_effective(run: Run, effective: tuple[int, int]) -> Run:
         The new run.
 
     Raises:
-        UsageError: Disk or data do not allow it.
+        UsageError: Disk or data do not allow it, or ``RUN-effective`` is of another
+            range.
         Stopped: A signal or a non-finite loss ended it.
     """
+    beside = Run(run.path.with_name(f"{run.path.name}-effective"))
+    lengths = beside.path / "effective.json"
+    if lengths.is_file():
+        stored = tuple(json.loads(lengths.read_text("utf-8"))["lengths"])
+        if stored != effective:
+            raise UsageError(
+                f"{beside.path} must be of effective lengths {effective}, got one of "
+                f"{stored}; move it away to train anew"
+            )
 
     def adapt(trainer: Trainer) -> list[keras.callbacks.Callback]:
-        gated = GatedNetwork(trainer.model)  # of the same layers
+        write_json(lengths, {"lengths": list(effective)})
+        gated = GatedNetwork(trainer.network)  # of the same layers
         trainer.network = gated.model
         return [EffectivePaths(gated, effective, run.recipe.seed)]
 
-    beside = Run(run.path.with_name(f"{run.path.name}-effective"))
     if not beside.complete:
         train(run.recipe, beside, adapt=adapt)
     full, part = (r.evaluated["top1"] for r in (run, beside))

@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-import time
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -22,8 +21,6 @@ from training.saving import Saving
 
 if TYPE_CHECKING:
     from training.session import Adapt
-
-TELLING = 5.0  # seconds for who watches over the workers to end this one, and tell why
 
 
 @dataclass(frozen=True)
@@ -110,7 +107,7 @@ def read_options(argv: list[str]) -> Options:
 
 def _require_new(run: Run) -> None:
     path = run.path
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if path.exists() and not run.merely_locked:
         what = "a run" if run.exists else "something else"
         raise UsageError(
             f"output folder must be new, got {path} with {what} in it; continue a run "
@@ -147,11 +144,11 @@ def train(
         session.train(prepared, run, saving)
         return
     described = config.config(prepared)
-    if run.exists:
-        config.require_same(run.config, described)
-        config.warn_of_rounding(run.config, described)
     with locked(run):
-        if not run.exists:
+        if run.exists:
+            config.require_same(run.config, described)
+            config.warn_of_rounding(run.config, described)
+        else:
             run.create(described)
         config.announce(prepared, run)
         session.train(prepared, run, saving, adapt)
@@ -193,7 +190,7 @@ def train_here(options: Options) -> None:
         train(options.hyperparameters, run, options.saving, adapt=adapt)
     except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
         if launch.WATCHED in os.environ:
-            time.sleep(TELLING)
+            sys.exit(launch.LOST)  # who watches tells why
         raise Stopped(
             f"all workers must stay to the end, got {str(error).splitlines()[0]:.200}; "
             "what was saved is kept: start all again with --resume"

@@ -2,6 +2,7 @@
 
 import glob
 import json
+import math
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ from training.processes import passing_signals_on, start
 from training.runs import Run
 
 WATCHED = "KERAS_RESNET_WATCHED"  # set for workers whose deaths are told by this module
+LOST = 75  # exit code of such a worker that ended because another had
 GRACE = 60.0  # seconds in which the others must follow one that ended by itself
 
 
@@ -72,7 +74,7 @@ class Workers:
 
         Raises:
             Stopped: A signal stopped them before worker 0 could say so.
-            SystemExit: Worker 0 ended otherwise, having told why.
+            SystemExit: Worker 0 ended otherwise, by itself, having told why.
         """
         with ExitStack() as stack:
             signals = stack.enter_context(passing_signals_on(self._processes))
@@ -84,7 +86,7 @@ class Workers:
             self._wait(GRACE if ended[1] > 0 else 0)
             told = self._processes[0].poll()
             died = self._obituary(*ended)
-        if told is not None and told > 0:
+        if told is not None and told > 0 and told != LOST:
             raise SystemExit(told)
         if signals:
             name = signal.Signals(signals[-1]).name
@@ -104,14 +106,18 @@ class Workers:
             self._processes.append(start(line, environment=environment, output=output))
 
     def _watch(self) -> tuple[int, int] | None:
-        """Waits for all to end well, or for the first that does not."""
+        """Waits for all to end well, or for the first that ends otherwise by itself."""
+        until = math.inf
         while True:
             codes = [process.poll() for process in self._processes]
-            for index, code in enumerate(codes):
-                if code:
-                    return index, code
-            if None not in codes:
-                return None
+            ended = [(index, code) for index, code in enumerate(codes) if code]
+            by_itself = [(index, code) for index, code in ended if code != LOST]
+            if by_itself:
+                return by_itself[0]
+            if None not in codes or time.monotonic() > until:
+                return ended[0] if ended else None
+            if ended:
+                until = min(until, time.monotonic() + GRACE)
             time.sleep(0.05)
 
     def _wait(self, seconds: float) -> None:
@@ -140,15 +146,25 @@ class Workers:
 
 def _environment(hosts: list[str], index: int) -> dict[str, str]:
     """What one worker finds: its place, and its part of the machine's GPUs."""
-    place = {WATCHED: "1"}
+    place = {WATCHED: "1"} | share_of_gpus(index, len(hosts))
     if len(hosts) > 1:
         place["TF_CONFIG"] = json.dumps(config(hosts, index))
+    return place
+
+
+def share_of_gpus(index: int, count: int) -> dict[str, str]:
+    """What gives one of several processes its part of this machine's GPUs.
+
+    Args:
+        index: Of the process.
+        count: Of the processes; where there are fewer GPUs, all see all of them.
+    """
     known = os.environ.get("CUDA_VISIBLE_DEVICES")
-    count = len(glob.glob("/dev/nvidia[0-9]*"))
-    gpus = known.split(",") if known else [str(i) for i in range(count)]
-    if len(gpus) < len(hosts):
-        return place
-    return place | {"CUDA_VISIBLE_DEVICES": ",".join(gpus[index :: len(hosts)])}
+    here = [file.removeprefix("/dev/nvidia") for file in glob.glob("/dev/nvidia[0-9]*")]
+    gpus = sorted(here) if known is None else [g for g in known.split(",") if g]
+    if len(gpus) < count:
+        return {}
+    return {"CUDA_VISIBLE_DEVICES": ",".join(gpus[index::count])}
 
 
 def free_ports(count: int) -> list[int]:

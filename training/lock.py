@@ -21,22 +21,22 @@ def locked(run: Run) -> Iterator[None]:
     """
     with written_to(run.path):
         run.checkpoints.mkdir(parents=True, exist_ok=True)
-    with held(run.checkpoints / "lock", f"a run must be trained, got {run.path}"):
+    with held(run.lock, "a run must be trained", run.path):
         yield
 
 
 @contextmanager
-def held(path: Path, rule: str) -> Iterator[None]:
+def held(path: Path, what: str, where: Path) -> Iterator[None]:
     """Holds the lock in a file inside the ``with``.
 
     Args:
         path: The file.
-        rule: What one process at a time must do, and where.
+        what: Must be done by one process at a time, for people.
+        where: The folder in which it is done.
 
     Raises:
         UsageError: Another process holds it, or the file cannot be written.
     """
-    what, _, where = rule.partition(", ")
     with written_to(path):
         opened = path.open("a+", encoding="ascii")
     with opened as file:
@@ -45,8 +45,8 @@ def held(path: Path, rule: str) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             raise UsageError(
-                f"{what} by one process at a time, {where} in the hands of process "
-                f"{file.read().strip()}; wait for it or stop it"
+                f"{what} by one process at a time, got {where} in the hands of "
+                f"process {file.read().strip()}; wait for it or stop it"
             ) from None
         file.truncate(0)
         file.write(f"{os.getpid()}\n")

@@ -1,16 +1,59 @@
-"""A run's network as it is evaluated, exported and verified: in float32."""
+"""The networks of recipes and runs."""
 
-from typing import TYPE_CHECKING
+import keras
 
 from keras_resnet.models import create_model, load_model
+from training import finetuning
+from training.preprocessing import Preprocessing
+from training.recipe import Recipe
 from training.runs import Run
 
-if TYPE_CHECKING:
-    import keras
+
+def initial_network(
+    recipe: Recipe,
+    prepared: Preprocessing,
+    classes: int,
+    policy: str = "float32",
+    *,
+    any_size: bool = False,
+) -> keras.Model:
+    """Returns a recipe's network, freshly initialised from its seed.
+
+    Args:
+        recipe: Names it.
+        prepared: Gives the shape of its input.
+        classes: Number of classes.
+        policy: Keras' dtype policy.
+        any_size: It takes images of any height and width.
+    """
+    keras.utils.set_random_seed(recipe.seed)
+    size = (None, None) if any_size else prepared.size
+    return create_model(
+        recipe.model,
+        input_shape=(*size, prepared.channels),
+        classes=classes,
+        dtype=policy,
+        **recipe.spec_fields,
+    )
 
 
-def in_float32(run: Run, network: "keras.Model") -> "keras.Model":
+def untrained_network(run: Run) -> keras.Model:
+    """Returns a run's network as it was before the run, in float32."""
+    network = _network(run)
+    if run.recipe.weights:
+        finetuning.start_from(network, run.recipe.weights)
+    return network
+
+
+def trained_network(run: Run) -> keras.Model:
+    """Returns the trained network of a complete run, in float32."""
+    return in_float32(run, load_model(run.model))
+
+
+def in_float32(run: Run, network: keras.Model) -> keras.Model:
     """Returns a run's network with every layer in float32, as its weights are.
+
+    It is evaluated, exported and verified so.
 
     Args:
         run: Where the network comes from.
@@ -19,18 +62,12 @@ def in_float32(run: Run, network: "keras.Model") -> "keras.Model":
     """
     if run.config["device"]["precision"] == "float32":
         return network
-    facts = run.config["model"]
-    model = create_model(
-        facts["name"],
-        input_shape=tuple(facts["input_shape"]),
-        classes=facts["classes"],
-        dtype="float32",
-        **run.recipe.spec_fields,
-    )
-    model.set_weights(network.get_weights())
-    return model
+    exact = _network(run)
+    exact.set_weights(network.get_weights())
+    return exact
 
 
-def trained_network(run: Run) -> "keras.Model":
-    """Returns the trained network of a complete run, in float32."""
-    return in_float32(run, load_model(run.model))
+def _network(run: Run) -> keras.Model:
+    config = run.config
+    prepared = Preprocessing.from_dict(config["preprocessing"])
+    return initial_network(run.recipe, prepared, len(config["dataset"]["labels"]))

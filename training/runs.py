@@ -118,6 +118,23 @@ class Run:
         return self.path / "checkpoints"
 
     @property
+    def lock(self) -> Path:
+        """Held by the process that trains the run."""
+        return self.checkpoints / "lock"
+
+    @property
+    def merely_locked(self) -> bool:
+        """The folder is empty, or was left by a process that had only locked it."""
+        if not self.path.is_dir():
+            return False
+        inside = [*self.path.iterdir(), *self.checkpoints.glob("*")]
+        drafts = ".config-"  # write_atomically's
+        return all(
+            path in (self.checkpoints, self.lock) or path.name.startswith(drafts)
+            for path in inside
+        )
+
+    @property
     def tensorboard(self) -> Path:
         """TensorBoard's logs."""
         return self.path / "tensorboard"
@@ -217,6 +234,8 @@ def save_model(model: Any, path: Path) -> None:
 def written_to(path: Path) -> Iterator[None]:
     """Turns the many errors of a full disk or an impossible path into one sentence.
 
+    Errors about files that are not beside or below ``path`` are left as they are.
+
     Raises:
         UsageError: The disk (or quota) is full, or ``path`` cannot be written to.
     """
@@ -224,6 +243,8 @@ def written_to(path: Path) -> Iterator[None]:
         yield
     except Exception as error:
         number = getattr(error, "errno", None)
+        if not _concerns(getattr(error, "filename", None), path):
+            raise
         if number in NO_PLACE:
             raise UsageError(
                 f"output path must be writable, got {path}: {os.strerror(number)}"
@@ -236,3 +257,10 @@ def written_to(path: Path) -> Iterator[None]:
             "what was saved before is intact: free space, then repeat the command "
             "(training.fit: with --resume)"
         ) from error
+
+
+def _concerns(file: Any, path: Path) -> bool:
+    """Whether an error's file is beside or below a path, as far as it is known."""
+    if not isinstance(file, str | os.PathLike):
+        return True
+    return Path(file).absolute().is_relative_to(path.absolute().parent)

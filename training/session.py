@@ -7,7 +7,8 @@ from typing import Any
 import keras
 
 from keras_resnet.describe import count_macs
-from keras_resnet.models import create_model, find_spec
+from keras_resnet.errors import UsageError
+from keras_resnet.models import AuxiliarySpec, Spec, find_spec, with_auxiliary
 from training import devices, finetuning, loop
 from training.callbacks import callback_list
 from training.changes import require_possible, require_size, training_sizes
@@ -15,7 +16,7 @@ from training.checkpoint import Checkpoints
 from training.datasets import Dataset
 from training.evaluate import assess, predict, store
 from training.metrics import Evaluator
-from training.network import in_float32
+from training.network import in_float32, initial_network
 from training.optimizers import make_optimizer
 from training.pipeline import copies, preprocessing, training_batches
 from training.preprocessing import Preprocessing
@@ -79,16 +80,10 @@ def prepare(recipe: Recipe, precision: str | None = None) -> Session:
     prepared = preprocessing(recipe, dataset, spec.input_shape[:2])
     require_possible(recipe, dataset)
 
-    def network(policy: str, *, fixed: bool = True) -> keras.Model:
-        keras.utils.set_random_seed(recipe.seed)
-        size = prepared.size if fixed else (None, None)
+    def network(policy: str, *, any_size: bool = False) -> keras.Model:
         with replicas.strategy.scope():
-            return create_model(
-                recipe.model,
-                input_shape=(*size, prepared.channels),
-                classes=len(dataset.labels),
-                dtype=policy,
-                **recipe.spec_fields,
+            return initial_network(
+                recipe, prepared, len(dataset.labels), policy, any_size=any_size
             )
 
     model = network("float32")
@@ -106,8 +101,10 @@ def prepare(recipe: Recipe, precision: str | None = None) -> Session:
     sizes = training_sizes(recipe, prepared.size)
     require_size(recipe, sizes[0], spec.smallest_side)
     twin, notes = None, []
-    if recipe.ema or sizes != [prepared.size]:
-        twin = network(placement.policy, fixed=sizes == [prepared.size])
+    if sizes != [prepared.size]:
+        twin = _for_any_size(spec, lambda: network(placement.policy, any_size=True))
+    elif recipe.ema:
+        twin = network(placement.policy)
     if recipe.weights:
         with replicas.strategy.scope():
             notes = finetuning.start_from(model, recipe.weights)
@@ -115,6 +112,24 @@ def prepare(recipe: Recipe, precision: str | None = None) -> Session:
     return Session(
         recipe, dataset, prepared, placement, model, replicas, twin, tuple(notes)
     )
+
+
+def _for_any_size(spec: Spec, build: Callable[[], keras.Model]) -> keras.Model:
+    """Builds a network that is trained on images of several sizes.
+
+    Raises:
+        UsageError: It, or an auxiliary classifier of it, takes images of one size.
+    """
+    try:
+        network = build()
+        if isinstance(spec, AuxiliarySpec):
+            with_auxiliary(network, spec)
+    except UsageError as error:
+        raise UsageError(
+            "train_size and progressive must have a network for images of any size, "
+            f"got one with dense layers for one size ({error}); leave them away"
+        ) from None
+    return network
 
 
 Adapt = Callable[[Trainer], list[keras.callbacks.Callback]]

@@ -81,8 +81,7 @@ def _search(options: Options, place: str | None) -> None:
         display.update()
 
     sweep.begin(_settings(options, plan), resume=options.resume)
-    rule = f"a sweep must be run, got {sweep.path}"
-    with held(sweep.path / "lock", rule), display:
+    with held(sweep.path / "lock", "a sweep must be run", sweep.path), display:
         oracle.remember(plan, sweep, heard)
         heard()
         Trials(oracle, plan, sweep).search()
@@ -139,6 +138,7 @@ def main() -> None:
     _require_chief_s_address(place)
     _warn_of_network()
     command.start_backend()
+    _leave_gpus_to_trials()
     if options.workers > 1 and place is None:
         _supervise(options)
     else:
@@ -174,6 +174,13 @@ def _require_chief_s_address(place: str | None) -> None:
             f"{' and '.join(missing)} must say where the chief is, got only "
             f"KERASTUNER_TUNER_ID={place}; set them or unset it"
         )
+
+
+def _leave_gpus_to_trials() -> None:
+    """TensorFlow would take a GPU's memory here, to count what networks cost."""
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")
 
 
 def _warn_of_network() -> None:

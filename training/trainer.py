@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_resnet.layers import GroupedConv2D, synchronized
+from keras_resnet.layers import GroupedConv2D, leaf_layers, synchronized
 from keras_resnet.models import AuxiliarySpec, find_spec, with_auxiliary
 from training import optimizers
 from training.accumulation import accumulated
@@ -62,7 +62,7 @@ class Trainer:
             self._auxiliary_weight = spec.auxiliary_weight
         if jit_compile and not tf.config.list_logical_devices("GPU"):
             # XLA's gradients of a grouped convolution take 70 times as long on a CPU.
-            for layer in self.network.layers:
+            for layer in leaf_layers(self.network):
                 if isinstance(layer, GroupedConv2D):
                     layer.path = "split"
         self.optimizer = optimizer

@@ -103,9 +103,10 @@ def main() -> None:
 
 def _lesions(run: "Run", options: LesionsOf) -> None:
     from keras_resnet.analysis import lesions, plots
+    from training.network import trained_network
 
     result = lesions.lesions(
-        _network(run),
+        trained_network(run),
         _batches(run, "test", options.images, 256, options.seed),
         draws=options.draws,
         most=options.most,
@@ -119,11 +120,12 @@ def _lesions(run: "Run", options: LesionsOf) -> None:
 
 def _paths(run: "Run", options: PathsOf) -> None:
     from keras_resnet.analysis import paths, plots
+    from training.network import trained_network
 
     batches = _batches(run, "train", options.images, options.batch_size, options.seed)
     size = len(batches[0][1])
     result = paths.paths(
-        _network(run),
+        trained_network(run),
         [batch for batch in batches if len(batch[1]) == size],
         samples=options.samples,
         seed=options.seed,
@@ -139,40 +141,19 @@ def _paths(run: "Run", options: PathsOf) -> None:
 
 def _gradients(runs: Sequence["Run"], options: GradientsOf) -> None:
     from keras_resnet.analysis import gradients, plots
+    from training.network import trained_network, untrained_network
 
+    states = {"fresh": untrained_network, "trained": trained_network}
     results = {}
     for run in runs:
         batch = _batches(run, "train", options.images, options.images, options.seed)[0]
-        for state, network in (("fresh", _fresh(run)), ("trained", _network(run))):
-            probe = gradients.GradientProbe(network, *batch)
+        for state, network in states.items():
+            probe = gradients.GradientProbe(network(run), *batch)
             results[f"{run.path.name}, {state}"] = probe()
     rows = [{"network": name, **row} for name, r in results.items() for row in r.rows()]
     values = {name: result.to_dict() for name, result in results.items()}
     said, figure = plots.describe_gradients(results), plots.plot_gradients(results)
     _write(runs[0], "gradients", {"networks": values}, rows, (figure, said))
-
-
-def _network(run: "Run") -> Any:
-    from training.network import trained_network
-
-    return trained_network(run)
-
-
-def _fresh(run: "Run") -> Any:
-    """The network as it was before the run."""
-    import keras
-
-    from keras_resnet.models import create_model
-    from training.preprocessing import Preprocessing
-
-    config, recipe = run.config, run.recipe
-    keras.utils.set_random_seed(recipe.seed)
-    return create_model(
-        recipe.model,
-        input_shape=Preprocessing.from_dict(config["preprocessing"]).input_shape,
-        classes=len(config["dataset"]["labels"]),
-        **recipe.spec_fields,
-    )
 
 
 def _batches(

@@ -55,7 +55,7 @@ def load_keras_applications(model: keras.Model, reference: keras.Model) -> None:
 
 
 def _rules(model: keras.Model) -> tuple[Rule, ...]:
-    names = {layer.name for layer in model.layers}
+    names = {layer.name for layer in leaf_layers(model)}
     if "transition1_conv" in names:
         return KERAS_DENSENET
     if "fc1" in names:

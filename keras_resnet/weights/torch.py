@@ -41,7 +41,8 @@ def load_torch(model: keras.Model, state_dict: Mapping[str, Any]) -> None:
     Raises:
         UsageError: The network is not theirs, saying why, or names or shapes differ.
     """
-    theirs = _module_names(model)
+    layers = {layer.name: layer for layer in leaf_layers(model)}
+    theirs = _module_names(model, layers)
     given = {
         name: _array(value)
         for name, value in map(_torchvision_name, state_dict.items())
@@ -52,16 +53,17 @@ def load_torch(model: keras.Model, state_dict: Mapping[str, Any]) -> None:
         layer, kind = name.split("/")
         key = f"{theirs[layer]}.{VARIABLES[kind]}"
         if key in given:
-            values[name] = _converted(given.pop(key), model.get_layer(layer), kind)
+            values[name] = _converted(given.pop(key), layers[layer], kind)
     if "logits/kernel" not in values:  # a network without a head has no use for one
         for kind in ("weight", "bias"):
             given.pop(f"{theirs['logits']}.{kind}", None)
     assign(model, {**values, **given}, "the state dict")
 
 
-def _module_names(model: keras.Model) -> dict[str, str]:
+def _module_names(
+    model: keras.Model, layers: Mapping[str, keras.layers.Layer]
+) -> dict[str, str]:
     """What PyTorch calls each layer, the head included even where there is none."""
-    layers = {layer.name: layer for layer in leaf_layers(model)}
     reason = _difference(layers)
     if reason:
         raise UsageError(

@@ -110,16 +110,19 @@ class Sweep:
                     "continue it with --resume or choose another --out"
                 )
             self._require(settings)
-            return
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        elif self.path.exists() and (
+            not self.path.is_dir() or any(self.path.iterdir())
+        ):
             raise UsageError(
                 f"output folder must be new, got {self.path} with something else in it;"
                 " choose another --out"
             )
         with written_to(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not self.exists:
+                write_json(self._settings, settings)
             for name in ("trials", "logs"):
-                (self.path / name).mkdir(parents=True, exist_ok=True)
-            write_json(self._settings, settings)
+                (self.path / name).mkdir(exist_ok=True)
 
     def _require(self, settings: dict[str, Any]) -> None:
         for part, stored in self.settings.items():

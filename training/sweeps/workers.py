@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from keras_resnet.errors import Stopped
-from training.launch import free_ports
+from training.launch import free_ports, share_of_gpus
 from training.processes import passing_signals_on, start
 from training.sweeps.folder import Sweep, lines_of
 from training.sweeps.trials import CHIEF, stopped
@@ -111,6 +111,9 @@ class _Team:
     def _process(self, name: str) -> subprocess.Popen[bytes]:
         line = [sys.executable, "-m", "training.sweep", "--resume", "--out"]
         environment = os.environ | self._address | {"KERASTUNER_TUNER_ID": name}
+        if name != CHIEF:
+            workers = self._names[1:]
+            environment |= share_of_gpus(workers.index(name), len(workers))
         with self._sweep.log(name).open("ab") as log:
             return start(
                 [*line, str(self._sweep.path)], environment=environment, output=log
