@@ -14,6 +14,10 @@ TOLERANCES = {
     "onnxruntime": 1e-4,
     "openvino": 1e-4,
 }
+# What is compared: probabilities of pixels, of files, and from what ``features`` gives.
+COMPARED = ("pixels", "bytes", "features")
+# As much of it as a runtime can ask for, which an artifact then must answer.
+ANSWERED = {"tensorflow": COMPARED, "c-api": COMPARED[:2]}
 # Artifacts of fewer bits round as they may: their answers count.
 AGREEMENT = 0.95  # share of images whose most probable class must be the same
 MAX_DROP = 1.0  # points of accuracy

@@ -110,10 +110,13 @@ def opened(options: Options) -> tuple[Classify, Description]:
         raise Stopped(f"not loaded: {error}") from None
     with command.descriptor_silenced(2):
         session = RUNTIMES[runtime].open(artifact.path, artifact.kind)
-    return session.classify_files or _decoder(session, about, options), about
+    return _classifier(session, about, options), about
 
 
-def _decoder(session: Session, about: Description, options: Options) -> Classify:
+def _classifier(session: Session, about: Description, options: Options) -> Classify:
+    """The artifact's own decoder, or Pillow before it."""
+    if (classify_files := session.classify_files) is not None:
+        return lambda data: classify_files(data)["probabilities"]
     from export.decode import decode
 
     def classify(data: list[bytes]) -> Array:

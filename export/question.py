@@ -7,6 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from export.compare import ANSWERED, COMPARED, Difference, compare
+from keras_resnet.errors import Stopped
 from training.images import FILE_CHANNELS, Tensor
 from training.network import trained_network
 from training.pipeline import evaluation_batches
@@ -24,12 +26,70 @@ class Question:
 
     Attributes:
         labels: The images' classes.
-        expected: Probabilities by the run's weights in float32, for ``"pixels"`` and
-            for ``"bytes"`` of image files.
+        names: The classes' names.
+        expected: Probabilities by the run's weights in float32, for ``"pixels"``, again
+            for ``"features"``, which the last layer makes probabilities of, and for
+            ``"bytes"`` of image files where there are such.
+        last: The run's last, linear layer.
     """
 
     labels: np.ndarray
+    names: tuple[str, ...]
     expected: dict[str, np.ndarray]
+    last: keras.Layer
+
+    def judge(self, folder: Path, runtime: str) -> dict[str, Difference]:
+        """Compares what ``export.worker`` left in the folder with what is expected.
+
+        Returns:
+            The differences by ``"pixels"``, ``"bytes"`` and ``"features"``, as far as
+            the runtime can ask for them.
+
+        Raises:
+            Stopped: The artifact does not answer all that it must, or the answers have
+                other shapes, are not finite, or name other classes.
+        """
+        found = {
+            name: np.load(file)
+            for name in (*COMPARED, "class_id", "label")
+            if (file := folder / f"{runtime}-{name}.npy").is_file()
+        }
+        able = ANSWERED.get(runtime, COMPARED[:1])
+        wanted = [name for name in able if name in self.expected]
+        if missing := [name for name in wanted if name not in found]:
+            raise Stopped(
+                f"not the same network: artifact must answer {' and '.join(wanted)} in "
+                f"{runtime}, got nothing for {' and '.join(missing)}"
+            )
+        if runtime == "tensorflow" and "bytes" in wanted:
+            self._require_names(found)
+        if "features" in found:
+            found["features"] = self._probabilities(found["features"])
+        return {
+            name: compare(self.expected[name], found[name], self.labels)
+            for name in wanted
+        }
+
+    def _require_names(self, found: dict[str, np.ndarray]) -> None:
+        """Raises Stopped unless classes are the most probable ones, by their names."""
+        best = found["bytes"].argmax(-1)
+        if not np.array_equal(found.get("class_id", ()), best):
+            raise Stopped(
+                "not the same network: class_id must be the most probable class"
+            )
+        names = np.array(self.names)[best]
+        if not np.array_equal(found.get("label", ()), names):
+            raise Stopped("not the same network: label must be the run's of class_id")
+
+    def _probabilities(self, features: np.ndarray) -> np.ndarray:
+        """What the run's last layer makes of ``(N, C)``."""
+        needed = tuple(self.last.input.shape[1:])
+        if features.shape[1:] != needed:
+            raise Stopped(
+                f"not the same network: features must be {needed} of an image, got "
+                f"{features.shape[1:]}"
+            )
+        return np.asarray(tf.nn.softmax(self.last(features)))
 
 
 def ask(run: Run, folder: Path, images: int) -> Question:
@@ -47,10 +107,11 @@ def ask(run: Run, folder: Path, images: int) -> Question:
     pixels, labels = next(iter(evaluation_batches(split, prepared, count)))
     np.save(folder / "pixels.npy", pixels.numpy().astype(np.float32))
     network = trained_network(run)
-    expected = _probabilities(network, prepared.normalise(pixels))
+    by_pixels = _probabilities(network, prepared.normalise(pixels))
+    expected = {"pixels": by_pixels, "features": by_pixels}
     (folder / "files").mkdir()
-    by_bytes = expected.copy()
     if prepared.channels in FILE_CHANNELS:
+        expected["bytes"] = by_bytes = by_pixels.copy()
         files = [split.encoded(index) for index in range(count)]
         if split.kind == "pixels":
             files[:JPEGS] = [_jpeg(image) for image in split.images[:JPEGS]]
@@ -58,7 +119,8 @@ def ask(run: Run, folder: Path, images: int) -> Question:
             by_bytes[:JPEGS] = _probabilities(network, prepared.normalise(decoded))
         for index, file in enumerate(files):
             (folder / "files" / f"{index:06}").write_bytes(file)
-    return Question(labels.numpy(), {"pixels": expected, "bytes": by_bytes})
+    names = tuple(run.config["dataset"]["labels"])
+    return Question(labels.numpy(), names, expected, network.get_layer("logits"))
 
 
 def _jpeg(image: Tensor) -> bytes:

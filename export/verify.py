@@ -6,12 +6,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import tyro
 from tqdm import tqdm
 
-from export import manifest
-from export.compare import MAX_DROP, Difference, Tolerances, compare
+from export import description, manifest
+from export.compare import COMPARED, MAX_DROP, Difference, Tolerances
 from export.load import Artifact, choose, find
 from export.runtimes import readers
 from export.vetting import vet
@@ -29,9 +28,9 @@ class Options:
     """Compare an artifact with its run on real test images, in separate processes.
 
     Its files must be those of its manifest; a SavedModel may have no operation that
-    reaches out of the graph. Then each runtime installed that reads the artifact
-    classifies test images, in a process that knows nothing of this project. Exit status
-    0 only where all find the same network.
+    reaches out of the graph; its labels must be the run's. Then each runtime installed
+    that reads the artifact classifies test images, in a process that knows nothing of
+    this project. Exit status 0 only where all find the same network.
     """
 
     artifact: tyro.conf.Positional[Path]
@@ -70,18 +69,19 @@ def verify(
         ``path``, ``format``, ``size`` in bytes, ``same``, ``tolerance`` in words,
         ``runtimes`` (for each, its ``version``, what it ``imported`` of this project,
         its ``latency``, seconds of one image, and the differences for ``pixels`` and,
-        where it takes them, for ``bytes`` of image files), the first one's values of
-        these.
+        where it can ask for them, for ``bytes`` of image files and for what the run's
+        last layer makes of the ``features``), the first one's values of these.
 
     Raises:
         UsageError: There is no artifact, no such runtime, or the run is not complete.
         Stopped: The artifact was changed, is dangerous, cannot be loaded, has other
-            classes or gives no numbers.
+            labels or signatures, or gives no numbers.
     """
     run.require_complete()
     found = located(artifact)
     names = _runtimes(found, runtimes)
     facts = vet(found, manifest_needed=True)
+    _require_described(found, run)
     tolerances = Tolerances(manifest.is_rounded(facts), max_drop)
     with tempfile.TemporaryDirectory() as folder:
         from export.question import ask
@@ -94,9 +94,10 @@ def verify(
         "format": found.kind,
         "size": found.size,
         "same": all(
-            tolerances.allow(name, answer[inputs])
+            tolerances.allow(name, value)
             for name, answer in answers.items()
-            for inputs in {"pixels", "bytes"} & set(answer)
+            for value in answer.values()
+            if isinstance(value, Difference)
         ),
         "tolerance": tolerances.describe(names),
         "runtimes": {name: _plain(answer) for name, answer in answers.items()},
@@ -127,6 +128,20 @@ def _runtimes(artifact: Artifact, wanted: tuple[str, ...]) -> list[str]:
         raise UsageError(str(error)) from None
 
 
+def _require_described(artifact: Artifact, run: Run) -> None:
+    """Raises Stopped unless labels, size, channels and crop are the run's."""
+    try:
+        found = asdict(description.read(artifact))
+    except ValueError as error:
+        raise Stopped(f"not loaded: {error}") from None
+    expected = asdict(description.Description.of_run(run.config))
+    if others := [name for name in expected if found[name] != expected[name]]:
+        raise Stopped(
+            f"not the same network: {' and '.join(others)} must be the run's, got "
+            f"others in {artifact.path}"
+        )
+
+
 def _answer(
     artifact: Artifact, runtime: str, folder: Path, question: "Question"
 ) -> dict[str, Any]:
@@ -138,12 +153,7 @@ def _answer(
             facts["latency"] = worker.latency()
     except RuntimeError as error:
         raise Stopped(f"artifact must load in {runtime}, got: {error}") from None
-    for inputs in ("pixels", "bytes"):
-        file = folder / f"{runtime}-{inputs}.npy"
-        if file.is_file():
-            expected = question.expected[inputs]
-            facts[inputs] = compare(expected, np.load(file), question.labels)
-    return facts
+    return {**facts, **question.judge(folder, runtime)}
 
 
 def _plain(answer: dict[str, Any]) -> dict[str, Any]:
@@ -185,10 +195,9 @@ def report(result: dict[str, Any], run: Run) -> None:
     """
     print(f"{result['format']}: {result['path']} ({result['size'] / 2**20:.2f} MiB)")
     for name, answer in result["runtimes"].items():
-        for inputs in ("pixels", "bytes"):
-            if inputs in answer:
-                difference = Difference(**answer[inputs])
-                print(f"  {name} {answer['version']}, {inputs}: {difference}")
+        for inputs in filter(answer.__contains__, COMPARED):
+            difference = Difference(**answer[inputs])
+            print(f"  {name} {answer['version']}, {inputs}: {difference}")
         print(
             f"  {name} {answer['version']}, one image: {1e3 * answer['latency']:.2f} ms"
         )

@@ -4,8 +4,10 @@
 about it, and answers each line of JSON on its input with another:
 
 - ``{"classify": FOLDER}`` classifies the pixels ``FOLDER/pixels.npy`` and, where the
-  runtime decodes files, the image files ``FOLDER/files/*``; it writes the probabilities
-  to ``FOLDER/RUNTIME-pixels.npy`` and ``FOLDER/RUNTIME-bytes.npy``.
+  runtime decodes files, the image files ``FOLDER/files/*``. It writes arrays
+  ``FOLDER/RUNTIME-NAME.npy``: ``pixels`` and ``bytes``, the probabilities of these two,
+  and, where the artifact tells them, the pixels' ``features`` and the files'
+  ``class_id`` and ``label``.
 - ``{"time": BATCH}`` classifies a batch of noise and tells the seconds that it took.
 
 What fails is answered by ``{"error": REASON}``. ``Worker`` is the other side of it.
@@ -121,19 +123,29 @@ class Worker:
         self.close()
 
 
-def in_batches(classify: Callable[[Any], Array], inputs: Any) -> Array:
+def in_batches(
+    classify: Callable[[Any], dict[str, Array]], inputs: Any
+) -> dict[str, Array]:
     """Classifies a few at a time: large networks need much memory for an image."""
     starts = range(0, len(inputs), BATCH_SIZE)
-    return np.concatenate([classify(inputs[i : i + BATCH_SIZE]) for i in starts])
+    answers = [classify(inputs[i : i + BATCH_SIZE]) for i in starts]
+    return {name: np.concatenate([a[name] for a in answers]) for name in answers[0]}
 
 
 def _classify(session: Session, runtime: str, folder: Path) -> dict[str, Any]:
-    pixels = np.load(folder / "pixels.npy")
-    np.save(folder / f"{runtime}-pixels.npy", in_batches(session.classify, pixels))
+    def of_pixels(images: Array) -> dict[str, Array]:
+        told = {"pixels": session.classify(images)}
+        if session.features is not None:
+            told["features"] = session.features(images)
+        return told
+
+    found = in_batches(of_pixels, np.load(folder / "pixels.npy"))
     files = [path.read_bytes() for path in sorted((folder / "files").iterdir())]
     if files and session.classify_files is not None:
-        answer = in_batches(session.classify_files, files)
-        np.save(folder / f"{runtime}-bytes.npy", answer)
+        found |= in_batches(session.classify_files, files)
+        found["bytes"] = found.pop("probabilities")
+    for name, answer in found.items():
+        np.save(folder / f"{runtime}-{name}.npy", answer)
     # Looked at last: what a runtime imports as it runs counts too.
     imported = {module.split(".")[0] for module in sys.modules}
     return {"imported": sorted(imported & set(PROJECT))}

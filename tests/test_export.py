@@ -1,6 +1,7 @@
 """What is served is what was trained, in a process that knows nothing of training."""
 
 import sys
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import tensorflow as tf
 from conftest import TINY
 
 from export import manifest, onnx, saved_model, serving, tflite
-from export.compare import TOLERANCES, Difference, Tolerances, compare
+from export.compare import COMPARED, TOLERANCES, Difference, Tolerances, compare
 from export.description import Description, read
 from export.load import find
 from export.runtimes import readers
@@ -101,16 +102,17 @@ def test_every_format_is_the_same_network_in_every_runtime(
     answer = result["runtimes"][runtime]
     assert answer["imported"] == [], "the loader must know nothing of this project"
     assert 0 < answer["latency"] < 1
-    for inputs in {"pixels", "bytes"} & set(answer):
+    for inputs in filter(answer.__contains__, COMPARED):
         difference = answer[inputs]
         assert difference["images"] == run.evaluated["examples"]
         assert difference["largest"] <= ROUNDED.get(name, TOLERANCES[runtime])
         if name not in ROUNDED:
             assert difference["agreement"] == 1
             # As JPEG files, images of noise are others.
-            if inputs == "pixels":
+            if inputs != "bytes":
                 assert difference["accuracy"] == pytest.approx(run.evaluated["top1"])
     assert ("bytes" in answer) == (runtime in ("tensorflow", "c-api"))
+    assert ("features" in answer) == (runtime == "tensorflow")
 
 
 @pytest.mark.slow
@@ -203,6 +205,35 @@ def test_a_wrong_export_is_found_out(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("missing", ["classify_bytes", "features"])
+def test_a_signature_that_lacks_is_found_out(
+    missing: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = serving.Serving.signatures.fget
+
+    def fewer(self: serving.Serving) -> dict[str, Any]:
+        return {name: f for name, f in every(self).items() if name != missing}
+
+    monkeypatch.setattr(serving.Serving, "signatures", property(fewer))
+    monkeypatch.setattr("export.warmup.requests", lambda prepared: {})
+    with pytest.raises(Stopped, match="not the same network: artifact must answer"):
+        verify(saved_model.export(run, tmp_path), run, runtimes=("tensorflow",))
+
+
+@pytest.mark.slow
+def test_wrong_features_are_found_out(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(self: serving.Serving, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"features": 1.1 * self._outputs(image)[0]}
+
+    monkeypatch.setattr(serving.Serving, "_features", wrong)
+    result = verify(saved_model.export(run, tmp_path), run)
+    assert not result["same"]
+    assert result["pixels"]["largest"] < 1e-5 < result["features"]["largest"]
+
+
+@pytest.mark.slow
 def test_another_network_is_found_out(
     artifacts: Artifacts,
     other_run: Run,
@@ -265,6 +296,32 @@ def test_tolerances_are_told() -> None:
     assert said == "agreement 95%, 2 points of accuracy"
 
 
+def described(file: Path, about: Description) -> None:
+    """Writes a .tflite that is no network, but comes with its labels."""
+    file.write_bytes(b"no network")
+    with zipfile.ZipFile(file, "a") as archive:
+        for name, text in about.files().items():
+            archive.writestr(name, text)
+    manifest.write(file, {})
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"labels": ("class1", "class0", "class2")}, "labels"),
+        ({"labels": ("class0", "class1", "class2", "class3")}, "labels"),
+        ({"size": (8, 12), "crop": 0.5}, "size and crop"),
+    ],
+)
+def test_what_is_described_must_be_the_runs(
+    change: dict[str, Any], named: str, run: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "model.tflite"
+    described(file, replace(Description.of_run(run.config), **change))
+    with pytest.raises(Stopped, match=f"not the same network: {named} must be the run"):
+        verify(file, run)
+
+
 def test_what_is_no_artifact_is_refused(run: Run, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="artifact must be a SavedModel"):
         verify(tmp_path, run)
@@ -275,6 +332,9 @@ def test_what_is_no_artifact_is_refused(run: Run, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="runtime for TFLite must be one of"):
         verify(file, run, runtimes=("tensorflow",))
     manifest.write(file, {})
+    with pytest.raises(Stopped, match="not loaded: artifact must come with its labels"):
+        verify(file, run)
+    described(file, Description.of_run(run.config))
     with pytest.raises(Stopped, match="artifact must load in litert, got: "):
         verify(file, run, runtimes=("litert",))
     (tmp_path / "1").mkdir()

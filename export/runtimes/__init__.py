@@ -25,14 +25,19 @@ class Session:
         classify: Pixels 0–255 ``(N, H, W, C)`` → probabilities float32 ``(N,
             classes)``.
         shape: Height, width and channels of an image.
-        classify_files: Image files' bytes → probabilities; None where the runtime
-            cannot run a decoder or the artifact has none.
+        classify_files: Image files' bytes → ``probabilities`` and, where the artifact
+            names them, the most probable ``class_id`` int64 ``(N,)`` and its ``label``
+            ``(N,)``; None where the runtime cannot run a decoder or the artifact has
+            none.
+        features: Pixels → what the last layer takes, float32 ``(N, C)``; None where the
+            runtime cannot ask for it or the artifact doesn't tell.
         device: ``"CPU"`` or ``"GPU"``.
     """
 
     classify: Callable[[Array], Array]
     shape: tuple[int, ...]
-    classify_files: Callable[[list[bytes]], Array] | None = None
+    classify_files: Callable[[list[bytes]], dict[str, Array]] | None = None
+    features: Callable[[Array], Array] | None = None
     device: str = "CPU"
 
 

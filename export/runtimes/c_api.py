@@ -32,8 +32,8 @@ def open_session(path: Path, kind: str) -> Session:
     def classify(images: Array) -> Array:
         return answer(pixels, [np.float32(image).tobytes() for image in images])
 
-    def classify_files(data: list[bytes]) -> Array:
-        return answer(files, data)
+    def classify_files(data: list[bytes]) -> dict[str, Array]:
+        return {"probabilities": answer(files, data)}
 
     def answer(signature: Any, data: list[bytes]) -> Array:
         (given,) = signature.inputs.values()

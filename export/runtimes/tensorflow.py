@@ -8,9 +8,11 @@ import tensorflow as tf
 
 from export.runtimes import Array, Session
 
+ANSWERS = ("probabilities", "class_id", "label")  # of classify_bytes
+
 
 def open_session(path: Path, kind: str) -> Session:
-    """Loads a SavedModel's ``serving_default`` and ``classify_bytes``.
+    """Loads a SavedModel's ``serving_default``, ``classify_bytes`` and ``features``.
 
     Any SavedModel will do whose ``serving_default`` maps a batch of images to one
     output, say one of Keras' own ``model.export``.
@@ -27,18 +29,27 @@ def open_session(path: Path, kind: str) -> Session:
         given = tf.constant(images, image.dtype)
         return np.asarray(loaded.signatures["serving_default"](**{name: given})[output])
 
-    def classify_files(data: list[bytes]) -> Array:
+    def classify_files(data: list[bytes]) -> dict[str, Array]:
         files = loaded.signatures["classify_bytes"]
         try:
-            return np.asarray(files(image_bytes=tf.constant(data))["probabilities"])
+            answer = files(image_bytes=tf.constant(data))
         except tf.errors.InvalidArgumentError as error:
             raise ValueError(_reason(error.message)) from None
+        found = {key: answer[key].numpy() for key in ANSWERS if key in answer}
+        if "label" in found:
+            found["label"] = np.array([label.decode() for label in found["label"]])
+        return found
 
-    decodes = "classify_bytes" in loaded.signatures
+    def features(images: Array) -> Array:
+        given = tf.constant(images, tf.float32)
+        return np.asarray(loaded.signatures["features"](image=given)["features"])
+
+    signatures = set(loaded.signatures)
     return Session(
         classify,
         shape=tuple(image.shape.as_list()[1:]),
-        classify_files=classify_files if decodes else None,
+        classify_files=classify_files if "classify_bytes" in signatures else None,
+        features=features if "features" in signatures else None,
         device="GPU" if tf.config.list_physical_devices("GPU") else "CPU",
     )
 
