@@ -11,18 +11,17 @@ SCRIPT = Path(__file__).parent.parent / "benchmarks" / "training_step.py"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_backends_are_measured(backend: str) -> None:
+def test_a_backend_without_tensorflow_is_measured() -> None:
     options = "--networks resnet20_cifar --precisions float32 --rounds 1 --batch 4"
     result = subprocess.run(
         [sys.executable, SCRIPT, *options.split()],
-        env=os.environ | {"KERAS_BACKEND": backend},
+        env=os.environ | {"KERAS_BACKEND": "jax"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    assert f" {backend} " in result.stdout
+    assert ", jax " in result.stdout
     assert "training resnet20_cifar, 32×32, batch 4, float32: images/s" in result.stdout
     assert "keras-resnet resnet20_cifar / resnet20_cifar with Keras' batch" in (
         result.stdout
