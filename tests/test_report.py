@@ -51,12 +51,17 @@ class Outline(HTMLParser):
         assert self._within.pop()[0] == tag, f"</{tag}> closes something else"
 
 
+def copy(run: Run, folder: Path) -> Run:
+    """The run without what other tests left."""
+    left = shutil.ignore_patterns("analysis", "artifacts.json", "tensorboard")
+    shutil.copytree(run.path, folder, ignore=left)
+    return Run(folder)
+
+
 @pytest.fixture
 def copied(run: Run, tmp_path: Path) -> Run:
-    """The run in a folder of its own, to be changed, without what other tests left."""
-    left = shutil.ignore_patterns("analysis", "artifacts.json", "tensorboard")
-    shutil.copytree(run.path, tmp_path / "run", ignore=left)
-    return Run(tmp_path / "run")
+    """The run in a folder of its own, to be changed."""
+    return copy(run, tmp_path / "run")
 
 
 def changed(run: Run, **values: Any) -> None:
@@ -77,10 +82,17 @@ def analysed(run: Run) -> None:
         write_json(folder / f"{name}.json", {"summary": f"What {name} say."})
 
 
+@pytest.fixture(scope="module")
+def written(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a run with analyses."""
+    whole = copy(run, tmp_path_factory.mktemp("report") / "run")
+    analysed(whole)
+    return write_report(whole)
+
+
 @pytest.fixture
-def page(copied: Run) -> str:
-    analysed(copied)
-    return write_report(copied).read_text("utf-8")
+def page(written: Path) -> str:
+    return written.read_text("utf-8")
 
 
 def test_the_report_is_one_file_that_asks_for_nothing(page: str) -> None:
@@ -212,13 +224,11 @@ def browser() -> Iterator[Browser]:
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [320, 390, 1280])
 def test_the_report_in_a_browser(
-    browser: Browser, copied: Run, width: int, dark: bool
+    browser: Browser, written: Path, width: int, dark: bool
 ) -> None:
-    analysed(copied)
-    file = write_report(copied)
-    browser.open(file, width, dark=dark)
+    browser.open(written, width, dark=dark)
     assert {r.partition(":")[0] for r in browser.requests} <= {"file", "data"}
-    assert [r for r in browser.requests if r.startswith("file")] == [file.as_uri()]
+    assert [r for r in browser.requests if r.startswith("file")] == [written.as_uri()]
     assert browser.said == []
     # What is wide scrolls in its own box.
     assert browser.evaluate("document.documentElement.scrollWidth") == width
