@@ -2,10 +2,9 @@
 
 import io
 import itertools
-import struct
-import zlib
 from typing import Any
 
+import bombs
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -59,19 +58,6 @@ def test_sixteen_bits_keep_their_highest() -> None:
     np.testing.assert_array_equal(grey.ravel(), np.arange(256))
 
 
-def bomb(side: int) -> bytes:
-    """A PNG of ``side``² black pixels, a bit each, in a few kilobytes."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        body = kind + data
-        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
-
-    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
-    rows = zlib.compress(bytes((side // 8 + 1) * side), 9)
-    chunks = {b"IHDR": header, b"IDAT": rows, b"IEND": b""}
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*item) for item in chunks.items())
-
-
 @pytest.mark.parametrize(
     ("data", "channels", "said"),
     [
@@ -79,8 +65,8 @@ def bomb(side: int) -> bytes:
         (b"<html>", 3, "PNG, GIF, BMP or WebP file, got none"),
         (encode(noise(40, 40, 3), "JPEG")[:300], 3, "undamaged, got: "),
         (encode(noise(40, 40, 3), "TIFF"), 3, "got none"),
-        (bomb(20000), 3, "at most 5000 pixels, got more"),
-        (bomb(10000), 3, "at most 5000 pixels, got 10000×10000"),
+        (bombs.png(20000), 3, "at most 5000 pixels, got more"),
+        (bombs.png(10000), 3, "at most 5000 pixels, got 10000×10000"),
         (encode(noise(71, 71, 3), "PNG"), 3, "at most 5000 pixels, got 71×71"),
         (encode(noise(9, 9, 3), "PNG"), 2, "1 or 3 channels, got 2"),
     ],
