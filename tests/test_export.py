@@ -215,7 +215,6 @@ def test_a_signature_that_lacks_is_found_out(
         return {name: f for name, f in every(self).items() if name != missing}
 
     monkeypatch.setattr(serving.Serving, "signatures", property(fewer))
-    monkeypatch.setattr("export.warmup.requests", lambda prepared: {})
     with pytest.raises(Stopped, match="not the same network: artifact must answer"):
         verify(saved_model.export(run, tmp_path), run, runtimes=("tensorflow",))
 
