@@ -62,6 +62,15 @@ def read(path: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
+def fingerprint(path: Path) -> dict[str, str]:
+    """Returns an artifact's manifest's absolute ``path`` and its ``sha256``.
+
+    The same again means the same artifact, as far as its files are its manifest's.
+    """
+    target = location(path).resolve()
+    return {"path": str(target), "sha256": _describe(target)["sha256"]}
+
+
 def is_rounded(facts: dict[str, Any]) -> bool:
     """Whether a manifest tells of an artifact that computes with fewer than 32 bits."""
     narrow = facts.get("compute", "float32") != "float32"
