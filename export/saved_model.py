@@ -60,9 +60,11 @@ def export(
         overwrite: Replace the newest version instead.
 
     Raises:
-        UsageError: The run is not complete, or the disk is full.
+        UsageError: The run is not complete, ``out`` is a version itself, or the disk is
+            full.
     """
     run.require_complete()
+    versions.require_no_version(out)
     with written_to(out), versions.draft(out) as draft:
         _write(run, draft, form or Form())
         return (versions.replace if overwrite else versions.publish)(draft, out)
@@ -124,6 +126,7 @@ def main() -> None:
     options = command.parse(Options, prog="python -m export.saved_model")
     run = Run.open(options.run)
     run.require_complete()
+    versions.require_no_version(options.out)
     command.start_backend()
     path = export(run, options.out, options, overwrite=options.overwrite)
     print(f"SavedModel: {path}")
