@@ -5,6 +5,7 @@ warm-up they take turns (A B C A B C …), so that a machine whose speed drifts 
 all; the others wait meanwhile.
 """
 
+import os
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from export.contenders import (
     plain_exports,
     source_runs,
 )
-from export.worker import Worker
+from export.worker import ENVIRONMENT, Worker
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError, require_choice, require_positive
 from training.runs import Run
@@ -184,6 +185,7 @@ def measurement(
 def main() -> None:
     """Runs the command line."""
     options = command.parse(Options, prog="python -m export.benchmark")
+    os.environ.update({**ENVIRONMENT, **os.environ})  # before TensorFlow is imported
     found = contenders(options.artifacts, options.runtimes)
     runs = options.run or source_runs(found)
     for path in runs:

@@ -5,6 +5,8 @@ With Pillow, and without TensorFlow: for phones' and ONNX's runtimes.
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image
@@ -32,26 +34,33 @@ def decode(data: bytes, about: Description, max_pixels: int = MAX_PIXELS) -> Arr
         ValueError: It is no such file, is damaged, or the image is larger.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what is read all the same
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                if image.width * image.height > max_pixels:
-                    raise ValueError(
-                        f"image must be of at most {max_pixels} pixels, got "
-                        f"{image.width}×{image.height}"
-                    )
-                pixels = _pixels(image, about.channels)
+        # Opened, an image is read as far as its header.
+        with _lenient(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height > max_pixels:
+                raise ValueError(
+                    f"image must be of at most {max_pixels} pixels, got "
+                    f"{image.width}×{image.height}"
+                )
+            pixels = _pixels(image, about.channels)
     except Image.UnidentifiedImageError:
         raise ValueError(
             "image must be a JPEG, PNG, GIF, BMP or WebP file, got none"
         ) from None
-    except Image.DecompressionBombError:
-        raise ValueError(
-            f"image must be of at most {max_pixels} pixels, got more"
-        ) from None
     except (OSError, SyntaxError) as error:
         raise ValueError(f"image must be undamaged, got: {error}") from None
     return resize(cut(pixels, about), about.size)
+
+
+@contextmanager
+def _lenient() -> Iterator[None]:
+    """Lifts Pillow's own limit of pixels, and keeps its warnings of odd files back."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
 def _pixels(image: Image.Image, channels: int) -> Array:

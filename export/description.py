@@ -4,9 +4,10 @@ A TFLite file has it in the zip archive behind the model, an ONNX file in its
 ``metadata_props``, a SavedModel in its assets and its manifest.
 """
 
+import io
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from export import manifest
 from export.load import Artifact
 
 LABELS, PREPROCESSING = "labels.txt", "preprocessing.json"
+METADATA_PROPS, KEY, VALUE = 14, 1, 2  # numbers of fields in onnx.proto
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,9 @@ def read(artifact: Artifact) -> Description:
     """
     try:
         texts = READERS[artifact.kind](artifact.path)
-        labels = texts[LABELS].splitlines()
+        labels = texts[LABELS].split("\n")[:-1]
         return Description.of(labels, json.loads(texts[PREPROCESSING]))
-    except (KeyError, OSError, zipfile.BadZipFile) as error:
+    except (KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"artifact must come with its labels and preprocessing, got "
             f"{artifact.path}: {error}"
@@ -81,12 +83,36 @@ def _of_tflite(path: Path) -> dict[str, str]:
 
 
 def _of_onnx(path: Path) -> dict[str, str]:
-    import onnxruntime
+    # Read here, so that any one runtime suffices and none has to load it for this.
+    model = _fields(path.read_bytes())
+    entries = [
+        dict(_fields(field)) for number, field in model if number == METADATA_PROPS
+    ]
+    return {entry[KEY].decode(): entry[VALUE].decode() for entry in entries}
 
-    session = onnxruntime.InferenceSession(
-        str(path), providers=["CPUExecutionProvider"]
-    )
-    return dict(session.get_modelmeta().custom_metadata_map)
+
+def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yields a protocol buffer's fields: numbers, and what is not a varint."""
+    data = io.BytesIO(message)
+    while data.tell() < len(message):
+        number, kind = divmod(_varint(data), 8)
+        value = _varint(data) if kind in (0, 2) else 0
+        size = {0: 0, 1: 8, 2: value, 5: 4}[kind]
+        content = data.read(size)
+        if len(content) < size:
+            raise ValueError("it is cut off")
+        yield number, content
+
+
+def _varint(data: io.BytesIO) -> int:
+    """Reads seven bits a byte, lowest first, while a byte's highest bit is set."""
+    value = shift = 0
+    while byte := data.read(1):
+        value |= (byte[0] & 127) << shift
+        shift += 7
+        if byte[0] < 128:
+            return value
+    raise ValueError("it is cut off")
 
 
 READERS: dict[str, Callable[[Path], dict[str, str]]] = {

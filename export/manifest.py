@@ -9,6 +9,7 @@ nothing of the rest of this project, so that a loader that doesn't either can us
 import hashlib
 import json
 import os
+import tempfile
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,12 +36,18 @@ def write(path: Path, facts: dict[str, Any]) -> None:
     files = {name: _describe(file) for name, file in sorted(_files(path).items())}
     text = json.dumps({**facts, "files": files}, indent=2, ensure_ascii=False) + "\n"
     target = location(path)
-    draft = target.with_name(f".{target.name}-draft")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(target)
+    # Two exports to one place at once each need a draft of their own.
+    handle, draft = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
+    try:
+        with open(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fchmod(handle, 0o644)
+            os.fsync(handle)
+        os.replace(draft, target)
+    except BaseException:
+        os.unlink(draft)
+        raise
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -60,6 +67,15 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(files, dict):
         raise ValueError(f"manifest must list files, got none in {target}")
     return dict(manifest)
+
+
+def fingerprint(path: Path) -> dict[str, str]:
+    """Returns an artifact's manifest's absolute ``path`` and its ``sha256``.
+
+    The same again means the same artifact, as far as its files are its manifest's.
+    """
+    target = location(path).resolve()
+    return {"path": str(target), "sha256": _describe(target)["sha256"]}
 
 
 def is_rounded(facts: dict[str, Any]) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import tyro
 
-from export.single_file import publish, require_suffix
+from export.single_file import publish, require_place
 from keras_resnet import command
 from keras_resnet.errors import UsageError
 from training.runs import Run
@@ -34,14 +34,14 @@ def export(run: Run, out: Path) -> Path:
     ``probabilities``. Labels and preprocessing are in its ``metadata_props``.
 
     Raises:
-        UsageError: The run is not complete, ``out`` is no .onnx, the extra ``[onnx]``
-            is not installed, or the disk is full.
+        UsageError: The run is not complete, ``out`` is no place for an .onnx, the extra
+            ``[onnx]`` is not installed, or the disk is full.
     """
     from export import saved_model
     from export.description import Description
 
     run.require_complete()
-    require_suffix(out, ".onnx")
+    require_place(out, ".onnx")
     require_packages()
     with tempfile.TemporaryDirectory() as folder:
         graph = convert(saved_model.export(run, Path(folder)))
@@ -85,7 +85,7 @@ def convert(saved: Path) -> Any:
 def main() -> None:
     """Runs the command line."""
     options = command.parse(Options, prog="python -m export.onnx")
-    require_suffix(options.out, ".onnx")
+    require_place(options.out, ".onnx")
     require_packages()
     run = Run.open(options.run)
     run.require_complete()

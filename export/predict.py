@@ -95,21 +95,29 @@ def listed(paths: tuple[Path, ...]) -> list[Path]:
 
 
 def opened(options: Options) -> tuple[Classify, Description]:
-    """Loads the artifact; returns what classifies files' bytes, and its description."""
+    """Loads the artifact; returns what classifies files' bytes, and its description.
+
+    Raises:
+        UsageError: There is no such artifact or runtime.
+        Stopped: The artifact was changed, is dangerous or damaged, or says nothing of
+            its labels.
+    """
     os.environ.update({**ENVIRONMENT, **os.environ})
     try:
         artifact = find(options.artifact)
         runtime = choose(artifact.kind, options.runtime)
     except (FileNotFoundError, ValueError) as error:
         raise UsageError(str(error)) from None
+    vet(artifact)
     try:
+        about = read(artifact)
         with command.descriptor_silenced(2):  # C++ libraries say there that they start
-            vet(artifact)
-            about = read(artifact)
-    except ValueError as error:
-        raise Stopped(f"not loaded: {error}") from None
-    with command.descriptor_silenced(2):
-        session = RUNTIMES[runtime].open(artifact.path, artifact.kind)
+            session = RUNTIMES[runtime].open(artifact.path, artifact.kind)
+    except Exception as error:  # each runtime raises others
+        reason = str(error) or type(error).__name__
+        raise Stopped(
+            f"not loaded: {artifact.path} in {runtime}: {reason:.500}"
+        ) from error
     return _classifier(session, about, options), about
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from export import manifest, versions
+from export.description import LABELS, Description
 from export.form import Form
 from keras_resnet import command
 from keras_resnet.errors import UsageError
@@ -60,28 +61,32 @@ def export(
         overwrite: Replace the newest version instead.
 
     Raises:
-        UsageError: The run is not complete, or the disk is full.
+        UsageError: The run is not complete, ``out`` is a version itself, or the disk is
+            full.
     """
     run.require_complete()
-    with written_to(out), versions.draft(out) as draft:
-        _write(run, draft, form or Form())
-        return (versions.replace if overwrite else versions.publish)(draft, out)
+    versions.require_no_version(out)
+    from export.serving import Serving
+
+    form = form or Form()
+    with tempfile.TemporaryDirectory() as assets:
+        labels = Path(assets, LABELS)
+        # What cannot be read from the run is no mistake of the place to write to.
+        serving = Serving(run, labels, form)
+        with written_to(out), versions.draft(out) as draft:
+            labels.write_text(Description.of_run(run.config).files()[LABELS], "utf-8")
+            _write(serving, run, draft, form)
+            return (versions.replace if overwrite else versions.publish)(draft, out)
 
 
-def _write(run: Run, folder: Path, form: Form) -> None:
+def _write(serving: "Serving", run: Run, folder: Path, form: Form) -> None:
     import tensorflow as tf
 
     from export import warmup
-    from export.serving import Serving
     from training.preprocessing import Preprocessing
 
     config = run.config
-    with tempfile.TemporaryDirectory() as assets:
-        labels = Path(assets, "labels.txt")
-        lines = "".join(f"{label}\n" for label in config["dataset"]["labels"])
-        labels.write_text(lines, encoding="utf-8")
-        serving = Serving(run, labels, form)
-        tf.saved_model.save(serving, str(folder), serving.signatures)
+    tf.saved_model.save(serving, str(folder), serving.signatures)
     prepared = Preprocessing.from_dict(config["preprocessing"])
     warmup.write(folder, config["model"]["name"], warmup.requests(prepared))
     facts = {
@@ -124,6 +129,7 @@ def main() -> None:
     options = command.parse(Options, prog="python -m export.saved_model")
     run = Run.open(options.run)
     run.require_complete()
+    versions.require_no_version(options.out)
     command.start_backend()
     path = export(run, options.out, options, overwrite=options.overwrite)
     print(f"SavedModel: {path}")

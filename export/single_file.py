@@ -1,21 +1,32 @@
 """Artifacts that are one file, with their manifest beside it."""
 
+import os
 from pathlib import Path
 from typing import Any
 
-from export import manifest
+from export import manifest, versions
 from keras_resnet.errors import UsageError
-from training.runs import Run, write_atomically, written_to
+from training.runs import Run, flush, write_atomically, written_to
 
 
-def require_suffix(out: Path, suffix: str) -> None:
-    """Raises UsageError unless a file's name ends as its format's readers expect."""
+def require_place(out: Path, suffix: str) -> None:
+    """Checks that a file can be written, under a name that its format's readers expect.
+
+    Raises:
+        UsageError: It has another suffix, is a folder, or would change a SavedModel.
+    """
     if out.suffix != suffix:
         raise UsageError(f"output file must be named *{suffix}, got {out}")
+    if os.path.isdir(out):
+        raise UsageError(f"output file must be a file, got the folder {out}")
+    versions.require_no_version(out.parent)
 
 
 def publish(contents: bytes, out: Path, run: Run, facts: dict[str, Any]) -> None:
     """Writes an artifact, complete or not at all, and then its manifest.
+
+    Whenever this process is killed, the file is whole and either has its own manifest
+    or none.
 
     Args:
         contents: Of the file.
@@ -26,7 +37,15 @@ def publish(contents: bytes, out: Path, run: Run, facts: dict[str, Any]) -> None
     Raises:
         UsageError: The disk is full, or ``out`` cannot be written to.
     """
+
+    def write(draft: Path) -> None:
+        draft.write_bytes(contents)
+        flush(draft)
+        # The old one would say of the new file that it was changed.
+        manifest.location(out).unlink(missing_ok=True)
+
     with written_to(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(out, lambda path: path.write_bytes(contents))
+        write_atomically(out, write)
         manifest.write(out, {**facts, **manifest.source(run)})
+        flush(out.parent)

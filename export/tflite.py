@@ -11,7 +11,7 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from export.single_file import publish, require_suffix
+from export.single_file import publish, require_place
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError
 from training.runs import Run
@@ -81,14 +81,15 @@ def export(
         max_drop: Points of accuracy that it may lose.
 
     Raises:
-        UsageError: The run is not complete, ``out`` is no .tflite, or the disk is full.
+        UsageError: The run is not complete, ``out`` is no place for a .tflite, or the
+            disk is full.
         Stopped: The accuracy drops by more; nothing is written.
     """
     from export import saved_model, tflite_metadata
     from export.description import Description
 
     run.require_complete()
-    require_suffix(out, ".tflite")
+    require_place(out, ".tflite")
     with tempfile.TemporaryDirectory() as folder:
         saved = saved_model.export(run, Path(folder))
         flatbuffer = convert(saved, run, quantize)
@@ -179,7 +180,7 @@ def _accuracy(saved: Path, flatbuffer: bytes, run: Run, images: int | None) -> A
 def main() -> None:
     """Runs the command line."""
     options = command.parse(Options, prog="python -m export.tflite")
-    require_suffix(options.out, ".tflite")
+    require_place(options.out, ".tflite")
     if options.images is not None and options.images < 1:
         raise UsageError(f"images must be at least 1, got {options.images}")
     run = Run.open(options.run)

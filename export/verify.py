@@ -1,6 +1,7 @@
 """``python -m export.verify ARTIFACT RUN``: is the artifact the network of the run?"""
 
 import os
+import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -58,6 +59,8 @@ def verify(
 ) -> dict[str, Any]:
     """Compares an artifact with its run; the figures also go to RUN/artifacts.json.
 
+    Where that cannot be written, a warning on stderr says so.
+
     Args:
         artifact: What ``export.load.find`` takes.
         run: A complete run.
@@ -66,7 +69,8 @@ def verify(
         max_drop: Points of accuracy that a rounded artifact may lose.
 
     Returns:
-        ``path``, ``format``, ``size`` in bytes, ``same``, ``tolerance`` in words,
+        ``path``, ``format``, ``size`` in bytes, ``manifest`` (its ``path`` and
+        ``sha256``), ``same``, ``tolerance`` in words,
         ``runtimes`` (for each, its ``version``, what it ``imported`` of this project,
         its ``latency``, seconds of one image, and the differences for ``pixels`` and,
         where it can ask for them, for ``bytes`` of image files and for what the run's
@@ -81,6 +85,7 @@ def verify(
     found = located(artifact)
     names = _runtimes(found, runtimes)
     facts = vet(found, manifest_needed=True)
+    proven = manifest.fingerprint(found.path)
     _require_described(found, run)
     tolerances = Tolerances(manifest.is_rounded(facts), max_drop)
     with tempfile.TemporaryDirectory() as folder:
@@ -93,6 +98,7 @@ def verify(
         "path": str(found.path),
         "format": found.kind,
         "size": found.size,
+        "manifest": proven,
         "same": all(
             tolerances.allow(name, value)
             for name, answer in answers.items()
@@ -103,8 +109,17 @@ def verify(
         "runtimes": {name: _plain(answer) for name, answer in answers.items()},
         **_plain(answers[names[0]]),
     }
-    write_json(run.path / "artifacts.json", {**run.artifacts, result["path"]: result})
+    _keep(result, run)
     return result
+
+
+def _keep(result: dict[str, Any], run: Run) -> None:
+    """Writes what was found into the run's folder; says so where that cannot be."""
+    try:
+        kept = {**run.artifacts, result["path"]: result}
+        write_json(run.path / "artifacts.json", kept)
+    except (OSError, ValueError) as error:
+        print(f"warning: not kept in the run's folder: {error}", file=sys.stderr)
 
 
 def located(artifact: Path) -> Artifact:

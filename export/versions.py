@@ -23,6 +23,15 @@ from training.runs import flush
 DAY = 24 * 3600
 
 
+def require_no_version(folder: Path) -> None:
+    """Raises UsageError for a folder that is a version, which stays as it is."""
+    if os.path.exists(folder / "saved_model.pb"):  # False where one may not look
+        raise UsageError(
+            f"output must be outside of a version, got the SavedModel {folder}; name "
+            f"the folder of versions, say {folder.parent}"
+        )
+
+
 @contextmanager
 def draft(out: Path) -> Iterator[Path]:
     """Makes a hidden folder in ``out``, and removes what is left of it in the end.

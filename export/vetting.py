@@ -4,6 +4,7 @@ from typing import Any
 
 from export import manifest
 from export.load import Artifact
+from keras_resnet import command
 from keras_resnet.errors import Stopped
 
 
@@ -39,6 +40,9 @@ def vet(artifact: Artifact, *, manifest_needed: bool = False) -> dict[str, Any]:
 
 
 def _operations(artifact: Artifact) -> list[str]:
-    from export import safety
+    if artifact.kind != "SavedModel":
+        return []
+    with command.descriptor_silenced(2):  # TensorFlow says there that it starts
+        from export import safety
 
-    return safety.flagged(artifact.path) if artifact.kind == "SavedModel" else []
+        return safety.flagged(artifact.path)

@@ -65,7 +65,7 @@ def test_sixteen_bits_keep_their_highest() -> None:
         (b"<html>", 3, "PNG, GIF, BMP or WebP file, got none"),
         (encode(noise(40, 40, 3), "JPEG")[:300], 3, "undamaged, got: "),
         (encode(noise(40, 40, 3), "TIFF"), 3, "got none"),
-        (bombs.png(20000), 3, "at most 5000 pixels, got more"),
+        (bombs.png(20000), 3, "at most 5000 pixels, got 20000×20000"),
         (bombs.png(10000), 3, "at most 5000 pixels, got 10000×10000"),
         (encode(noise(71, 71, 3), "PNG"), 3, "at most 5000 pixels, got 71×71"),
         (encode(noise(9, 9, 3), "PNG"), 2, "1 or 3 channels, got 2"),
@@ -75,3 +75,10 @@ def test_sixteen_bits_keep_their_highest() -> None:
 def test_what_cannot_be_decoded_is_told(data: bytes, channels: int, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         decode(data, Description((), SIZE, channels, 1.0), max_pixels=5000)
+
+
+def test_no_other_limit_than_the_one_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    data = encode(noise(40, 40, 3), "PNG")
+    assert decode(data, Description((), SIZE, 3, 1.0), 1600).shape == (*SIZE, 3)
+    assert Image.MAX_IMAGE_PIXELS == 100, "others keep theirs"

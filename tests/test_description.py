@@ -1,7 +1,9 @@
 """An artifact says what its labels are and how an image file becomes pixels."""
 
 import io
+import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import flatbuffers
 import numpy as np
 import pytest
 from flatbuffers.table import Table
+from onnx import TensorProto, helper
 
 from export.description import Description, read
 from export.load import Artifact
@@ -42,6 +45,52 @@ def test_a_tflite_archive_is_read(tmp_path: Path) -> None:
             archive.writestr(name, text)
     assert read(Artifact(path, "TFLite")) == ABOUT
     assert path.read_bytes().startswith(b"a model")
+
+
+@pytest.fixture
+def onnx_model() -> bytes:
+    """As many kinds of fields as a message can have, with metadata among them."""
+    node = helper.make_node("LeakyRelu", ["x"], ["y"], alpha=0.5)
+    kernel = helper.make_tensor("w", TensorProto.DOUBLE, [300], np.arange(300.0))
+    graph = helper.make_graph([node], "graph", [], [], [kernel])
+    model = helper.make_model(graph)
+    for name, text in ABOUT.files().items():
+        model.metadata_props.add(key=name, value=text)
+    model.opset_import.add(domain="x", version=2**40)
+    return bytes(model.SerializeToString())
+
+
+def test_onnx_is_read_without_a_runtime(
+    onnx_model: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("onnx", "onnxruntime", "openvino"):
+        monkeypatch.setitem(sys.modules, name, None)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(onnx_model)
+    assert read(Artifact(path, "ONNX")) == ABOUT
+
+
+def test_damaged_onnx_is_refused(onnx_model: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    for data in (
+        onnx_model[:-30],
+        onnx_model[:-1] + b"\xff",
+        b"nonsense",
+        b"",
+        b"\xf7",
+    ):
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match="must come with its labels"):
+            read(Artifact(path, "ONNX"))
+
+
+def test_labels_end_at_line_feeds_only(tmp_path: Path) -> None:
+    about = replace(ABOUT, labels=("a\u2028b", "c\x0bd", "e"))
+    path = tmp_path / "model.tflite"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in about.files().items():
+            archive.writestr(name, text)
+    assert read(Artifact(path, "TFLite")) == about
 
 
 class Reader:

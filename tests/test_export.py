@@ -18,7 +18,7 @@ from export.compare import COMPARED, TOLERANCES, Difference, Tolerances, compare
 from export.description import Description, read
 from export.load import find
 from export.runtimes import readers
-from export.verify import main, verify
+from export.verify import _keep, main, verify
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError
 from training.fit import train
@@ -215,7 +215,6 @@ def test_a_signature_that_lacks_is_found_out(
         return {name: f for name, f in every(self).items() if name != missing}
 
     monkeypatch.setattr(serving.Serving, "signatures", property(fewer))
-    monkeypatch.setattr("export.warmup.requests", lambda prepared: {})
     with pytest.raises(Stopped, match="not the same network: artifact must answer"):
         verify(saved_model.export(run, tmp_path), run, runtimes=("tensorflow",))
 
@@ -294,6 +293,20 @@ def test_tolerances_are_told() -> None:
     )
     said = Tolerances(rounded=True, max_drop=2).describe(["litert"])
     assert said == "agreement 95%, 2 points of accuracy"
+
+
+@pytest.mark.parametrize("spoil", ["not writable", "not readable"])
+def test_what_cannot_be_kept_does_not_change_the_answer(
+    spoil: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "artifacts.json"
+    if spoil == "not readable":
+        kept.write_text("{")
+    else:
+        kept.mkdir()
+    _keep({"path": "model.tflite", "same": True}, Run(tmp_path))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: not kept in the run's folder: ")
 
 
 def described(file: Path, about: Description) -> None:

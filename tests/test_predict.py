@@ -4,14 +4,17 @@ import csv
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from data import noise, write_image
+from onnx import ModelProto
 from test_decode import bomb
 
 from export import onnx, saved_model, tflite
+from export.description import Description
 from export.predict import listed, main
 from export.predictions import Prediction, render
 from export.runtimes import readers
@@ -161,6 +164,31 @@ def test_changed_artifacts_are_not_loaded(
     path.write_bytes(b"two")
     predicted(monkeypatch, path, images, status=1)
     assert "error: not loaded: model.tflite of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["TFLite", "ONNX"])
+def test_what_is_damaged_is_one_line(
+    kind: str,
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / f"model.{kind.lower()}"
+    about = Description(("cat", "dog"), (12, 8), 3, 1.0).files()
+    if kind == "TFLite":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, text in about.items():
+                archive.writestr(name, text)
+    else:
+        model = ModelProto()
+        for name, text in about.items():
+            model.metadata_props.add(key=name, value=text)
+        path.write_bytes(model.SerializeToString())
+    for runtime in readers(kind):
+        predicted(monkeypatch, path, images, "--runtime", runtime, status=1)
+        (line,) = capfd.readouterr().err.splitlines()
+        assert line.startswith(f"error: not loaded: {path} in {runtime}: ")
 
 
 @pytest.mark.parametrize(

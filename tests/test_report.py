@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from browser import CHROMIUM, Browser
 
+from export import manifest
 from keras_resnet.errors import UsageError
 from keras_resnet.figures import ACCENT, new_figure, save
-from training.report import write_report
+from training.report import is_current, write_report
 from training.runs import Run, write_json
 
 MOST_BYTES = 3 * 2**20
@@ -150,11 +151,37 @@ def test_exported_artifacts_are_a_table(copied: Run) -> None:
         "litert": {"version": "2", "latency": 0.00123, "pixels": found},
         "openvino": {"version": "3", "pixels": found},
     }
-    artifact = {"path": "a.tflite", "format": "TFLite", "size": 2**20, "same": False}
-    write_json(copied.path / "artifacts.json", {"a": artifact | {"runtimes": runtimes}})
+    file = copied.path.parent / "a.tflite"
+    file.write_text("a model")
+    manifest.write(file, {})
+    artifact = {
+        **{"path": "a.tflite", "format": "TFLite", "size": 2**20, "same": False},
+        **{"manifest": manifest.fingerprint(file), "runtimes": runtimes},
+    }
+    write_json(copied.path / "artifacts.json", {"a": artifact})
     page = write_report(copied).read_text("utf-8")
     for said in ("a.tflite", ">1.00<", ">1.23<", ">–<", ">1.0e-06<", ">no<"):
         assert said in page, said
+
+
+@pytest.mark.parametrize("kind", ["a file", "a folder"])
+def test_no_proof_outlives_its_artifact(kind: str, tmp_path: Path) -> None:
+    path = file = tmp_path / "artifact"
+    if kind == "a folder":
+        path.mkdir()
+        file = path / "graph"
+    file.write_text("a model")
+    manifest.write(path, {"compute": "float32"})
+    artifact = {"manifest": manifest.fingerprint(path)}
+    assert is_current(artifact)
+    assert not is_current({}), "as an older version left it"
+    manifest.write(path, {"compute": "bf16"})
+    assert not is_current(artifact), "another artifact"
+    manifest.write(path, {"compute": "float32"})
+    file.unlink()
+    assert not is_current(artifact), "no artifact"
+    manifest.location(path).unlink()
+    assert not is_current(artifact), "no manifest"
 
 
 def test_many_classes_of_data_that_is_gone(copied: Run) -> None:

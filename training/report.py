@@ -1,5 +1,6 @@
 """``python -m training.report RUN``: one self-contained page about a run."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,7 @@ def contents(run: Run) -> dict[str, Any]:
         "lowest": facts.lowest(assessed["classes"]),
         "stages": describe.walk(model),
         "walk": illustrations.walk(model),
-        "artifacts": list(run.artifacts.values()),
+        "artifacts": [a for a in run.artifacts.values() if is_current(a)],
         "analyses": illustrations.analyses(run),
         "environment": facts.environment(config),
         **illustrations.images(run, assessed["mistakes"][:MISTAKES]),
@@ -73,6 +74,20 @@ def contents(run: Run) -> dict[str, Any]:
     missing = {name for name in SECTIONS if name in shown and not shown[name]}
     titles = {name: t for name, t in SECTIONS.items() if name not in missing}
     return shown | {"sections": titles}
+
+
+def is_current(artifact: dict[str, Any]) -> bool:
+    """Whether an artifact that was compared is still there, under the same manifest."""
+    compared = artifact.get("manifest", {"path": ""})
+    manifest = Path(compared["path"])
+    if not manifest.is_file():
+        return False
+    content = manifest.read_bytes()
+    if hashlib.sha256(content).hexdigest() != compared["sha256"]:
+        return False
+    return all(
+        (manifest.parent / name).is_file() for name in json.loads(content)["files"]
+    )
 
 
 def plots(
