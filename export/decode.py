@@ -4,9 +4,6 @@ With Pillow, and without TensorFlow: for phones' and ONNX's runtimes.
 """
 
 import io
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image
@@ -14,6 +11,7 @@ from PIL import Image
 from export.description import Description
 from export.form import MAX_PIXELS
 from training.exif import orientation, upright
+from training.pillow import limits_are_ours
 
 Array = np.ndarray
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
@@ -35,7 +33,7 @@ def decode(data: bytes, about: Description, max_pixels: int = MAX_PIXELS) -> Arr
     """
     try:
         # Opened, an image is read as far as its header.
-        with _lenient(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with limits_are_ours(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > max_pixels:
                 raise ValueError(
                     f"image must be of at most {max_pixels} pixels, got "
@@ -49,18 +47,6 @@ def decode(data: bytes, about: Description, max_pixels: int = MAX_PIXELS) -> Arr
     except (OSError, SyntaxError) as error:
         raise ValueError(f"image must be undamaged, got: {error}") from None
     return resize(cut(pixels, about), about.size)
-
-
-@contextmanager
-def _lenient() -> Iterator[None]:
-    """Lifts Pillow's own limit of pixels, and keeps its warnings of odd files back."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
 
 
 def _pixels(image: Image.Image, channels: int) -> Array:

@@ -13,6 +13,7 @@ from keras_resnet import count_macs, count_params, create_model, load_model, wei
 from keras_resnet.describe import walk
 from keras_resnet.layers import Recomputed
 from keras_resnet.weights.assign import weights_of
+from training.devices import detect
 
 SMALL: dict[str, Any] = {
     "depths": (2, 3),
@@ -113,12 +114,13 @@ def test_the_network_is_the_same(tmp_path: Path, enliven: Enliven) -> None:
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision(policy: str, enliven: Enliven) -> None:
+    if policy == "mixed_bfloat16" and not detect().bfloat16:
+        pytest.skip("the CPU emulates bfloat16, whose sums then round by more (0.07)")
     plain, efficient = pair(enliven, dtype=policy)
     ours, theirs = step(efficient, True), step(plain, True)
     for name, value in theirs.items():
         scale = np.abs(value).max() + 1e-3
-        # Both round; most (0.07) where a CPU without bfloat16 emulates it.
-        assert np.abs(ours[name] - value).max() <= 0.1 * scale, name
+        assert np.abs(ours[name] - value).max() <= 0.05 * scale, name
 
 
 def test_compiled_with_xla(enliven: Enliven) -> None:

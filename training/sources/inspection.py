@@ -2,10 +2,8 @@
 
 import io
 import os
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,6 +14,7 @@ from tqdm import tqdm
 from training import exif, places
 from training.datasets import Facts
 from training.images import Size
+from training.pillow import limits_are_ours
 
 # What TensorFlow decodes. MPO is a JPEG with more images behind it, as phones write.
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP")
@@ -58,7 +57,7 @@ def inspect_all(
 ) -> list[Finding]:
     """Inspects image files in threads, showing progress."""
     inspector = partial(inspect, max_pixels=max_pixels, header_only=header_only)
-    with _limits_are_ours(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with limits_are_ours(), ThreadPoolExecutor(os.cpu_count()) as pool:
         found = pool.map(inspector, images)
         label = "checking images"
         return list(tqdm(found, label, len(images), disable=None, leave=False))
@@ -133,15 +132,3 @@ def _said(error: Exception) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
         return "no image file"
     return places.reason(error)
-
-
-@contextmanager
-def _limits_are_ours() -> Iterator[None]:
-    """Leaves the number of pixels to us, and warnings of odd files, to nobody."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
