@@ -7,11 +7,11 @@ import sys
 import zipfile
 from pathlib import Path
 
+import bombs
 import numpy as np
 import pytest
 from data import noise, write_image
 from onnx import ModelProto
-from test_decode import bomb
 
 from export import onnx, saved_model, tflite
 from export.description import Description
@@ -136,7 +136,7 @@ def test_a_bad_file_is_named_and_the_rest_goes_on(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     (images / "b" / "bad.png").write_text("no image")
-    (images / "b" / "bomb.png").write_bytes(bomb(10000))
+    (images / "b" / "bomb.png").write_bytes(bombs.png(10000))
     predicted(monkeypatch, exported[kind], images, status=1)
     printed = capfd.readouterr()
     lines = printed.out.splitlines()
