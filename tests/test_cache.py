@@ -8,7 +8,7 @@ from data import encode, gathered, labels_of, sizes, smooth, write_classes
 from test_orientation import tag, with_exif
 
 from keras_resnet.errors import UsageError
-from training import pipeline
+from training import pipeline, places
 from training.datasets import Dataset
 from training.recipes import Recipe
 from training.sources import cache, load_dataset
@@ -106,6 +106,32 @@ def test_bad_files_are_named_by_their_own_place(
     dataset = loaded(photos, mode, skip=True)
     assert "skipped 2 bad files of 15" in dataset.notes
     assert sum(sizes(dataset).values()) == 13
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_file_that_fails_once_is_out(
+    mode: Mode, photos: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once, read = iter([True]), places.read
+
+    def unsteady(place: str) -> bytes:
+        if place.endswith("turned.jpg") and next(once, False):
+            raise OSError("connection reset")
+        return read(place)
+
+    monkeypatch.setattr(places, "read", unsteady)
+    dataset = loaded(photos, mode, skip=True)
+    assert "skipped 1 bad files of 13" in dataset.notes
+    assert trained_on(dataset)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_files_keep_their_names(mode: Mode, photos: Path, home: Path) -> None:
+    for split in loaded(photos, mode).splits.values():
+        assert split.origins is not None
+        for i, place in enumerate(split.origins.numpy()):
+            assert Path(place.decode()).read_bytes() == split.encoded(i)
+            assert place.decode().startswith(f"{photos}/")
 
 
 @pytest.mark.parametrize(

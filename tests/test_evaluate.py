@@ -97,7 +97,7 @@ def test_averaging_over_views_is_told_and_not_kept(
 
 def test_mistakes_name_their_files(tmp_path: Path) -> None:
     paths = [str(tmp_path / f"{i}.png") for i in range(2)]
-    split = strings(paths, [0, 1])
+    split = strings([b"", b""], [0, 1], origins=paths)
     data = Dataset("made", {"test": split}, ("cat", "dog"), 3, None, mirrors=True)
     values = [[0, 0, 0.9, 0.1, 1], [1, 0, 0.8, 1.6, 1]]
     found = assess(Predictions.from_table(np.array(values)), data, "test")

@@ -46,12 +46,15 @@ class Split:
         images: The images, in a tensor.
         labels: Class numbers, int64 ``(N,)``.
         facts: Of encoded images; None: nothing is known.
+        origins: The places of the user's own files, string ``(N,)``; None: the images
+            come from something else.
     """
 
     kind: Literal["pixels", "bytes", "files", "remote"]
     images: Tensor
     labels: Tensor
     facts: Facts | None = None
+    origins: Tensor | None = None
 
     def __len__(self) -> int:
         return int(self.labels.shape[0])
@@ -64,7 +67,10 @@ class Split:
             if facts is not None:
                 orientations = tf.gather(facts.orientations, indices)
                 facts = replace(facts, orientations=orientations)
-        return replace(self, images=images, labels=labels, facts=facts)
+            origins = self.origins
+            if origins is not None:
+                origins = tf.gather(origins, indices)
+        return Split(self.kind, images, labels, facts, origins)
 
     def encoded(self, index: int) -> bytes:
         """Returns one image as a file's bytes, pixels as a PNG."""
@@ -132,7 +138,10 @@ def pixels(images: np.ndarray, labels: np.ndarray) -> Split:
 
 
 def strings(
-    images: Sequence[bytes | str], labels: object, facts: Facts | None = None
+    images: Sequence[bytes | str],
+    labels: object,
+    facts: Facts | None = None,
+    origins: Sequence[str] | None = None,
 ) -> Split:
     """Returns a split of encoded images, or of the places of image files.
 
@@ -140,6 +149,7 @@ def strings(
         images: All of one kind: contents, paths, or URLs.
         labels: Class numbers.
         facts: What is known of them.
+        origins: Where the user has them.
     """
     first = images[0]
     kind: Literal["bytes", "files", "remote"] = "bytes"
@@ -147,7 +157,8 @@ def strings(
         kind = "remote" if places.is_remote(first) else "files"
     with tf.device("CPU"):
         stored = tf.constant(list(images))
-        return Split(kind, stored, tf.constant(labels, tf.int64), facts)
+        known_as = None if origins is None else tf.constant(list(origins))
+        return Split(kind, stored, tf.constant(labels, tf.int64), facts, known_as)
 
 
 def mirrors(name: str) -> bool:

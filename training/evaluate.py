@@ -64,7 +64,7 @@ def assess(
 
     names, examples = dataset.labels, dataset.split(split)
     confusion = predictions.confusion(len(names))
-    files = examples.images if examples.kind in ("files", "remote") else None
+    files = examples.origins
     mistakes = [
         {
             "index": int(i),

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from keras_resnet.errors import UsageError
 from training import places
 from training.runs import write_atomically, written_to
-from training.sources.inspection import Stored
+from training.sources.inspection import Kept
 from training.sources.reading import Cache
 
 MEMORY_SHARE = 0.5  # of what is free
@@ -30,10 +30,11 @@ def folder() -> Path:
     return Path(os.environ.get("KERAS_RESNET_CACHE") or Path(home) / "keras-resnet")
 
 
-def kept(files: Sequence[str], cache: Cache) -> tuple[list[Stored], str | None]:
+def kept(files: Sequence[str], cache: Cache) -> tuple[list[Kept], str | None]:
     """Returns what to read images from, in the order of their places.
 
-    A file that cannot be read stays a place: who looks at it will be told why.
+    In the place of a file that cannot be read is the reason, also where a second look
+    might succeed: what is kept is all of one kind.
 
     Args:
         files: Places.
@@ -41,7 +42,7 @@ def kept(files: Sequence[str], cache: Cache) -> tuple[list[Stored], str | None]:
             copies, which are made where there are none of what the files now are.
 
     Returns:
-        Contents or places, and what to tell the user.
+        Contents or places or reasons, and what to tell the user.
 
     Raises:
         UsageError: There is not enough room.
@@ -51,24 +52,29 @@ def kept(files: Sequence[str], cache: Cache) -> tuple[list[Stored], str | None]:
     if cache == "memory":
         needed = sum(_for_each(places.size, files, "measuring files"))
         require_memory("images", needed, "use --cache disk or none")
-        contents = _for_each(_contents, files, "reading images")
-        return contents, f"cached in memory: {needed / GIBIBYTE:.2f} GiB"
+        read = _for_each(_contents, files, "reading images")
+        return [*read], f"cached in memory: {needed / GIBIBYTE:.2f} GiB"
     return _on_disk(files)
 
 
-def _on_disk(files: Sequence[str]) -> tuple[list[Stored], str]:
+def _on_disk(files: Sequence[str]) -> tuple[list[Kept], str]:
     copies = _for_each(_copy_of, files, "looking for copies")
     missing = [
         (place, copy)
         for place, copy in zip(files, copies, strict=True)
-        if copy is not None and not copy.is_file()
+        if isinstance(copy, Path) and not copy.is_file()
     ]
     sizes = _for_each(places.size, [place for place, _ in missing], "measuring files")
     require_disk(sum(sizes))
     with written_to(folder()):
-        _for_each(_copy, missing, "copying images")
-    stored: list[Stored] = [
-        str(copy) if copy is not None and copy.is_file() else place
+        copied = _for_each(_copy, missing, "copying images")
+    failed = {
+        place: error
+        for (place, _), error in zip(missing, copied, strict=True)
+        if error is not None
+    }
+    stored: list[Kept] = [
+        copy if isinstance(copy, OSError) else failed.get(place, str(copy))
         for place, copy in zip(files, copies, strict=True)
     ]
     return stored, f"cached in {folder()}: {len(missing)} of {len(files)} copied now"
@@ -98,32 +104,33 @@ def require_disk(needed: int) -> None:
         )
 
 
-def _contents(place: str) -> Stored:
+def _contents(place: str) -> bytes | OSError:
     try:
         return places.read(place)
-    except OSError:
-        return place
+    except OSError as error:
+        return error
 
 
-def _copy_of(place: str) -> Path | None:
-    """The path of the copy of a file as it is now; None: there is no such file."""
+def _copy_of(place: str) -> Path | OSError:
+    """The path of the copy of a file as it is now, or why there is none."""
     try:
         with places.os_errors():
             state = places.filesystem(place).ukey(place)
-    except OSError:
-        return None
+    except OSError as error:
+        return error
     name = hashlib.sha256(f"{place} {state}".encode()).hexdigest()
     return folder() / name[:2] / name
 
 
-def _copy(task: tuple[str, Path]) -> None:
+def _copy(task: tuple[str, Path]) -> OSError | None:
     place, copy = task
     try:
         data = places.read(place)
-    except OSError:
-        return
+    except OSError as error:
+        return error
     copy.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(copy, lambda path: path.write_bytes(data))
+    return None
 
 
 def _for_each(work: Callable[..., T], items: Sequence, label: str) -> list[T]:

@@ -10,7 +10,7 @@ from training.sources import cache, tree
 from training.sources.inspection import (
     FORMATS,
     Finding,
-    Stored,
+    Kept,
     facts,
     inspect_all,
 )
@@ -93,7 +93,7 @@ def _files(root: str, labels: tuple[str, ...]) -> Files:
 
 
 def _inspected(
-    files: Sequence[str], stored: Sequence[Stored], reading: Reading
+    files: Sequence[str], stored: Sequence[Kept], reading: Reading
 ) -> list[Finding]:
     findings = inspect_all(stored, reading.max_pixels)
     bad = {
@@ -112,14 +112,18 @@ def _inspected(
 
 
 def _split(
-    files: Files, known: dict[str, tuple[Stored, Finding]], labels: tuple[str, ...]
+    files: Files, known: dict[str, tuple[Kept, Finding]], labels: tuple[str, ...]
 ) -> Split:
-    good = [(*known[place], label) for place, label in files]
-    good = [(image, found, label) for image, found, label in good if found.bad is None]
-    missing = set(range(len(labels))) - {label for _, _, label in good}
+    good = [
+        (image, found, label, place)
+        for place, label in files
+        for image, found in [known[place]]
+        if found.bad is None and not isinstance(image, OSError)
+    ]
+    missing = set(range(len(labels))) - {label for _, _, label, _ in good}
     if missing:
         raise UsageError(
             f"every class must have a good image, got none in {labels[min(missing)]!r}"
         )
-    images, findings, numbers = zip(*good, strict=True)
-    return strings(images, numbers, facts(findings))
+    images, findings, numbers, origins = zip(*good, strict=True)
+    return strings(images, numbers, facts(findings), origins)

@@ -20,6 +20,7 @@ from training.pillow import limits_are_ours
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP")
 JPEGS = FORMATS[:2]
 Stored = bytes | str  # an image file's contents, or its place
+Kept = Stored | OSError  # or why it could not be read
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def facts(findings: Sequence[Finding]) -> Facts:
 
 
 def inspect_all(
-    images: Sequence[Stored], max_pixels: int, *, header_only: bool = False
+    images: Sequence[Kept], max_pixels: int, *, header_only: bool = False
 ) -> list[Finding]:
     """Inspects image files in threads, showing progress."""
     inspector = partial(inspect, max_pixels=max_pixels, header_only=header_only)
@@ -63,16 +64,18 @@ def inspect_all(
         return list(tqdm(found, label, len(images), disable=None, leave=False))
 
 
-def inspect(image: Stored, max_pixels: int, *, header_only: bool = False) -> Finding:
+def inspect(image: Kept, max_pixels: int, *, header_only: bool = False) -> Finding:
     """Looks at one image file: first at its header, then whether TensorFlow reads it.
 
     Args:
-        image: Contents or place.
+        image: Contents, place, or why there are none.
         max_pixels: Width times height that may be decoded; of a GIF, of which
             TensorFlow decodes all frames, of these together.
         header_only: Do not decode.
     """
     try:
+        if isinstance(image, OSError):
+            raise image
         data = places.read(image) if isinstance(image, str) else image
         with Image.open(io.BytesIO(data)) as opened:
             kind, orientation = str(opened.format), exif.orientation(opened)
