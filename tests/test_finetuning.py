@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_resnet import create_model, load_model
 from keras_resnet.errors import UsageError
+from keras_resnet.layers import leaf_layers
 from training import finetuning, fit, session
 from training.preprocessing import Preprocessing
 from training.recipe import Recipe
@@ -131,6 +132,15 @@ def test_normalisation_is_the_weights(
     assert (found and found[0]) == mean
 
 
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"preprocessing": 1}', '{"model_type": "x"}']
+)
+def test_a_foreign_config_tells_nothing(text: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(text)
+    weights = str(tmp_path / "some.weights.h5")
+    assert finetuning.normalisation(weights, "resnet50", 3) is None
+
+
 def test_a_run_starts_from_a_run(run: Run, tmp_path: Path) -> None:
     recipe = replace(
         run.recipe,
@@ -155,6 +165,7 @@ def test_a_run_starts_from_a_run(run: Run, tmp_path: Path) -> None:
         if not path.startswith("logits")
     )
     assert after["logits/kernel"].shape[1] == 5
+    assert all(layer.trainable for layer in leaf_layers(load_model(tuned.model)))
 
 
 def test_missing_weights_are_refused_before_anything_is_written(tmp_path: Path) -> None:

@@ -49,17 +49,23 @@ def normalisation(weights: str, model: str, channels: int) -> Normalisation | No
         model: Name of the network.
         channels: Of the images at hand.
     """
-    config = Path(weights).parent / "config.json"
+    found: Normalisation | None
     if weights == "imagenet":
         found = _imagenet_normalisation(model)
     elif weights.endswith(TORCH_FILES):
         found = TORCHVISION
-    elif config.is_file():
-        stored = json.loads(config.read_text("utf-8"))["preprocessing"]
-        found = (tuple(stored["mean"]), tuple(stored["deviation"]))
     else:
+        found = _runs_normalisation(Path(weights).parent / "config.json")
+    return found if found and len(found[0]) == channels else None
+
+
+def _runs_normalisation(config: Path) -> Normalisation | None:
+    """What a run's config has; None: it is absent, or something else's."""
+    try:
+        stored = json.loads(config.read_text("utf-8"))["preprocessing"]
+        return tuple(stored["mean"]), tuple(stored["deviation"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    return found if len(found[0]) == channels else None
 
 
 def _imagenet_normalisation(model: str) -> Normalisation:

@@ -9,8 +9,9 @@ import io
 
 import keras
 
+from training.network import save_model
 from training.progress import Logs, Progress
-from training.runs import Run, save_model, write_atomically
+from training.runs import Run, write_atomically
 
 
 class Follower(keras.callbacks.Callback):

@@ -1,12 +1,15 @@
 """The networks of recipes and runs."""
 
+from pathlib import Path
+
 import keras
 
+from keras_resnet.layers import leaf_layers
 from keras_resnet.models import create_model, load_model
 from training import finetuning
 from training.preprocessing import Preprocessing
 from training.recipe import Recipe
-from training.runs import Run
+from training.runs import Run, write_atomically
 
 
 def initial_network(
@@ -48,6 +51,24 @@ def untrained_network(run: Run) -> keras.Model:
 def trained_network(run: Run) -> keras.Model:
     """Returns the trained network of a complete run, in float32."""
     return in_float32(run, load_model(run.model))
+
+
+def save_model(model: keras.Model, path: Path) -> None:
+    """Writes a network as a ``.keras`` file atomically.
+
+    Without its optimizer, and with nothing frozen: what a recipe keeps as it is, who
+    trains the network further may not want to.
+    """
+    optimizer, model.optimizer = model.optimizer, None
+    frozen = [layer for layer in leaf_layers(model) if not layer.trainable]
+    try:
+        for layer in frozen:
+            layer.trainable = True
+        write_atomically(path, model.save)
+    finally:
+        model.optimizer = optimizer
+        for layer in frozen:
+            layer.trainable = False
 
 
 def in_float32(run: Run, network: keras.Model) -> keras.Model:

@@ -221,15 +221,6 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
     write_atomically(path, lambda file: file.write_text(text, "utf-8"))
 
 
-def save_model(model: Any, path: Path) -> None:
-    """Writes a network as a ``.keras`` file atomically, without its optimizer."""
-    optimizer, model.optimizer = model.optimizer, None
-    try:
-        write_atomically(path, model.save)
-    finally:
-        model.optimizer = optimizer
-
-
 @contextmanager
 def written_to(path: Path) -> Iterator[None]:
     """Turns the many errors of a full disk or an impossible path into one sentence.

@@ -16,13 +16,13 @@ from training.checkpoint import Checkpoints
 from training.datasets import Dataset
 from training.evaluate import assess, predict, store
 from training.metrics import Evaluator
-from training.network import in_float32, initial_network
+from training.network import in_float32, initial_network, save_model
 from training.optimizers import make_optimizer
 from training.pipeline import copies, preprocessing, training_batches
 from training.preprocessing import Preprocessing
 from training.progress import Logs
 from training.recipe import Recipe
-from training.runs import Run, save_model, written_to
+from training.runs import Run, written_to
 from training.saving import Saving
 from training.sources import recipe_data
 from training.strategy import Replicas, require_shares
