@@ -321,10 +321,16 @@ def test_the_front_has_what_nothing_cheaper_beats() -> None:
     assert best_of([]) is None
 
 
-def test_the_command_repeats_the_sweep(tmp_path: Path) -> None:
-    words = ["--space", "learning_rate=0.02,0.1", "--epochs", "3", "--seeds", "2"]
-    words += ["--tuner", "grid", "--match", "params", "self"]
-    asked = read_options(["--out", str(tmp_path), *words])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--epochs 3 --seeds 2 --tuner grid --match params self",
+        "--epochs 1 --trials 1 --batch-size 1",
+    ],
+)
+def test_the_command_repeats_the_sweep(words: str, tmp_path: Path) -> None:
+    space = ["--space", "learning_rate=0.02,0.1"]
+    asked = read_options(["--out", str(tmp_path), *space, *words.split()])
     from dataclasses import asdict
 
     made = Sweep(tmp_path / "s")

@@ -9,6 +9,7 @@ from training.pages import render
 from training.runs import Run, write_atomically, written_to
 from training.sweeps.display import short
 from training.sweeps.folder import Row, Sweep, best_of
+from training.sweeps.options import Search
 from training.sweeps.pictures import COSTS, curves, errors, front, parallel
 
 
@@ -56,10 +57,9 @@ def command_line(sweep: Sweep) -> str:
     """The command that repeats the sweep."""
     from training.recipes import RECIPES
 
-    default = RECIPES["default"].to_dict()
-    search, recipe = sweep.settings["search"], sweep.settings["recipe"]
-    changed = {n: v for n, v in recipe.items() if v != _listed(default[n])}
-    given = {n: v for n, v in search.items() if v not in (None, [], 1)} | changed
+    defaults = vars(Search()) | RECIPES["default"].to_dict()
+    said = sweep.settings["search"] | sweep.settings["recipe"]
+    given = {n: v for n, v in said.items() if v != _listed(defaults[n])}
     words = ["python", "-m", "training.sweep", "--out", "SWEEP"]
     for name, value in given.items():
         values = value if isinstance(value, list) else [value]
