@@ -84,7 +84,10 @@ class DenseNetSpec:
         return int((1 if self.stem == "cifar" else 4) * 2 ** (len(self.depths) - 1))
 
     def features(self, x: KerasTensor) -> KerasTensor:
-        """Maps images ``(N, H, W, C)`` to features ``(N, H/32, W/32, F)``."""
+        """Maps images ``(N, H, W, C)`` to features ``(N, ⌊H/s⌋, ⌊W/s⌋, F)``.
+
+        s is ``smallest_side``.
+        """
         x = self._stem(x)
         for stage, depth in enumerate(self.depths, 1):
             x = self._stage(x, depth, name=f"stage{stage}")

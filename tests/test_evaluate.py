@@ -1,20 +1,23 @@
 """Evaluation: every example once, whatever the batches; other data must fit."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
 from keras_resnet.errors import UsageError
+from training import devices
 from training.datasets import Dataset, pixels, strings
 from training.evaluate import SUMMARY, assess, evaluate_run, main, predict
 from training.metrics import Evaluator
 from training.predictions import Predictions
 from training.preprocessing import Preprocessing
-from training.runs import Run
+from training.runs import Run, write_json
 
 
 def dataset(count: int, classes: int) -> Dataset:
@@ -71,6 +74,29 @@ def test_another_data_set_of_another_size_is_resized(run: Run) -> None:
     before = run.evaluated
     assert evaluate_run(run, dataset="synthetic:30x20x3:3:40")["examples"] == 8
     assert run.evaluated == before
+
+
+@pytest.mark.parametrize("kind, compiled", [("gpu", True), ("cpu", False)])
+def test_xla_is_of_the_machine_at_hand(
+    kind: str, compiled: bool, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run trained with XLA on a GPU may be evaluated on a CPU, where none pays."""
+    copy = Run(Path(shutil.copytree(run.path, tmp_path / "run")))
+    config = run.config
+    config["device"]["xla"] = True
+    write_json(copy.path / "config.json", config)
+    asked = []
+
+    class Spy(Evaluator):
+        def __init__(self, *arguments: Any, jit_compile: bool, **options: Any) -> None:
+            asked.append(jit_compile)
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr("training.metrics.Evaluator", Spy)
+    here = devices.Hardware(kind, "made", bfloat16=True, float16=True)
+    monkeypatch.setattr(devices, "detect", lambda: here)
+    assert evaluate_run(copy)["examples"] == run.evaluated["examples"]
+    assert asked == [compiled]
 
 
 def test_a_run_keeps_its_assessment(run: Run) -> None:

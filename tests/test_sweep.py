@@ -21,6 +21,7 @@ from keras_resnet.errors import Stopped, UsageError
 from training.lock import held
 from training.recipe import Recipe
 from training.runs import Run
+from training.sweeps import workers
 from training.sweeps.display import Display
 from training.sweeps.folder import Sweep, best_of
 from training.sweeps.hypermodel import ResNetHyperModel
@@ -342,6 +343,27 @@ def test_the_command_repeats_the_sweep(words: str, tmp_path: Path) -> None:
     again = read_options([*said[3:]])
     assert again.search == asked.search
     assert again.hyperparameters == asked.hyperparameters
+
+
+def test_gpus_are_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The chief trains nothing, and each worker's trials find its own GPUs."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
+    seen = []
+
+    def start(
+        line: list[str], *, environment: dict[str, str], output: Any
+    ) -> subprocess.Popen[bytes]:
+        seen.append((environment["KERASTUNER_TUNER_ID"], environment))
+        return subprocess.Popen([sys.executable, "-c", ""])
+
+    monkeypatch.setattr(workers, "start", start)
+    made = Sweep(tmp_path / "sweep")
+    (made.path / "logs").mkdir(parents=True)
+    team = workers._Team(made, 2)
+    team.start()
+    team.kill()
+    found = {name: here["CUDA_VISIBLE_DEVICES"] for name, here in seen}
+    assert list(found.values()) == ["4,5,6", "4,6", "5"]
 
 
 def test_the_hypermodel_works_in_anybody_s_tuner(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from training.sweeps.cost import Budget, nearest, network_cost
 from training.sweeps.options import Search
 from training.sweeps.presets import PRESETS
 from training.sweeps.space import KEPT
+from training.sweeps.trials import shortened
 
 TINY = Recipe(model="resnext29_8x64d_cifar", overrides=("depths=(1,1)", "width=8"))
 
@@ -183,6 +184,15 @@ def test_twice_the_cost_as_depth_width_and_cardinality() -> None:
     base, *others = [plan.cost(plan.recipe_at(p)).macs for p in plan.points]
     assert plan.target == 2 * base
     assert others == pytest.approx([2 * base] * 3, rel=0.1)
+
+
+def test_short_trials_keep_the_shape_of_the_recipe() -> None:
+    recipe = Recipe(epochs=8, warmup_epochs=2.0, progressive=(0.25, 0.5, 0.75))
+    kept = {8: (0.25, 0.5, 0.75), 4: (0.25, 0.5, 0.75), 3: (0.5, 0.75), 1: ()}
+    for epochs, sizes in kept.items():
+        short = shortened(recipe, epochs)
+        assert (short.epochs, short.progressive) == (epochs, sizes)
+        assert short.warmup_epochs == epochs / 4
 
 
 def test_seeds_repeat_each_point() -> None:

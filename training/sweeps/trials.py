@@ -123,9 +123,22 @@ class Trials(BaseTuner):
     def _recipe(self, trial: Trial) -> Recipe:
         values = trial.hyperparameters.values
         recipe = self._plan.recipe_at(decoded(self._plan.space, values))
-        epochs = values.get("tuner/epochs", recipe.epochs)  # Hyperband's
-        warmup = recipe.warmup_epochs * epochs / recipe.epochs
-        return replace(recipe, epochs=epochs, warmup_epochs=warmup)
+        return shortened(recipe, values.get("tuner/epochs", recipe.epochs))
+
+
+def shortened(recipe: Recipe, epochs: int) -> Recipe:
+    """Returns a recipe of at most as many epochs, as Hyperband wants them.
+
+    Its warm-up keeps its share of them. Of sizes in ``progressive`` the largest stay
+    that leave each an epoch.
+    """
+    sizes = recipe.progressive
+    return replace(
+        recipe,
+        epochs=epochs,
+        warmup_epochs=recipe.warmup_epochs * epochs / recipe.epochs,
+        progressive=sizes[max(0, len(sizes) - (epochs - 1)) :],
+    )
 
 
 def stopped(number: int, sweep: Sweep) -> Stopped:
