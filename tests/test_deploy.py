@@ -68,9 +68,11 @@ class Rest(BaseHTTPRequestHandler):
     """Decodes and answers as TensorFlow Serving's RESTful API documents it."""
 
     served: Any
+    seen: list[str]
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.seen.append(self.path)
         status, answer = 404, {"error": f"Malformed request: POST {self.path}"}
         if PREDICT.fullmatch(self.path):
             status, answer = self._answer(body)
@@ -122,11 +124,11 @@ class Grpc(prediction_service_pb2_grpc.PredictionServiceServicer):
 
 
 @pytest.fixture(scope="module")
-def rest(served: Any) -> Iterator[str]:
-    handler = type("Handler", (Rest,), {"served": served})
+def rest(served: Any) -> Iterator[tuple[str, list[str]]]:
+    handler = type("Handler", (Rest,), {"served": served, "seen": []})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        yield f"127.0.0.1:{server.server_port}"
+        yield f"127.0.0.1:{server.server_port}", handler.seen
         server.shutdown()
 
 
@@ -149,11 +151,25 @@ def expected(served: Any, files: list[bytes]) -> tuple[list[str], np.ndarray]:
     return labels, answer["probabilities"].numpy()
 
 
-@pytest.mark.parametrize("version", [{}, {"version": 1}, {"label": "stable"}])
+@pytest.mark.parametrize(
+    ("version", "path"),
+    [
+        ({}, ""),
+        ({"version": 1}, "/versions/1"),
+        ({"label": "stable"}, "/labels/stable"),
+    ],
+)
 def test_rest_gets_the_signatures_answer(
-    client: ModuleType, served: Any, files: list[bytes], rest: str, version: dict
+    client: ModuleType,
+    served: Any,
+    files: list[bytes],
+    rest: tuple[str, list[str]],
+    version: dict,
+    path: str,
 ) -> None:
-    answers = client.ask_rest(client.Model(rest, **version), files, 10)
+    address, seen = rest
+    answers = client.ask_rest(client.Model(address, **version), files, 10)
+    assert seen[-1] == f"/v1/models/photos{path}:predict"
     labels, probabilities = expected(served, files)
     assert [answer.label for answer in answers] == labels
     np.testing.assert_allclose([a.probabilities for a in answers], probabilities)
@@ -179,15 +195,18 @@ def test_grpc_gets_the_signatures_answer(
 
 
 def test_a_refusal_comes_with_its_reason(
-    client: ModuleType, rest: str, rpc: tuple[str, Grpc], files: list[bytes]
+    client: ModuleType,
+    rest: tuple[str, list[str]],
+    rpc: tuple[str, Grpc],
+    files: list[bytes],
 ) -> None:
     reason = rf"at most {MAX_PIXELS}.*pixels"
     with pytest.raises(RuntimeError, match=reason):
-        client.ask_rest(client.Model(rest), [LARGE], 10)
+        client.ask_rest(client.Model(rest[0]), [LARGE], 10)
     with pytest.raises(RuntimeError, match=f"(?s)INVALID_ARGUMENT: .*{reason}"):
         client.ask_grpc(client.Model(rpc[0]), [LARGE], 10)
     with pytest.raises(RuntimeError, match="Malformed request"):
-        client.ask_rest(client.Model(rest, "another"), files, 10)
+        client.ask_rest(client.Model(rest[0], "another"), files, 10)
     with pytest.raises(RuntimeError, match="does not answer"):
         client.ask_rest(client.Model("127.0.0.1:1"), files, 10)
     with pytest.raises(RuntimeError, match="UNAVAILABLE"):
@@ -204,7 +223,7 @@ def test_command(
 ) -> None:
     image = tmp_path / "a.jpg"
     image.write_bytes(files[0])
-    options = ["--server", request.getfixturevalue("rest")]
+    options = ["--server", request.getfixturevalue("rest")[0]]
     if protocol == "grpc":
         options = ["--grpc", "--server", request.getfixturevalue("rpc")[0]]
 
@@ -235,7 +254,7 @@ def models() -> ModelServerConfig:
 def test_models_config_is_one() -> None:
     (model,) = models().model_config_list.config
     assert (model.name, model.base_path) == ("photos", "/models/photos")
-    assert model.model_version_policy.latest.num_versions == 2
+    assert model.model_version_policy.WhichOneof("policy_choice") == "all"
     assert dict(model.version_labels) == {"stable": 1}
 
 
