@@ -58,7 +58,8 @@ class Skip:
 
 
 # He et al., "Identity Mappings in Deep Residual Networks", 2016, fig. 2 and table 1,
-# with the constants of the best run of each kind that did not fail there:
+# with the constants of the best run of each kind (of dropout of its only one, which
+# failed there):
 SKIPS = {
     "identity": Skip(),  # x + F(x)
     "constant_scaling": Skip(scale=0.5),  # x/2 + F(x)/2

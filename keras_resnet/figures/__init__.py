@@ -22,11 +22,8 @@ DOTS = 200  # per inch, of a PNG
 
 def new_figure(width: float, height: float) -> "Figure":
     """Returns an empty figure of that size in inches, apart from pyplot's state."""
-    import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    # Text stays text in an SVG: it can be read aloud, searched and copied.
-    mpl.rcParams["svg.fonttype"] = "none"
     return Figure((width, height), layout="constrained", facecolor=PAPER)
 
 
@@ -64,11 +61,15 @@ def save(figure: "Figure", path: Path, *, title: str, text: str) -> None:
     Raises:
         UsageError: The suffix is another.
     """
+    from matplotlib import rc_context
+
     require_suffix(path)
     if path.suffix.lower() == ".png":
         figure.savefig(path, dpi=DOTS, metadata={"Title": title, "Description": text})
         return
-    figure.savefig(path, metadata={"Title": title, "Date": None})
+    # Text stays text: it can be read aloud, searched and copied.
+    with rc_context({"svg.fonttype": "none"}):
+        figure.savefig(path, metadata={"Title": title, "Date": None})
     drawn = path.read_text(encoding="utf-8")
     root = f'<svg role="img" aria-label="{escape(title)}" '
     words = f"<title>{escape(title)}</title><desc>{escape(text)}</desc>"
