@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
@@ -30,13 +31,13 @@ def require_known_objects(path: str | Path) -> None:
     Raises:
         UsageError: It is no such file, or it holds something else, say a Lambda.
     """
-    try:
-        with ZipFile(path) as archive:
+    with reading(path), ZipFile(path) as archive:
+        try:
             config = json.loads(archive.read("config.json"))
-    except (BadZipFile, KeyError, ValueError):
-        raise UsageError(
-            f"model file must be a complete .keras file, got {path}"
-        ) from None
+        except (KeyError, ValueError):
+            raise UsageError(
+                f"model file must be a complete .keras file, got {path}"
+            ) from None
     if isinstance(config, dict):
         config.pop("compile_config", None)  # not looked at when it is not compiled
     for described in _objects(config):
@@ -46,6 +47,25 @@ def require_known_objects(path: str | Path) -> None:
                 f"{described.get('registered_name') or described['class_name']} in "
                 f"{path}; if you trust it, load it with keras.models.load_model"
             )
+
+
+@contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Says in a sentence that a ``.keras`` file is damaged or cannot be read.
+
+    Raises:
+        UsageError: It is so.
+    """
+    try:
+        yield
+    except BadZipFile as error:
+        raise UsageError(
+            f"model file must be a complete .keras file, got {path}: {error}"
+        ) from None
+    except OSError as error:
+        raise UsageError(
+            f"model file must be readable, got {path}: {error.strerror or error}"
+        ) from None
 
 
 def _objects(config: Any) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,7 @@ import keras
 from keras import KerasTensor
 
 from keras_resnet.alexnet import ALEXNETS
-from keras_resnet.archive import require_known_objects
+from keras_resnet.archive import reading, require_known_objects
 from keras_resnet.densenet import DENSENETS
 from keras_resnet.errors import UsageError
 from keras_resnet.googlenet import GOOGLENETS
@@ -188,13 +188,14 @@ def load_model(path: str | Path) -> keras.Model:
     but what these networks are made of is refused.
 
     Raises:
-        UsageError: There is no such file, or it is no ``.keras`` file of such a
-            network.
+        UsageError: There is no such file, it cannot be read or is damaged, or it is no
+            ``.keras`` file of such a network.
     """
     if not Path(path).is_file():
         raise UsageError(f"model file must exist, got {path}")
     require_known_objects(path)
-    return keras.models.load_model(path, compile=False, safe_mode=True)
+    with reading(path):
+        return keras.models.load_model(path, compile=False, safe_mode=True)
 
 
 def _check_shape(name: str, shape: tuple[int | None, ...], spec: Spec) -> None:

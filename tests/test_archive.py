@@ -32,6 +32,15 @@ def with_layer(layer: keras.layers.Layer) -> Callable[[Path], None]:
     return save
 
 
+def damaged(path: Path) -> None:
+    create_model("lenet5").save(path)
+    data = bytearray(path.read_bytes())
+    with ZipFile(path) as archive:
+        weights = archive.getinfo("model.weights.h5")
+    data[weights.header_offset + weights.file_size // 2] ^= 255
+    path.write_bytes(data)
+
+
 def with_config(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
     """Saves a small network with a changed config."""
 
@@ -84,7 +93,28 @@ CRAFTED: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "no config": (lambda path: ZipFile(path, "w").close(), "complete .keras file"),
     "no zip": (lambda path: path.write_bytes(b"PK"), "complete .keras file"),
+    "damaged weights": (damaged, r"complete .keras file, got .*: Bad CRC-32"),
 }
+
+
+@pytest.mark.parametrize("when", ["description", "weights"])
+def test_an_unreadable_file_is_told_in_one_line(
+    when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    path = tmp_path / "model.keras"
+    create_model("lenet5").save(path)
+    opened = {
+        "description": "keras_resnet.archive.ZipFile",
+        "weights": "keras.models.load_model",
+    }
+    monkeypatch.setattr(opened[when], fail)
+    with pytest.raises(
+        UsageError, match=r"readable, got .*\.keras: Input/output error$"
+    ):
+        load_model(path)
 
 
 @pytest.mark.parametrize("name", CRAFTED)
