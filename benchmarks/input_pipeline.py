@@ -98,9 +98,9 @@ def data(folder: str, augmentation: str) -> tuple[Any, Any, Any]:
     """The recipe, the data set and the way into the network, of our pipeline."""
     from dataclasses import replace
 
-    from training.preprocessing import Preprocessing
+    from training.data.preprocessing import Preprocessing
+    from training.data.sources import folder as source
     from training.recipes import RECIPES
-    from training.sources import folder as source
 
     recipe = replace(
         RECIPES["resnet_imagenet"],
@@ -113,7 +113,7 @@ def data(folder: str, augmentation: str) -> tuple[Any, Any, Any]:
 
 
 def ours(folder: str, count: int) -> Step:
-    from training.pipeline import training_batches
+    from training.data.pipeline import training_batches
 
     recipe, dataset, way_in = data(*folder.split("|"))
 
@@ -130,7 +130,7 @@ def bound(folder: str, *, cropped: bool, threads: bool = True) -> Step:
     """Decoding alone, in the order in which the pipeline reads."""
     import tensorflow as tf
 
-    from training import pipeline
+    from training.data import pipeline
 
     recipe, dataset, way_in = data(*folder.split("|"))
     split = dataset.splits["train"]
@@ -163,7 +163,7 @@ def drawn(recipe: Any, split: Any, way_in: Any) -> tuple[Any, Any]:
     """The order of the pipeline's first epoch, and the windows that it draws."""
     import tensorflow as tf
 
-    from training import pipeline
+    from training.data import pipeline
 
     def example(position: Any) -> tuple[Any, Any]:
         index, seed = pipeline.drawn(recipe, len(split), tf.constant([0, 0]), position)
@@ -205,8 +205,8 @@ def training(folder: str, *, in_memory: bool) -> Step:
     from itertools import count, islice
 
     from keras_resnet import create_model
-    from training.optimizers import make_optimizer
-    from training.pipeline import training_batches
+    from training.data.pipeline import training_batches
+    from training.optimisation.optimizers import make_optimizer
     from training.trainer import Trainer
 
     recipe, dataset, way_in = data(*folder.split("|"))

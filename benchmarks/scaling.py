@@ -65,10 +65,10 @@ def read(images: int) -> Point:
     """Reads an epoch's first batches of synthetic images held in memory."""
     from itertools import islice
 
-    from training.pipeline import training_batches
-    from training.preprocessing import Preprocessing
+    from training.data.pipeline import training_batches
+    from training.data.preprocessing import Preprocessing
+    from training.data.sources.memory import synthetic
     from training.recipes import RECIPES
-    from training.sources.memory import synthetic
 
     dataset = synthetic(f"28x28x1:10:{images}")
     prepared = Preprocessing((28, 28), 1, 1.0, (0.0,), (1.0,))

@@ -53,8 +53,8 @@ def first_step(name: str) -> None:
     import numpy as np
 
     from keras_resnet import create_model
-    from training.optimizers import make_optimizer
-    from training.preprocessing import Preprocessing
+    from training.data.preprocessing import Preprocessing
+    from training.optimisation.optimizers import make_optimizer
     from training.recipes import RECIPES
     from training.trainer import Trainer
 

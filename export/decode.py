@@ -10,8 +10,8 @@ from PIL import Image
 
 from export.description import Description
 from export.form import MAX_PIXELS
-from training.exif import orientation, upright
-from training.pillow import limits_are_ours
+from training.data.exif import orientation, upright
+from training.data.pillow import limits_are_ours
 
 Array = np.ndarray
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from training.images import Tensor
+from training.data.images import Tensor
 
 # Blocks of at most 255 bytes; an encoder fills all but the last of each frame.
 MAX_GIF_BLOCKS = 100_000

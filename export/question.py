@@ -9,12 +9,12 @@ import tensorflow as tf
 
 from export.compare import ANSWERED, COMPARED, Difference, compare
 from keras_resnet.errors import Stopped
-from training.images import FILE_CHANNELS, Tensor
+from training.data.images import FILE_CHANNELS, Tensor
+from training.data.pipeline import evaluation_batches
+from training.data.preprocessing import Preprocessing
+from training.data.sources import run_data
 from training.network import trained_network
-from training.pipeline import evaluation_batches
-from training.preprocessing import Preprocessing
 from training.runs import Run
-from training.sources import run_data
 
 BATCH_SIZE = 32
 JPEGS = 32  # how many stored pixels are given as JPEG files, the others as PNG

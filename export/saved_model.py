@@ -83,7 +83,7 @@ def _write(serving: "Serving", run: Run, folder: Path, form: Form) -> None:
     import tensorflow as tf
 
     from export import warmup
-    from training.preprocessing import Preprocessing
+    from training.data.preprocessing import Preprocessing
 
     config = run.config
     tf.saved_model.save(serving, str(folder), serving.signatures)

@@ -11,9 +11,9 @@ import tensorflow as tf
 from export.form import Form
 from export.guard import limited
 from keras_resnet.folding import fold
-from training.images import FILE_CHANNELS, Tensor
+from training.data.images import FILE_CHANNELS, Tensor
+from training.data.preprocessing import Preprocessing
 from training.network import trained_network
-from training.preprocessing import Preprocessing
 from training.runs import Run
 
 PARALLEL_DECODES = 4  # images of one request; each may need memory for max_pixels

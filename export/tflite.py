@@ -130,9 +130,9 @@ def convert(saved: Path, run: Run, quantize: Quantization) -> bytes:
 
 def calibration(run: Run) -> Iterator[np.ndarray]:
     """Yields training images as evaluation sees them, float32 ``(1, H, W, C)``."""
-    from training.pipeline import evaluation_batches
-    from training.preprocessing import Preprocessing
-    from training.sources import run_data
+    from training.data.pipeline import evaluation_batches
+    from training.data.preprocessing import Preprocessing
+    from training.data.sources import run_data
 
     split = run_data(run).split("train")
     count = min(CALIBRATION_IMAGES, len(split))
@@ -153,9 +153,9 @@ def _accuracy(saved: Path, flatbuffer: bytes, run: Run, images: int | None) -> A
 
     from export.runtimes import litert, tensorflow
     from export.worker import BATCH_SIZE
-    from training.pipeline import evaluation_batches
-    from training.preprocessing import Preprocessing
-    from training.sources import run_data
+    from training.data.pipeline import evaluation_batches
+    from training.data.preprocessing import Preprocessing
+    from training.data.sources import run_data
 
     before = tensorflow.open_session(saved, "SavedModel")
     with command.descriptor_silenced(2):  # LiteRT says there that it starts

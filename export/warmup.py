@@ -8,8 +8,8 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-from training.images import FILE_CHANNELS, Tensor
-from training.preprocessing import Preprocessing
+from training.data.images import FILE_CHANNELS, Tensor
+from training.data.preprocessing import Preprocessing
 
 # Where TensorFlow Serving looks for them in a version folder.
 FILE = Path("assets.extra", "tf_serving_warmup_requests")

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from data import mapped, noise, seeds
 
-from training import augment
+from training.augmentation import augment
 
 IMAGE = 1 + noise(5, 7, 3) // 2  # no black pixel
 SHAPES = [(224, 224), (256, 341), (97, 61), (31, 500), (2000, 1333), (8, 8), (2, 1)]

@@ -13,11 +13,11 @@ from bad_files import CASES, make
 from data import noise, sizes, write_classes, write_image
 
 from keras_resnet.errors import UsageError
-from training import pipeline
+from training.data import pipeline
+from training.data.sources import load_dataset
+from training.data.sources.inspection import inspect, inspect_all
+from training.data.sources.reading import Reading
 from training.recipes import Recipe
-from training.sources import load_dataset
-from training.sources.inspection import inspect, inspect_all
-from training.sources.reading import Reading
 
 BAD = [name for name, case in CASES.items() if case.said]
 GOOD = [name for name, case in CASES.items() if case.said is None]
@@ -106,7 +106,7 @@ def test_folder_without_permission_is_named(what: str, tmp_path: Path) -> None:
     program = (
         "import os, sys\n"
         "from keras_resnet.errors import UsageError\n"
-        "from training.sources import load_dataset\n"
+        "from training.data.sources import load_dataset\n"
         "os.chdir(sys.argv[1])\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "try:\n"

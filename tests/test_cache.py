@@ -8,11 +8,11 @@ from data import encode, gathered, labels_of, sizes, smooth, write_classes
 from test_orientation import tag, with_exif
 
 from keras_resnet.errors import UsageError
-from training import pipeline, places
-from training.datasets import Dataset
+from training.data import pipeline, places
+from training.data.datasets import Dataset
+from training.data.sources import cache, load_dataset
+from training.data.sources.reading import Reading
 from training.recipes import Recipe
-from training.sources import cache, load_dataset
-from training.sources.reading import Reading
 
 Mode = Literal["none", "memory", "disk"]
 MODES: tuple[Mode, ...] = ("none", "memory", "disk")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from keras_resnet.errors import UsageError
-from training.cluster import config, expand_nodes, is_chief, tf_config
+from training.distributed.cluster import config, expand_nodes, is_chief, tf_config
 
 TWO = config(["a:1", "b:1"], 1)
 CHIEF = {"cluster": {"chief": ["a:1"], "worker": ["b:1"]}}

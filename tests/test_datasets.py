@@ -8,8 +8,8 @@ import tensorflow as tf
 from data import labels_of, pixel_dataset, sizes, write_classes
 
 from keras_resnet.errors import UsageError
-from training.datasets import Dataset, hold_out, mirrors, with_test
-from training.sources import load_dataset
+from training.data.datasets import Dataset, hold_out, mirrors, with_test
+from training.data.sources import load_dataset
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from PIL import Image
 
 from export.decode import decode
 from export.description import Description
-from training.preprocessing import Preprocessing
+from training.data.preprocessing import Preprocessing
 
 SIZE = (32, 24)
 IMAGES = {"larger": smooth(90, 70), "sharp": noise(60, 81, 3), "smaller": smooth(9, 7)}

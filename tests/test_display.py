@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 import pytest
 
-from training.display import Display
+from training.callbacks.display import Display
 from training.progress import Progress
 
 LOGS = {

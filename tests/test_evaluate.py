@@ -12,11 +12,11 @@ import pytest
 
 from keras_resnet.errors import UsageError
 from training import devices
-from training.datasets import Dataset, pixels, strings
+from training.data.datasets import Dataset, pixels, strings
+from training.data.preprocessing import Preprocessing
 from training.evaluate import SUMMARY, assess, evaluate_run, main, predict
 from training.metrics import Evaluator
 from training.predictions import Predictions
-from training.preprocessing import Preprocessing
 from training.runs import Run, write_json
 
 

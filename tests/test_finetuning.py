@@ -13,7 +13,7 @@ from keras_resnet import create_model, load_model
 from keras_resnet.errors import UsageError
 from keras_resnet.layers import leaf_layers
 from training import finetuning, fit, session
-from training.preprocessing import Preprocessing
+from training.data.preprocessing import Preprocessing
 from training.recipe import Recipe
 from training.runs import Run
 from training.trainer import Trainer

@@ -8,8 +8,8 @@ import tensorflow as tf
 from data import labels_of, noise, sizes, smooth, write_classes, write_image
 
 from keras_resnet.errors import UsageError
-from training.sources import load_dataset
-from training.sources.reading import Reading
+from training.data.sources import load_dataset
+from training.data.sources.reading import Reading
 
 
 def test_folder_with_three_splits(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_folder_of_several_sizes_and_formats(tmp_path: Path) -> None:
     write_image(tmp_path / "two" / "deep" / "er.png", noise(5, 5))
     write_image(tmp_path / "two" / "no_ending.png", noise(5, 5, 4))
     (tmp_path / "two" / "no_ending.png").rename(tmp_path / "two" / "no_ending")
-    from training.sources import folder
+    from training.data.sources import folder
 
     dataset = folder.load(str(tmp_path))
     assert labels_of(dataset, "train") == [0] * 6 + [1] * 2

@@ -14,7 +14,7 @@ import tensorflow as tf
 from keras_resnet import create_model
 from keras_resnet.layers import grouped_conv, leaf_layers
 from keras_resnet.layers.grouped_conv import PATHS, GroupedConv2D, merged_groups
-from training.preprocessing import Preprocessing
+from training.data.preprocessing import Preprocessing
 from training.recipe import Recipe
 from training.trainer import Trainer
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 from export import guard
-from training import images
+from training.data import images
 
 LIMIT = 1_000_000
 SCALAR = [tf.TensorSpec((), tf.string)]

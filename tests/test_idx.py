@@ -8,7 +8,7 @@ import pytest
 from data import labels_of, noise, sizes
 
 from keras_resnet.errors import UsageError
-from training.sources import load_dataset
+from training.data.sources import load_dataset
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from data import encode, noise, smooth
 from PIL import Image
 
-from training import images
+from training.data import images
 
 SHAPE = (13, 17)
 COLOUR = noise(*SHAPE, 3)

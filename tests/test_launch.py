@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from keras_resnet import load_model
-from training import fit, launch
+from training import fit
+from training.distributed import launch
 from training.runs import Run
 
 TINY = [

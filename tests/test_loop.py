@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_resnet import create_model
 from keras_resnet.models import find_spec
-from training.preprocessing import Preprocessing
+from training.data.preprocessing import Preprocessing
 from training.recipes import Recipe
 from training.trainer import Trainer
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.losses import dominant, make_loss
+from training.optimisation.losses import dominant, make_loss
 from training.recipe import Recipe
 
 LOGITS = np.array([[2.0, -1.0, 0.5], [0.0, 3.0, -2.0]], np.float32)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.optimizers import build, decayed, make_optimizer
+from training.optimisation.optimizers import build, decayed, make_optimizer
 from training.recipe import Recipe
 
 RATE = 0.05

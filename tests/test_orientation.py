@@ -12,8 +12,8 @@ from PIL import Image, ImageOps
 
 from export.decode import decode as decode_without_tensorflow
 from export.description import Description
-from training import exif, images, orientation
-from training.preprocessing import Preprocessing
+from training.data import exif, images, orientation
+from training.data.preprocessing import Preprocessing
 
 SHAPE = (40, 64)
 IMAGE = smooth(*SHAPE)

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from training import pages
-from training.pictures import DRAWN_CLASSES, calibration, confused, confusion, curves
+from training.pages.pictures import (
+    DRAWN_CLASSES,
+    calibration,
+    confused,
+    confusion,
+    curves,
+)
 from training.predictions import Predictions
 
 COLUMNS = {

@@ -9,11 +9,12 @@ from data import encode, gathered, noise, pixel_dataset, smooth
 from test_orientation import tag, with_exif
 
 from keras_resnet.errors import UsageError
-from training import changes, images, pipeline
-from training.datasets import Dataset, Split, pixels, strings
-from training.preprocessing import Preprocessing
+from training.augmentation import changes
+from training.data import images, pipeline
+from training.data.datasets import Dataset, Split, pixels, strings
+from training.data.preprocessing import Preprocessing
+from training.data.sources.inspection import facts, inspect_all
 from training.recipes import Recipe
-from training.sources.inspection import facts, inspect_all
 
 PLAIN = Recipe(augmentation="none", flip="off", batch_size=4)
 

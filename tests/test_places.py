@@ -12,12 +12,12 @@ from test_cache import home, photos, trained_on  # noqa: F401 - fixtures
 from test_idx import IDX
 
 from keras_resnet.errors import UsageError
-from training import places
+from training.data import places
+from training.data.sources import load_dataset
+from training.data.sources.reading import Reading
 from training.fit import train
 from training.recipes import Recipe
 from training.runs import Run
-from training.sources import load_dataset
-from training.sources.reading import Reading
 
 
 @pytest.fixture

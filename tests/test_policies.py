@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 from data import mapped, noise, seeds
 
-from training import operations
-from training.policies import POLICIES, RandAugment, Range, TrivialAugment
+from training.augmentation import operations
+from training.augmentation.policies import POLICIES, RandAugment, Range, TrivialAugment
 
 FILL = tf.constant([120.0, 110.0, 100.0])
 IMAGE = tf.constant(noise(10, 12, 3))

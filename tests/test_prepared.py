@@ -13,8 +13,8 @@ import tensorflow as tf
 from data import labels_of, noise, sizes
 
 from keras_resnet.errors import UsageError
-from training.sources import load_dataset
-from training.sources.reading import Reading
+from training.data.sources import load_dataset
+from training.data.sources.reading import Reading
 
 
 def write_tfds(
@@ -101,7 +101,7 @@ def test_prepared_data_set(
 def test_data_set_too_large_for_the_memory_is_refused(
     prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.sources.cache.MEMORY_SHARE", 0.0)
+    monkeypatch.setattr("training.data.sources.cache.MEMORY_SHARE", 0.0)
     with pytest.raises(UsageError, match=r"half of the free memory, got 0\.0 GiB with"):
         load_dataset(f"tfds:{prepared / 'tiny_fixed' / '1.0.0'}")
 
@@ -109,7 +109,8 @@ def test_data_set_too_large_for_the_memory_is_refused(
 def test_images_above_a_gibibyte_stay_encoded(
     prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.sources.prepared.PIXELS_BELOW_BYTES", 8 * 9 * 18 - 1)
+    limit = "training.data.sources.prepared.PIXELS_BELOW_BYTES"
+    monkeypatch.setattr(limit, 8 * 9 * 18 - 1)
     dataset = load_dataset(f"tfds:{prepared / 'tiny_fixed' / '1.0.0'}")
     assert {split.kind for split in dataset.splits.values()} == {"bytes"}
     assert dataset.size == (8, 9)
@@ -122,7 +123,7 @@ def test_data_set_kept_on_disk_is_the_one_in_memory(
     monkeypatch.setenv("KERAS_RESNET_CACHE", str(tmp_path))
     place = f"tfds:{prepared / name / '1.0.0'}"
     in_memory = load_dataset(place)
-    monkeypatch.setattr("training.sources.cache.MEMORY_SHARE", 0.0)
+    monkeypatch.setattr("training.data.sources.cache.MEMORY_SHARE", 0.0)
     on_disk = load_dataset(place, reading=Reading(cache="disk"))
     assert on_disk.notes == (f"images cached in {tmp_path}",)
     assert (on_disk.size, on_disk.channels) == (in_memory.size, in_memory.channels)
@@ -195,7 +196,7 @@ def test_tfds_without_such_a_data_set_is_refused(
 def test_data_set_is_found_by_its_name(prepared: Path) -> None:
     # A process of its own: tensorflow_datasets reads the variable at its import.
     program = (
-        "from training.sources import load_dataset\n"
+        "from training.data.sources import load_dataset\n"
         "dataset = load_dataset('tfds:tiny_fixed')\n"
         "print(dataset.name, len(dataset.splits['train']))\n"
     )

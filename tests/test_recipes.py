@@ -7,8 +7,8 @@ import pytest
 
 from keras_resnet import list_models
 from keras_resnet.errors import UsageError
+from training.data.sources import LOADERS
 from training.recipes import RECIPES, Recipe, load_recipe, save_recipe
-from training.sources import LOADERS
 
 
 @pytest.mark.parametrize("name", RECIPES)

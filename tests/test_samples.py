@@ -9,9 +9,9 @@ from conftest import TINY
 from data import gathered, noise, pixel_dataset
 from PIL import Image
 
-from training import samples
-from training.pipeline import training_batches
-from training.preprocessing import Preprocessing
+from training.data import samples
+from training.data.pipeline import training_batches
+from training.data.preprocessing import Preprocessing
 from training.recipes import Recipe
 
 PREPARED = Preprocessing((8, 8), 1, 1.0, (), ())

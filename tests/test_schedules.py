@@ -4,8 +4,8 @@ from math import cos, pi
 import keras
 import pytest
 
+from training.optimisation.schedules import learning_rate
 from training.recipes import RECIPES, Recipe
-from training.schedules import learning_rate
 
 STEPS = 100  # an epoch
 RUN = 1000  # steps in all

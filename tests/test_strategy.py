@@ -11,13 +11,13 @@ import pytest
 from data import gathered, pixel_dataset
 
 from keras_resnet.errors import UsageError
-from training import pipeline
+from training.data import pipeline
+from training.data.preprocessing import Preprocessing
 from training.devices import Hardware, place
+from training.distributed.strategy import Replicas, require_shares
 from training.evaluate import evaluate_run
-from training.preprocessing import Preprocessing
 from training.recipes import Recipe
 from training.runs import Run
-from training.strategy import Replicas, require_shares
 
 PREPARED = Preprocessing((8, 8), 1, 1.0, (), ())
 GPU = Hardware("gpu", "V100", bfloat16=False, float16=True)

@@ -10,8 +10,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata
 
 from training import fit
-from training.followers import History
-from training.profiling import WARMUP, profiling
+from training.callbacks.followers import History
+from training.callbacks.profiling import WARMUP, profiling
 from training.progress import Progress
 from training.runs import Run
 

@@ -7,7 +7,7 @@ import pytest
 from keras_resnet import create_model
 from keras_resnet.branch import ORDERS
 from keras_resnet.residual import SKIPS
-from training.sources import memory
+from training.data.sources import memory
 
 EPOCHS = 3
 

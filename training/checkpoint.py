@@ -15,10 +15,10 @@ import keras
 import numpy as np
 
 from keras_resnet.errors import UsageError
+from training.distributed.strategy import Replicas
 from training.progress import Progress
 from training.runs import flush
 from training.saving import Saving
-from training.strategy import Replicas
 
 DRAFT = "draft-"  # folders that are not, or no longer, checkpoints
 STATE, PROGRESS, SUMS = "state.npz", "progress.json", "SHA256SUMS"

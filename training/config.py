@@ -15,9 +15,9 @@ import tensorflow as tf
 import keras_resnet
 from keras_resnet.describe import count_macs, count_params
 from keras_resnet.errors import UsageError
-from training.changes import named
+from training.augmentation.changes import named
+from training.data.pipeline import cores, flips, geometry
 from training.devices import Hardware
-from training.pipeline import cores, flips, geometry
 from training.recipe import EPHEMERAL, Recipe
 from training.runs import Run
 from training.session import Session

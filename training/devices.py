@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_resnet.errors import UsageError
-from training import cluster
+from training.distributed import cluster
 
 # Below this many multiply-accumulates an image, bfloat16 gains nothing on a CPU that
 # has it: measured 0.8× for ResNet-20 at 8×8 (2.6·10⁶) and 1.6× at 14×14 (7.8·10⁶) and

@@ -12,10 +12,10 @@ from training.readable import readable
 from training.runs import Run, write_json
 
 if TYPE_CHECKING:
-    from training.datasets import Dataset
+    from training.data.datasets import Dataset
+    from training.data.preprocessing import Preprocessing
     from training.metrics import Evaluator
     from training.predictions import Predictions
-    from training.preprocessing import Preprocessing
 
 BATCH_SIZE = 256
 SUMMARY = ("split", "examples", "top1", "top5", "loss")  # of evaluation.json
@@ -42,7 +42,7 @@ def predict(
     evaluator: "Evaluator", dataset: "Dataset", prepared: "Preprocessing", split: str
 ) -> "Predictions":
     """Returns what a network says of each example of a split, in its order."""
-    from training.pipeline import evaluation_batches
+    from training.data.pipeline import evaluation_batches
 
     examples = dataset.split(split)
     batches = evaluator.replicas.batches(
@@ -118,10 +118,10 @@ def evaluate_run(
     Raises:
         UsageError: The data set has other classes, or no such split.
     """
+    from training.augmentation.views import views
     from training.devices import detect
     from training.metrics import Evaluator
     from training.network import trained_network
-    from training.views import views
 
     config = run.config
     data, prepared = _data(run, dataset, skip_bad_images=skip_bad_images)
@@ -145,8 +145,8 @@ def _data(
     run: Run, dataset: str | None, *, skip_bad_images: bool
 ) -> tuple["Dataset", "Preprocessing"]:
     """The run's data set, or another that fits its network, and the way into it."""
-    from training.preprocessing import Preprocessing
-    from training.sources import load_foreign, run_data
+    from training.data.preprocessing import Preprocessing
+    from training.data.sources import load_foreign, run_data
 
     config = run.config
     if dataset in (None, run.recipe.dataset):

@@ -12,7 +12,7 @@ import tyro
 
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError, require_positive
-from training import cluster, launch
+from training.distributed import cluster, launch
 from training.lock import locked
 from training.recipe import EPHEMERAL
 from training.recipes import RECIPES, Recipe, load_recipe
@@ -181,7 +181,7 @@ def train_here(options: Options) -> None:
     """
     import tensorflow as tf
 
-    from training.profiling import profiling
+    from training.callbacks.profiling import profiling
 
     if options.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -204,7 +204,7 @@ def _launch(options: Options) -> None:
     if options.ray is None:
         launch.supervise(options.run, arguments, workers, restarts)
         return
-    from training import ray_cluster
+    from training.distributed import ray_cluster
 
     cluster = ray_cluster.connect(options.ray)
     ray_cluster.supervise(cluster, options.run, arguments, (workers, restarts))

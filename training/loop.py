@@ -13,14 +13,14 @@ import keras
 import numpy as np
 
 from keras_resnet.errors import Stopped
+from training.callbacks.waiting import Waiting
 from training.checkpoint import Checkpoints
 from training.devices import peak_memory
+from training.distributed.strategy import Replicas
 from training.progress import Logs
 from training.saving import Cadence
 from training.stopping import StopRequest
-from training.strategy import Replicas
 from training.trainer import Trainer
-from training.waiting import Waiting
 
 Batches = Callable[[int, int], Iterable[Any]]  # epoch and first step -> the batches
 

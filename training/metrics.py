@@ -9,12 +9,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from training.images import Tensor
+from training.augmentation.views import View
+from training.data.images import Tensor
+from training.data.preprocessing import Preprocessing
+from training.distributed.strategy import Replicas
 from training.predictions import COLUMNS, Predictions
-from training.preprocessing import Preprocessing
 from training.progress import Logs
-from training.strategy import Replicas
-from training.views import View
 
 Measure = Callable[[Tensor, Tensor], Tensor]  # labels, logits -> one value an example
 

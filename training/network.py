@@ -7,7 +7,7 @@ import keras
 from keras_resnet.layers import leaf_layers
 from keras_resnet.models import create_model, load_model
 from training import finetuning
-from training.preprocessing import Preprocessing
+from training.data.preprocessing import Preprocessing
 from training.recipe import Recipe
 from training.runs import Run, write_atomically
 

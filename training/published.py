@@ -117,7 +117,7 @@ def draw(path: Path) -> None:
 def _curve(axis: Any, name: str, recipe: Recipe) -> None:
     import numpy as np
 
-    from training.schedules import learning_rate
+    from training.optimisation.schedules import learning_rate
 
     per_epoch = -(-IMAGES[recipe.dataset] // recipe.batch_size)
     rate = learning_rate(recipe, per_epoch)

@@ -42,7 +42,7 @@ def write_report(run: Run) -> Path:
     from training.pages import render
 
     run.require_complete()
-    page = render("report.html.j2", **contents(run))
+    page = render("pages/report.html.j2", **contents(run))
     with written_to(run.report):
         write_atomically(run.report, lambda path: path.write_text(page, "utf-8"))
     return run.report
@@ -52,7 +52,7 @@ def contents(run: Run) -> dict[str, Any]:
     """Returns all that the page shows, by the names of its template."""
     from keras_resnet import describe
     from keras_resnet.models import load_model
-    from training import facts, illustrations
+    from training.pages import facts, illustrations
 
     config, assessed, columns = run.config, assessment(run), facts.history(run)
     model = load_model(run.model)
@@ -96,7 +96,7 @@ def plots(
     """Returns what matplotlib draws, by name."""
     import numpy as np
 
-    from training import pictures
+    from training.pages import pictures
 
     names, counts = config["dataset"]["labels"], np.array(assessed["confusion"])
     return {

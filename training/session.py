@@ -10,22 +10,22 @@ from keras_resnet.describe import count_macs
 from keras_resnet.errors import UsageError
 from keras_resnet.models import AuxiliarySpec, Spec, find_spec, with_auxiliary
 from training import devices, finetuning, loop
+from training.augmentation.changes import require_possible, require_size, training_sizes
 from training.callbacks import callback_list
-from training.changes import require_possible, require_size, training_sizes
 from training.checkpoint import Checkpoints
-from training.datasets import Dataset
+from training.data.datasets import Dataset
+from training.data.pipeline import copies, preprocessing, training_batches
+from training.data.preprocessing import Preprocessing
+from training.data.sources import recipe_data
+from training.distributed.strategy import Replicas, require_shares
 from training.evaluate import assess, predict, store
 from training.metrics import Evaluator
 from training.network import in_float32, initial_network, save_model
-from training.optimizers import make_optimizer
-from training.pipeline import copies, preprocessing, training_batches
-from training.preprocessing import Preprocessing
+from training.optimisation.optimizers import make_optimizer
 from training.progress import Logs
 from training.recipe import Recipe
 from training.runs import Run, written_to
 from training.saving import Saving
-from training.sources import recipe_data
-from training.strategy import Replicas, require_shares
 from training.trainer import Trainer
 
 

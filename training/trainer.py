@@ -10,15 +10,15 @@ import tensorflow as tf
 
 from keras_resnet.layers import GroupedConv2D, leaf_layers, synchronized
 from keras_resnet.models import AuxiliarySpec, find_spec, with_auxiliary
-from training import optimizers
-from training.accumulation import accumulated
-from training.averaging import Average
-from training.images import Tensor
-from training.losses import dominant, make_loss
+from training.data.images import Tensor
+from training.data.preprocessing import Preprocessing
+from training.distributed.strategy import Replicas, clipped, global_count
 from training.metrics import Metrics
-from training.preprocessing import Preprocessing
+from training.optimisation import optimizers
+from training.optimisation.accumulation import accumulated
+from training.optimisation.averaging import Average
+from training.optimisation.losses import dominant, make_loss
 from training.recipe import Recipe
-from training.strategy import Replicas, clipped, global_count
 
 
 class Trainer:

@@ -162,9 +162,9 @@ def _batches(
     """Random images of a split as the network takes them, and their labels."""
     import numpy as np
 
-    from training.pipeline import evaluation_batches
-    from training.preprocessing import Preprocessing
-    from training.sources import run_data
+    from training.data.pipeline import evaluation_batches
+    from training.data.preprocessing import Preprocessing
+    from training.data.sources import run_data
 
     data = run_data(run).split(split)
     prepared = Preprocessing.from_dict(run.config["preprocessing"])

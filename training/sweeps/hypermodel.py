@@ -8,7 +8,7 @@ import keras_tuner
 from keras_resnet.errors import UsageError
 from keras_resnet.models import create_model
 from training.hyperparameters import Optimization
-from training.optimizers import make_optimizer
+from training.optimisation.optimizers import make_optimizer
 from training.recipe import Recipe
 from training.sweeps.oracles import decoded, hyperparameters
 from training.sweeps.plan import Plan, require_possible

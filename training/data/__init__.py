@@ -1,0 +1,1 @@
+"""From stored images to batches: sources, reading, the way into the network."""

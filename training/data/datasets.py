@@ -1,0 +1,211 @@
+"""Labelled images as arrays, encoded bytes or files, whatever source they have."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import tensorflow as tf
+
+from keras_resnet.errors import UsageError
+from training.data import places
+from training.data.images import Size, Tensor
+
+# Data sets of characters, whose mirror images mean something else or nothing.
+CHARACTERS = ("digits", "mnist", "svhn", "omniglot", "cmaterdb", "binary_alpha")
+
+TEST_SHARE = 0.2  # held out for testing where the data comes in one piece
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of encoded images, so that reading them need not find it out.
+
+    Attributes:
+        orientations: EXIF's, int32 ``(N,)``.
+        upright: All orientations are 1.
+        jpegs: All images are JPEGs.
+        largest: No image, as it is shown, is higher or wider.
+    """
+
+    orientations: Tensor
+    upright: bool
+    jpegs: bool
+    largest: Size
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and labels of one split.
+
+    Attributes:
+        kind: What ``images`` holds: ``"pixels"``, uint8 ``(N, H, W, C)``; ``"bytes"``,
+            encoded images, string ``(N,)``; ``"files"``, their paths, string ``(N,)``;
+            ``"remote"``, their URLs, string ``(N,)``.
+        images: The images, in a tensor.
+        labels: Class numbers, int64 ``(N,)``.
+        facts: Of encoded images; None: nothing is known.
+        origins: The places of the user's own files, string ``(N,)``; None: the images
+            come from something else.
+    """
+
+    kind: Literal["pixels", "bytes", "files", "remote"]
+    images: Tensor
+    labels: Tensor
+    facts: Facts | None = None
+    origins: Tensor | None = None
+
+    def __len__(self) -> int:
+        return int(self.labels.shape[0])
+
+    def take(self, indices: np.ndarray) -> "Split":
+        """Returns the examples of those indices, in that order."""
+        with tf.device("CPU"):
+            images, labels = (tf.gather(x, indices) for x in (self.images, self.labels))
+            facts = self.facts
+            if facts is not None:
+                orientations = tf.gather(facts.orientations, indices)
+                facts = replace(facts, orientations=orientations)
+            origins = self.origins
+            if origins is not None:
+                origins = tf.gather(origins, indices)
+        return Split(self.kind, images, labels, facts, origins)
+
+    def encoded(self, index: int) -> bytes:
+        """Returns one image as a file's bytes, pixels as a PNG."""
+        image = self.images[index]
+        if self.kind == "pixels":
+            image = tf.io.encode_png(image)
+        return bytes(contents(image, self.kind).numpy())
+
+
+def contents(stored: Tensor, kind: str) -> Tensor:
+    """Reads an encoded image, of any kind but pixels, in or out of a graph."""
+    if kind == "files":
+        return tf.io.read_file(stored)
+    if kind == "remote":
+        data = tf.numpy_function(_fetch, [stored], tf.string, stateful=False)
+        return tf.ensure_shape(data, ())
+    return stored
+
+
+def _fetch(url: Any) -> bytes:
+    # Bytes in a graph, an array of them outside.
+    return places.read(np.asarray(url).item().decode())
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set in memory, or on disk one file an image.
+
+    Attributes:
+        name: As the user wrote it.
+        splits: ``"train"`` and ``"test"``, and ``"val"`` where there is one.
+        labels: The names of the classes.
+        channels: 1 or 3 (or any number, for pixels).
+        size: Height and width that all images share, None where they differ.
+        mirrors: An image's mirror image belongs to the same class.
+        notes: What was found or decided on the way, for the user to read.
+    """
+
+    name: str
+    splits: dict[str, Split]
+    labels: tuple[str, ...]
+    channels: int
+    size: Size | None
+    mirrors: bool
+    notes: tuple[str, ...] = ()
+
+    def split(self, name: str) -> Split:
+        """Returns a split.
+
+        Raises:
+            UsageError: There is none of that name.
+        """
+        if name not in self.splits:
+            raise UsageError(
+                f"split must be one of {', '.join(self.splits)} in {self.name}, got "
+                f"{name!r}"
+            )
+        return self.splits[name]
+
+
+def pixels(images: np.ndarray, labels: np.ndarray) -> Split:
+    """Returns a split of decoded images, uint8 ``(N, H, W, C)``."""
+    with tf.device("CPU"):
+        return Split("pixels", tf.constant(images), tf.constant(labels, tf.int64))
+
+
+def strings(
+    images: Sequence[bytes | str],
+    labels: object,
+    facts: Facts | None = None,
+    origins: Sequence[str] | None = None,
+) -> Split:
+    """Returns a split of encoded images, or of the places of image files.
+
+    Args:
+        images: All of one kind: contents, paths, or URLs.
+        labels: Class numbers.
+        facts: What is known of them.
+        origins: Where the user has them.
+    """
+    first = images[0]
+    kind: Literal["bytes", "files", "remote"] = "bytes"
+    if isinstance(first, str):
+        kind = "remote" if places.is_remote(first) else "files"
+    with tf.device("CPU"):
+        stored = tf.constant(list(images))
+        known_as = None if origins is None else tf.constant(list(origins))
+        return Split(kind, stored, tf.constant(labels, tf.int64), facts, known_as)
+
+
+def mirrors(name: str) -> bool:
+    """Whether the images of a data set of that name may be mirrored."""
+    name = name.lower().replace("-", "_")
+    return "fashion" in name or not any(word in name for word in CHARACTERS)
+
+
+def with_test(dataset: Dataset) -> Dataset:
+    """Ensures a split to test on: its own, else that for validation, else a share."""
+    if "test" in dataset.splits:
+        return dataset
+    if "val" in dataset.splits:
+        splits = {"train": dataset.splits["train"], "test": dataset.splits["val"]}
+        note = "no test split: the validation split is tested on"
+        return replace(dataset, splits=splits, notes=(*dataset.notes, note))
+    return hold_out(dataset, "test", TEST_SHARE)
+
+
+def hold_out(dataset: Dataset, name: str, share: float) -> Dataset:
+    """Moves a fixed share of each class from the training split into a new one.
+
+    Raises:
+        UsageError: A class has too few images.
+    """
+    if share == 0 or name in dataset.splits:
+        return dataset
+    from sklearn.model_selection import train_test_split
+
+    train = dataset.splits["train"]
+    labels = train.labels.numpy()
+    counts = np.bincount(labels, minlength=len(dataset.labels))
+    held_count = math.ceil(share * len(train))
+    if counts.min() < 2 or min(held_count, len(train) - held_count) < len(counts):
+        raise UsageError(
+            f"a {name} split of {share:.0%} must leave an image of every class on both "
+            f"sides, got {counts.min()} of class "
+            f"{dataset.labels[int(counts.argmin())]!r} and {len(train)} in all; add "
+            "images or a split of your own"
+        )
+    kept, held = train_test_split(
+        np.arange(len(train)), test_size=share, stratify=labels, random_state=0
+    )
+    splits = {
+        **dataset.splits,
+        "train": train.take(np.sort(kept)),
+        name: train.take(np.sort(held)),
+    }
+    note = f"{name} split: {len(held)} of {len(train)} training images held out"
+    return replace(dataset, splits=splits, notes=(*dataset.notes, note))

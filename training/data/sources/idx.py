@@ -1,0 +1,140 @@
+"""MNIST-format files: ``train-images-idx3-ubyte`` and its kin, also gzipped."""
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from keras_resnet.errors import UsageError
+from training.data import places
+from training.data.datasets import Dataset, Split, mirrors, pixels
+from training.data.sources import tree
+
+PREFIXES = {"train": "train", "test": "t10k"}
+UINT8 = 8  # the only element type that images and labels use
+
+FASHION_MNIST = (  # Xiao et al., 2017, table 2
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+
+
+def load(argument: str) -> Dataset:
+    """Loads ``DIR/{train,t10k}-{images-idx3,labels-idx1}-ubyte[.gz]``.
+
+    Class names come from ``DIR/labels.txt``, one a line, where there is one.
+
+    Raises:
+        UsageError: A file is missing, damaged, or does not fit the others.
+    """
+    folder = places.local(argument).rstrip("/") or "/"
+    if not argument or not tree.exists(folder):
+        raise UsageError(f"idx folder must exist, got {argument!r}")
+    if not places.is_remote(folder):
+        folder = str(Path(folder).resolve())
+    splits = {name: _split(folder, prefix) for name, prefix in PREFIXES.items()}
+    labels = _labels(folder, splits)
+    shapes = {split.images.shape[1:] for split in splits.values()}
+    if len(shapes) > 1:
+        raise UsageError(
+            f"images of {folder} must have one size in both splits, got "
+            f"{' and '.join(str(tuple(shape)) for shape in shapes)}"
+        )
+    height, width, channels = shapes.pop()
+    return Dataset(
+        name="idx",
+        splits=splits,
+        labels=labels,
+        channels=channels,
+        size=(height, width),
+        mirrors=mirrors("mnist " + _name(folder)),
+    )
+
+
+def read(path: str) -> np.ndarray:
+    """Reads an idx file of bytes, gzipped if it is named ``.gz``; a path or a URL.
+
+    Raises:
+        UsageError: The file is truncated, damaged, or of another format.
+    """
+    try:
+        data = places.read(path)
+        data = gzip.decompress(data) if path.endswith(".gz") else data
+    except (OSError, EOFError, zlib.error) as error:
+        raise UsageError(f"cannot read {path}: {error}") from None
+    if len(data) < 4 or data[:2] != b"\0\0" or data[2] != UINT8:
+        raise UsageError(f"{path} must be an idx file of bytes, got {data[:4]!r}")
+    axes = data[3]
+    header = 4 + 4 * axes
+    shape = [int.from_bytes(data[i : i + 4], "big") for i in range(4, header, 4)]
+    if len(data) != header + math.prod(shape):
+        raise UsageError(
+            f"{path} must have {header + math.prod(shape)} bytes as its header says, "
+            f"got {len(data)}: it is truncated or damaged"
+        )
+    return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
+
+
+def _name(folder: str) -> str:
+    return folder.rpartition("/")[2]
+
+
+def _split(folder: str, prefix: str) -> Split:
+    images = read(_find(folder, f"{prefix}-images-idx3-ubyte"))
+    labels = read(_find(folder, f"{prefix}-labels-idx1-ubyte"))
+    if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
+        raise UsageError(
+            f"{prefix} images (N, H, W) and labels (N,) of {folder} must fit, got "
+            f"{images.shape} and {labels.shape}"
+        )
+    if images.size == 0:
+        raise UsageError(
+            f"{prefix} files of {folder} must hold images, got shape {images.shape}"
+        )
+    return pixels(images[..., np.newaxis], labels)
+
+
+def _find(folder: str, name: str) -> str:
+    for path in (f"{folder}/{name}", f"{folder}/{name}.gz"):
+        if places.filesystem(path).isfile(path):
+            return path
+    raise UsageError(
+        f"idx folder must hold {name} or {name}.gz, got neither in {folder}"
+    )
+
+
+def _labels(folder: str, splits: dict[str, Split]) -> tuple[str, ...]:
+    """The names of the classes; checks that the labels in the files are theirs."""
+    used = {name: np.unique(split.labels.numpy()) for name, split in splits.items()}
+    names = f"{folder}/labels.txt"
+    if places.filesystem(names).isfile(names):
+        try:
+            text = places.read(names).decode().replace("\r\n", "\n")
+            labels = tuple(text.rstrip("\n").split("\n"))
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{names} must be UTF-8 text: {error}") from None
+    else:
+        # A gap in the numbers is far likelier a damaged file than an unused class.
+        gaps = np.flatnonzero(used["train"] != np.arange(len(used["train"])))
+        classes = int(gaps[0]) if len(gaps) else len(used["train"])
+        fashion = "fashion" in _name(folder).lower() and classes == len(FASHION_MNIST)
+        labels = FASHION_MNIST if fashion else tuple(str(i) for i in range(classes))
+    for name, numbers in used.items():
+        if numbers[-1] >= len(labels):
+            raise UsageError(
+                f"{name} labels of {folder} must be 0 to {max(len(labels) - 1, 0)}, "
+                f"got {numbers[-1]}; name every class in labels.txt if that is right"
+            )
+    if len(labels) < 2:
+        raise UsageError(f"{folder} must have at least 2 classes, got {len(labels)}")
+    return labels

@@ -1,0 +1,137 @@
+"""Image files looked at before training begins: may they be decoded, can they be?"""
+
+import io
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import tensorflow as tf
+from PIL import Image
+from tqdm import tqdm
+
+from training.data import exif, places
+from training.data.datasets import Facts
+from training.data.images import Size
+from training.data.pillow import limits_are_ours
+
+# What TensorFlow decodes. MPO is a JPEG with more images behind it, as phones write.
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP")
+JPEGS = FORMATS[:2]
+Stored = bytes | str  # an image file's contents, or its place
+Kept = Stored | OSError  # or why it could not be read
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of an image file.
+
+    Attributes:
+        bad: What is wrong with it; None: nothing.
+        orientation: EXIF's, 1 to 8.
+        kind: Pillow's name of its format.
+        size: Height and width as it is shown.
+    """
+
+    bad: str | None = None
+    orientation: int = 1
+    kind: str = ""
+    size: Size = (0, 0)
+
+
+def facts(findings: Sequence[Finding]) -> Facts:
+    """Returns what is known of a split, of what was found of its images."""
+    orientations = [finding.orientation for finding in findings]
+    heights, widths = zip(*(finding.size for finding in findings), strict=True)
+    with tf.device("CPU"):
+        return Facts(
+            orientations=tf.constant(orientations, tf.int32),
+            upright=set(orientations) == {1},
+            jpegs=all(finding.kind in JPEGS for finding in findings),
+            largest=(max(heights), max(widths)),
+        )
+
+
+def inspect_all(
+    images: Sequence[Kept], max_pixels: int, *, header_only: bool = False
+) -> list[Finding]:
+    """Inspects image files in threads, showing progress."""
+    inspector = partial(inspect, max_pixels=max_pixels, header_only=header_only)
+    with limits_are_ours(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(inspector, images)
+        label = "checking images"
+        return list(tqdm(found, label, len(images), disable=None, leave=False))
+
+
+def inspect(image: Kept, max_pixels: int, *, header_only: bool = False) -> Finding:
+    """Looks at one image file: first at its header, then whether TensorFlow reads it.
+
+    Args:
+        image: Contents, place, or why there are none.
+        max_pixels: Width times height that may be decoded; of a GIF, of which
+            TensorFlow decodes all frames, of these together.
+        header_only: Do not decode.
+    """
+    try:
+        if isinstance(image, OSError):
+            raise image
+        data = places.read(image) if isinstance(image, str) else image
+        with Image.open(io.BytesIO(data)) as opened:
+            kind, orientation = str(opened.format), exif.orientation(opened)
+            turned = exif.TURNS[orientation].transposed
+            size = opened.size if turned else opened.size[::-1]
+            bad = _forbidden(opened, max_pixels)
+    except Exception as error:  # Pillow's plugins raise many kinds for damaged files
+        return Finding(_said(error))
+    if bad is None and not header_only:
+        bad = _undecodable(data, kind)
+    return Finding(bad, orientation, kind, size)
+
+
+def _forbidden(image: Image.Image, max_pixels: int) -> str | None:
+    """What a header tells against decoding a file."""
+    if image.format not in FORMATS:
+        return f"a {image.format} file"
+    frames = getattr(image, "n_frames", 1) if image.format == "GIF" else 1
+    if image.width * image.height * frames > max_pixels:
+        times = f"×{frames} frames" if frames > 1 else ""
+        return (
+            f"{image.width}×{image.height}{times}, more than the {max_pixels} pixels "
+            "of --max-pixels"
+        )
+    if image.format == "BMP" and image.mode not in ("RGB", "RGBA", "L"):
+        return f"a BMP file of mode {image.mode}"
+    # TensorFlow takes a palette's indices for grey levels.
+    if image.format == "BMP" and image.palette is not None:
+        return "a BMP file with a palette"
+    return None
+
+
+def _undecodable(data: bytes, kind: str) -> str | None:
+    """What TensorFlow, or Pillow in better words, has against a file."""
+    try:
+        if kind in JPEGS:
+            # An eighth of its size: all its data are read, with little work.
+            tf.io.decode_jpeg(data, channels=3, ratio=8)
+        else:
+            tf.io.decode_image(data, 3, expand_animations=False)
+    except tf.errors.InvalidArgumentError as error:
+        plain = str(error).split("}} ")[-1].split("! ")[-1].split(" [Op:")[0]
+        return _pillows_reason(data) or plain
+    return None
+
+
+def _pillows_reason(data: bytes) -> str | None:
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+    except Exception as error:
+        return _said(error)
+    return None
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "no image file"
+    return places.reason(error)

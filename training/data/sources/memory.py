@@ -1,0 +1,60 @@
+"""Data sets that need no files: scikit-learn's digits, and synthetic images."""
+
+import re
+
+import numpy as np
+
+from keras_resnet.errors import UsageError
+from training.data.datasets import Dataset, pixels
+
+
+def digits(argument: str) -> Dataset:
+    """scikit-learn's 1,797 handwritten digits, 8×8, grey, pixels scaled to 0–255."""
+    if argument:
+        raise UsageError(f"digits takes no argument, got 'digits:{argument}'")
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    images = np.rint(data.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
+    return Dataset(
+        name="digits",
+        splits={"train": pixels(images, data.target)},
+        labels=tuple(str(name) for name in data.target_names),
+        channels=1,
+        size=(8, 8),
+        mirrors=False,
+    )
+
+
+def synthetic(argument: str) -> Dataset:
+    """N images of noise around one pattern a class, and a fifth as many to test on.
+
+    Made from a fixed seed. For benchmarks and for trying out sizes; it can be learned.
+    """
+    match = re.fullmatch(r"(\d+)x(\d+)x(\d+):(\d+):(\d+)", argument)
+    numbers = [int(group) for group in match.groups()] if match else [0]
+    if min(numbers) < 1 or numbers[3] < 2:
+        raise UsageError(
+            "synthetic data must be synthetic:HxWxC:CLASSES:N with positive numbers "
+            f"and at least 2 classes, got 'synthetic:{argument}'"
+        )
+    height, width, channels, classes, count = numbers
+    rng = np.random.default_rng(0)
+    patterns = rng.integers(64, 192, (classes, height, width, channels), np.uint8)
+
+    def split(size: int) -> tuple[np.ndarray, np.ndarray]:
+        labels = np.arange(size) % classes
+        noise = rng.integers(-64, 64, (size, height, width, channels), np.int8)
+        return (patterns[labels] + noise).astype(np.uint8), labels
+
+    return Dataset(
+        name="synthetic",
+        splits={
+            "train": pixels(*split(count)),
+            "test": pixels(*split(max(classes, count // 5))),
+        },
+        labels=tuple(f"class{i}" for i in range(classes)),
+        channels=channels,
+        size=(height, width),
+        mirrors=False,
+    )

@@ -1,0 +1,92 @@
+"""Folders of folders: what lies under a place, on a disk or behind a URL.
+
+What is hidden, by a dot in front of its name, is passed over. Links to folders are
+followed from the first level only.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from keras_resnet.errors import UsageError
+from training.data import places
+
+
+def exists(root: str) -> bool:
+    """Whether a place is a folder."""
+    with _readable(root):
+        if places.is_remote(root):
+            return bool(places.filesystem(root).isdir(root))
+        return os.path.isdir(places.local(root))
+
+
+def folders(root: str) -> dict[str, str]:
+    """Returns the folders of a folder by their names, in the order of these.
+
+    Raises:
+        UsageError: It cannot be read, or one of them is a link to around itself.
+    """
+    with _readable(root):
+        if places.is_remote(root):
+            files = places.filesystem(root)
+            found = files.ls(root, detail=True)
+            listed = [e["name"] for e in found if e["type"] == "directory"]
+            names = [name.rstrip("/").rpartition("/")[2] for name in listed]
+        else:
+            names = [entry.name for entry in os.scandir(root) if entry.is_dir()]
+    found = {name: f"{root.rstrip('/')}/{name}" for name in sorted(names)}
+    found = {name: path for name, path in found.items() if not name.startswith(".")}
+    for path in found.values():
+        if not places.is_remote(root):
+            _require_tree(Path(path))
+    return found
+
+
+def files(root: str) -> list[str]:
+    """Returns the files of a folder at any depth; those of a folder before its folders.
+
+    Raises:
+        UsageError: It, or a folder in it, cannot be read.
+    """
+    with _readable(root):
+        relative = _remote(root) if places.is_remote(root) else _local(root)
+        seen = [path for path in relative if not any(p[0] == "." for p in path)]
+    ordered = sorted(seen, key=lambda p: [*((1, part) for part in p[:-1]), (0, p[-1])])
+    return ["/".join((root.rstrip("/"), *path)) for path in ordered]
+
+
+def _remote(root: str) -> Iterator[tuple[str, ...]]:
+    files = places.filesystem(root)
+    above = files._strip_protocol(root).rstrip("/")
+    for path in files.find(root):
+        yield tuple(part for part in path.removeprefix(above).split("/") if part)
+
+
+def _local(root: str) -> Iterator[tuple[str, ...]]:
+    def refuse(error: OSError) -> None:
+        raise error  # which os.walk would pass over
+
+    for parent, _, names in os.walk(root, onerror=refuse):
+        inside = Path(parent).relative_to(root).parts
+        yield from ((*inside, name) for name in names)
+
+
+def _require_tree(path: Path) -> None:
+    if path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve()):
+        raise UsageError(
+            f"class folder must not lead to around itself, got the link {path} to "
+            f"{path.resolve()}"
+        )
+
+
+@contextmanager
+def _readable(root: str) -> Iterator[None]:
+    try:
+        with places.os_errors():
+            yield
+    except OSError as error:
+        place = error.filename or root
+        raise UsageError(
+            f"folder must be readable, got {place}: {places.reason(error)}"
+        ) from None

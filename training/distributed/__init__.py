@@ -1,0 +1,1 @@
+"""Many devices and processes that train one network."""

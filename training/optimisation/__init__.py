@@ -1,0 +1,1 @@
+"""What a step minimises, how, and at which rate."""

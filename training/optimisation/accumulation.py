@@ -1,0 +1,77 @@
+"""A batch computed in parts, one after the other, to save memory."""
+
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+from training.data.images import Tensor
+
+Compute = Callable[[Tensor, Tensor, float], list[Tensor]]
+
+
+def accumulated(
+    compute: Compute,
+    images: Tensor,
+    labels: Tensor,
+    parts: int,
+    *,
+    like: Sequence[Tensor],
+    unrolled: bool = False,
+) -> list[Tensor]:
+    """Sums what ``compute`` makes of the parts of a batch.
+
+    Unlike Keras' ``gradient_accumulation_steps``, whose learning rate and moving
+    average count parts as steps, all parts belong to one step, and parts of unlike
+    sizes count by their examples.
+
+    Args:
+        compute: Maps images, labels and their share of the batch to tensors.
+        images: ``(N, …)``, N known unless ``parts`` is 1.
+        labels: ``(N, …)``.
+        parts: How many parts of ⌈N / parts⌉ examples; the last may have fewer.
+        like: Tensors of the shapes and types that ``compute`` returns.
+        unrolled: Build the parts one by one instead of a loop, within which replicas
+            cannot exchange anything.
+    """
+    if parts == 1:
+        return compute(images, labels, 1.0)
+    count = images.shape[0]
+    size = -(-count // parts)
+    if size == count:
+        return compute(images, labels, 1.0)
+
+    def part(begin: Tensor, length: int) -> list[Tensor]:
+        pixels, classes = (_cut(x, begin, length) for x in (images, labels))
+        return compute(pixels, classes, length / count)
+
+    def add(number: Tensor, *sums: Tensor) -> tuple[Tensor, ...]:
+        return number + 1, *_sum(sums, part(number * size, size))
+
+    if unrolled:
+        sums = [tf.zeros_like(x) for x in like]
+        for begin in range(0, count, size):
+            # One only after the other, or they would be in memory together.
+            with tf.control_dependencies(sums):
+                made = part(tf.constant(begin), min(size, count - begin))
+            sums = _sum(sums, made)
+        return sums
+    whole = count // size
+    _, *sums = tf.while_loop(
+        lambda number, *_: number < whole,
+        add,
+        (tf.constant(0), *(tf.zeros_like(x) for x in like)),
+        parallel_iterations=1,  # for the same reason
+        maximum_iterations=whole,
+    )
+    if count % size:  # outside of the loop, as XLA wants shapes that are known
+        sums = _sum(sums, part(tf.constant(whole * size), count % size))
+    return list(sums)
+
+
+def _sum(some: Sequence[Tensor], more: Sequence[Tensor]) -> list[Tensor]:
+    return [a + b for a, b in zip(some, more, strict=True)]
+
+
+def _cut(x: Tensor, begin: Tensor, length: int) -> Tensor:
+    rest = x.shape[1:]
+    return tf.slice(x, [begin, *[0] * len(rest)], [length, *rest])

@@ -1,0 +1,84 @@
+"""What a run's report shows beside its plots: images, network, analyses."""
+
+import json
+from base64 import b64encode
+from typing import TYPE_CHECKING, Any
+
+from keras_resnet.errors import UsageError
+from training.pages import Picture, adapted, inline
+from training.runs import Run
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+SIDE = 128  # pixels of an image, at most
+PIXELATED = 64  # smaller images are enlarged pixel by pixel
+WALK_BYTES = 200_000  # a larger figure of a network is left to ``describe --figure``
+
+
+def images(run: Run, mistakes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Returns training images, and mistakes with their images, as data URLs.
+
+    Where the data is no longer what or where it was, ``missing`` says so.
+    """
+    from training.data import samples
+    from training.data.preprocessing import Preprocessing
+    from training.data.sources import run_data
+
+    prepared = Preprocessing.from_dict(run.config["preprocessing"])
+    small = max(prepared.size) < PIXELATED
+    try:
+        data = run_data(run)
+    except UsageError as error:
+        shown = [{**mistake, "source": None} for mistake in mistakes]
+        return {
+            "samples": [],
+            "mistakes": shown,
+            "missing": str(error),
+            "small": small,
+        }
+    shown = []
+    if mistakes:
+        indices = [mistake["index"] for mistake in mistakes]
+        found = samples.evaluated(data, "test", indices, prepared)
+        shown = [
+            {**mistake, "source": _source(image)}
+            for mistake, image in zip(mistakes, found, strict=True)
+        ]
+    seen = samples.trained_on(run.recipe, data, prepared)
+    return {
+        "samples": [_source(image) for image in seen],
+        "mistakes": shown,
+        "missing": None,
+        "small": small,
+    }
+
+
+def walk(model: "keras.Model") -> Picture | None:
+    """Draws the volumes through a network; None where the figure would be large."""
+    from keras_resnet.figures.walk import draw
+
+    figure, text = draw(model)
+    drawn = inline(figure)
+    if len(drawn) > WALK_BYTES:
+        return None
+    return Picture("Feature maps", drawn, text)
+
+
+def analyses(run: Run) -> list[Picture]:
+    """Returns the pictures that ``keras_resnet.analysis`` left in the run's folder."""
+    found = []
+    for file in sorted((run.path / "analysis").glob("*.json")):
+        picture = file.with_suffix(".svg")
+        if picture.is_file():
+            text = json.loads(file.read_text(encoding="utf-8"))["summary"]
+            drawn = adapted(picture.read_text(encoding="utf-8"))
+            found.append(Picture(file.stem.capitalize(), drawn, text))
+    return found
+
+
+def _source(image: "np.ndarray") -> str:
+    from training.data.samples import png
+
+    return f"data:image/png;base64,{b64encode(png(image, SIDE)).decode()}"
