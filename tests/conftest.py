@@ -63,7 +63,7 @@ def other_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def _trained(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    from training.fit import train
+    from training.train import train
 
     run = Run(tmp_path_factory.mktemp("run"))
     train(recipe, run)

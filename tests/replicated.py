@@ -14,9 +14,9 @@ command.start_backend()
 
 import tensorflow as tf
 
-from training import fit
 from training.recipes import Recipe
 from training.runs import Run
+from training.train import train
 from training.trainer import Trainer
 
 # 49 images in batches of 12: the last batch is one image, for all devices.
@@ -45,7 +45,7 @@ def main() -> None:
 
     Trainer.__init__ = remembered  # type: ignore[method-assign]
     recipe = Recipe.from_dict(RECIPE | json.loads(fields))
-    fit.train(recipe, Run(Path(out)))
+    train(recipe, Run(Path(out)))
     held = [
         trainers[0].replicas.locals(variable.value)
         for owner in (trainers[0].network, trainers[0].optimizer)

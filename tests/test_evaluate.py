@@ -12,9 +12,10 @@ import pytest
 
 from keras_resnet.errors import UsageError
 from training import devices
+from training.assessment import SUMMARY, assess, predict
 from training.data.datasets import Dataset, pixels, strings
 from training.data.preprocessing import Preprocessing
-from training.evaluate import SUMMARY, assess, evaluate_run, main, predict
+from training.evaluate import evaluate_run, main
 from training.metrics import Evaluator
 from training.predictions import Predictions
 from training.runs import Run, write_json

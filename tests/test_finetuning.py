@@ -12,10 +12,11 @@ import tensorflow as tf
 from keras_resnet import create_model, load_model
 from keras_resnet.errors import UsageError
 from keras_resnet.layers import leaf_layers
-from training import finetuning, fit, session
+from training import finetuning, session
 from training.data.preprocessing import Preprocessing
 from training.recipe import Recipe
 from training.runs import Run
+from training.train import train
 from training.trainer import Trainer
 
 PREPARED = Preprocessing((8, 8), 3, 1.0, (120.0,) * 3, (60.0,) * 3)
@@ -157,7 +158,7 @@ def test_a_run_starts_from_a_run(run: Run, tmp_path: Path) -> None:
     theirs = run.config["preprocessing"]
     assert list(prepared.prepared.mean) == theirs["mean"]
     assert list(prepared.prepared.deviation) == theirs["deviation"]
-    fit.train(recipe, tuned)
+    train(recipe, tuned)
     before, after = state(load_model(run.model)), state(load_model(tuned.model))
     assert all(
         np.array_equal(before[path], after[path])
@@ -171,5 +172,5 @@ def test_a_run_starts_from_a_run(run: Run, tmp_path: Path) -> None:
 def test_missing_weights_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     recipe = Recipe(weights=str(tmp_path / "no.keras"))
     with pytest.raises(UsageError, match="an existing file, got"):
-        fit.train(recipe, Run(tmp_path / "run"))
+        train(recipe, Run(tmp_path / "run"))
     assert not (tmp_path / "run").exists()

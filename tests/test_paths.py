@@ -156,7 +156,7 @@ def test_command_trains_on_effective_paths(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     from training.effective import train_effective
-    from training.fit import train
+    from training.train import train
 
     own = Run(tmp_path / "own")
     train(replace(run.recipe, epochs=1, warmup_epochs=0.0, ema=0.5), own)

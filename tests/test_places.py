@@ -15,9 +15,9 @@ from keras_resnet.errors import UsageError
 from training.data import places
 from training.data.sources import load_dataset
 from training.data.sources.reading import Reading
-from training.fit import train
 from training.recipes import Recipe
 from training.runs import Run
+from training.train import train
 
 
 @pytest.fixture

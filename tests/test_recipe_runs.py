@@ -9,11 +9,12 @@ import pytest
 from keras_resnet import load_model
 from keras_resnet.errors import Stopped
 from keras_resnet.models import find_spec
-from training import fit, session
+from training import session
 from training.evaluate import evaluate_run
 from training.recipe import Recipe
 from training.recipes import RECIPES
 from training.runs import Run
+from training.train import train
 
 DEPTHS = {4: "depths=(1,1,1,1)", 3: "depths=(1,1,1)"}
 
@@ -40,7 +41,7 @@ def shortened(recipe: Recipe) -> Recipe:
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipe_trains(name: str, tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
-    fit.train(shortened(RECIPES[name]), run)
+    train(shortened(RECIPES[name]), run)
     assert np.isfinite(run.evaluated["loss"])
 
 
@@ -55,12 +56,12 @@ def test_an_averaged_run_is_resumed_and_evaluates_its_average(
 
     recipe = replace(run.recipe, progressive=(0.75,), **AVERAGED)
     whole, halves = Run(tmp_path / "whole"), Run(tmp_path / "halves")
-    fit.train(recipe, whole)
+    train(recipe, whole)
     stop_after(monkeypatch, steps=3, number=15)
     with pytest.raises(Stopped, match="saved at step 1 of epoch 2"):
-        fit.train(recipe, halves)
+        train(recipe, halves)
     monkeypatch.undo()
-    fit.train(recipe, halves)
+    train(recipe, halves)
     ours, theirs = load_model(halves.model), load_model(whole.model)
     for mine, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, other)

@@ -171,7 +171,7 @@ def assert_inference_only(graph: Any) -> None:
 def test_runs_with_operations_of_training_export_without(
     recipe: Any, tmp_path: Path
 ) -> None:
-    from training.fit import train
+    from training.train import train
 
     run = Run(tmp_path / "run")
     train(recipe, run)

@@ -16,7 +16,7 @@ from export import saved_model
 from export.verify import verify
 from keras_resnet import load_model
 from keras_resnet.errors import Stopped
-from training import devices, fit
+from training import devices
 from training.devices import Hardware
 from training.evaluate import evaluate_run
 from training.metrics import Evaluator
@@ -25,6 +25,7 @@ from training.predictions import Predictions
 from training.progress import TIMED
 from training.recipes import Recipe
 from training.runs import Run
+from training.train import train
 from training.trainer import Trainer
 
 
@@ -63,7 +64,7 @@ def test_resumed_equals_uninterrupted(
     interrupted = Run(tmp_path / "run")
     stop_after(monkeypatch, steps=3, number=number)  # in the middle of epoch 2
     with pytest.raises(Stopped, match="saved at step 1 of epoch 2") as stopped:
-        fit.train(run.recipe, interrupted)
+        train(run.recipe, interrupted)
     assert stopped.value.status == 128 + number
     assert not interrupted.complete
     monkeypatch.undo()
@@ -71,7 +72,7 @@ def test_resumed_equals_uninterrupted(
     eager = Hardware("cpu", "another CPU", bfloat16=True, float16=False)
     monkeypatch.setattr(devices, "detect", lambda: eager)
     monkeypatch.setattr(devices, "BFLOAT16_PAYS_FROM_MACS", 0)
-    fit.train(run.recipe, interrupted)
+    train(run.recipe, interrupted)
     ours, theirs = load_model(interrupted.model), load_model(run.model)
     for mine, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, other)
@@ -94,10 +95,10 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(
 
     monkeypatch.setattr(Trainer, "step", poisoned)
     with pytest.raises(Stopped, match=r"got nan at step 2 of epoch 2") as stop:
-        fit.train(run.recipe, doomed)
+        train(run.recipe, doomed)
     assert stop.value.status == 1
     monkeypatch.undo()
-    fit.train(run.recipe, doomed)
+    train(run.recipe, doomed)
     assert doomed.evaluated == run.evaluated
 
 
@@ -114,9 +115,9 @@ def test_a_stop_during_validation_is_heeded(
 
     monkeypatch.setattr(Evaluator, "__call__", measuring)
     with pytest.raises(Stopped, match="saved at step 0 of epoch 2"):
-        fit.train(run.recipe, stopped)
+        train(run.recipe, stopped)
     monkeypatch.undo()
-    fit.train(run.recipe, stopped)
+    train(run.recipe, stopped)
     assert stopped.evaluated == run.evaluated
 
 
@@ -129,9 +130,9 @@ def test_half_precision_from_training_to_export(
     half = Run(tmp_path / "run")
     stop_after(monkeypatch, steps=3, number=signal.SIGTERM)
     with pytest.raises(Stopped):
-        fit.train(recipe, half)
+        train(recipe, half)
     monkeypatch.undo()
-    fit.train(recipe, half)
+    train(recipe, half)
     assert load_model(half.model).get_layer("stem_conv").compute_dtype == precision
     exact = trained_network(half).get_layer("stem_conv")
     assert exact.compute_dtype == "float32"

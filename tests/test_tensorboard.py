@@ -9,11 +9,11 @@ from conftest import TINY
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 
-from training import fit
 from training.callbacks.followers import History
 from training.callbacks.profiling import WARMUP, profiling
 from training.progress import Progress
 from training.runs import Run
+from training.train import train
 
 
 def events(folder: Path) -> EventAccumulator:
@@ -63,7 +63,7 @@ def test_a_profile_of_some_steps(
     run = Run(tmp_path / "run")
     batches = WARMUP + 3  # in two epochs
     recipe = dict(TINY.to_dict(), batch_size=60 // (batches // 2), epochs=2)
-    fit.train(type(TINY).from_dict(recipe), run, adapt=profiling(run, steps))
+    train(type(TINY).from_dict(recipe), run, adapt=profiling(run, steps))
     assert f"profile: {recorded} steps" in capsys.readouterr().out
     (profile,) = run.tensorboard.glob("plugins/profile/*/*.xplane.pb")
     assert b"train" in profile.read_bytes()

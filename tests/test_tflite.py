@@ -11,9 +11,9 @@ from export import manifest, onnx, tflite
 from export.tflite import Accuracy, calibration
 from keras_resnet import command
 from keras_resnet.errors import UsageError
-from training.fit import train
 from training.recipes import RECIPES
 from training.runs import Run
+from training.train import train
 
 
 @pytest.fixture(scope="module")

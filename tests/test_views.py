@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from data import noise, pixel_dataset
 
+from training.assessment import predict
 from training.augmentation.views import shift, views
 from training.data.preprocessing import Preprocessing
-from training.evaluate import predict
 from training.metrics import Evaluator
 
 PREPARED = Preprocessing((8, 8), 1, 1.0, (120.0,), (60.0,))

@@ -7,8 +7,8 @@ import keras
 from keras_resnet.analysis.gated import GatedNetwork
 from keras_resnet.analysis.paths import EffectivePaths
 from keras_resnet.errors import UsageError
-from training.fit import train
 from training.runs import Run, write_json
+from training.train import train
 from training.trainer import Trainer
 
 

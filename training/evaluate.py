@@ -9,16 +9,11 @@ import tyro
 from keras_resnet import command
 from keras_resnet.errors import UsageError
 from training.readable import readable
-from training.runs import Run, write_json
+from training.runs import Run
 
 if TYPE_CHECKING:
     from training.data.datasets import Dataset
     from training.data.preprocessing import Preprocessing
-    from training.metrics import Evaluator
-    from training.predictions import Predictions
-
-BATCH_SIZE = 256
-SUMMARY = ("split", "examples", "top1", "top5", "loss")  # of evaluation.json
 
 
 @dataclass(frozen=True)
@@ -36,61 +31,6 @@ class Options:
     tta: bool = False
     """Average the probabilities of each image and its mirror image, or of small shifts
     where the run's images are not mirrored; nothing is then written."""
-
-
-def predict(
-    evaluator: "Evaluator", dataset: "Dataset", prepared: "Preprocessing", split: str
-) -> "Predictions":
-    """Returns what a network says of each example of a split, in its order."""
-    from training.data.pipeline import evaluation_batches
-
-    examples = dataset.split(split)
-    batches = evaluator.replicas.batches(
-        lambda share: evaluation_batches(examples, prepared, BATCH_SIZE, share)
-    )
-    return evaluator(batches, len(examples))
-
-
-def assess(
-    predictions: "Predictions", dataset: "Dataset", split: str
-) -> dict[str, Any]:
-    """Returns all that is known of a network on a split.
-
-    The keys of ``SUMMARY``; ``calibration_error`` and ``calibration``; ``classes``;
-    ``confusion``, counts by true and predicted class; ``mistakes``, the most confident
-    first, each with the image's ``index`` in the split and its ``path`` if it has one.
-    """
-    from training.predictions import per_class
-
-    names, examples = dataset.labels, dataset.split(split)
-    confusion = predictions.confusion(len(names))
-    files = examples.origins
-    mistakes = [
-        {
-            "index": int(i),
-            "path": None if files is None else files[i].numpy().decode(),
-            "label": names[predictions.labels[i]],
-            "predicted": names[predictions.predicted[i]],
-            "probability": float(predictions.confidence[i]),
-        }
-        for i in predictions.worst()
-    ]
-    return {
-        "split": split,
-        **predictions.means(),
-        "calibration_error": predictions.calibration_error(),
-        "calibration": predictions.calibration(),
-        "classes": per_class(confusion, names),
-        "confusion": confusion.tolist(),
-        "mistakes": mistakes,
-    }
-
-
-def store(run: Run, assessed: dict[str, Any]) -> None:
-    """Writes what ``assess`` found of a run's test split into its folder."""
-    write_json(run.assessment, assessed)
-    # Last, since a run that has it is complete.
-    write_json(run.evaluation, {name: assessed[name] for name in SUMMARY})
 
 
 def evaluate_run(
@@ -118,6 +58,7 @@ def evaluate_run(
     Raises:
         UsageError: The data set has other classes, or no such split.
     """
+    from training.assessment import assess, predict, store
     from training.augmentation.views import views
     from training.devices import detect
     from training.metrics import Evaluator

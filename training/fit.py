@@ -6,21 +6,17 @@ import sys
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError, require_positive
 from training.distributed import cluster, launch
-from training.lock import locked
 from training.recipe import EPHEMERAL
 from training.recipes import RECIPES, Recipe, load_recipe
 from training.runs import Run
 from training.saving import Saving
-
-if TYPE_CHECKING:
-    from training.session import Adapt
 
 
 @dataclass(frozen=True)
@@ -115,45 +111,6 @@ def _require_new(run: Run) -> None:
         )
 
 
-def train(
-    recipe: Recipe,
-    run: Run,
-    saving: Saving | None = None,
-    *,
-    adapt: "Adapt | None" = None,
-) -> None:
-    """Trains a recipe in the folder of ``run``, or continues there.
-
-    Nothing is written before the recipe is known to be possible.
-
-    Args:
-        recipe: The hyperparameters.
-        run: The folder.
-        saving: How often the state is saved.
-        adapt: As of ``training.session.train``.
-
-    Raises:
-        UsageError: Recipe, data or disk do not allow it, or another process is at it.
-        Stopped: A signal or a non-finite loss ended it.
-    """
-    from training import config, session
-
-    begun = run.config["device"]["precision"] if run.exists else None
-    prepared = session.prepare(recipe, begun)
-    if not prepared.replicas.chief:
-        session.train(prepared, run, saving)
-        return
-    described = config.config(prepared)
-    with locked(run):
-        if run.exists:
-            config.require_same(run.config, described)
-            config.warn_of_rounding(run.config, described)
-        else:
-            run.create(described)
-        config.announce(prepared, run)
-        session.train(prepared, run, saving, adapt)
-
-
 def main() -> None:
     """Runs the command line."""
     options = read_options(sys.argv[1:])
@@ -182,6 +139,7 @@ def train_here(options: Options) -> None:
     import tensorflow as tf
 
     from training.callbacks.profiling import profiling
+    from training.train import train
 
     if options.deterministic:
         tf.config.experimental.enable_op_determinism()

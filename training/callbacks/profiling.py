@@ -66,5 +66,5 @@ class Profile(keras.callbacks.Callback):
 def profiling(
     run: Run, steps: int
 ) -> Callable[[Trainer], list[keras.callbacks.Callback]] | None:
-    """Returns what ``training.session.train`` takes as ``adapt``; None for no steps."""
+    """Returns what ``training.train.train`` takes as ``adapt``; None for no steps."""
     return (lambda _: [Profile(run, steps)]) if steps else None
