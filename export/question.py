@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from export.compare import ANSWERED, COMPARED, Difference, compare
 from keras_resnet.errors import Stopped
+from keras_resnet.layer_names import HEAD
 from training.data.images import FILE_CHANNELS, Tensor
 from training.data.pipeline import evaluation_batches
 from training.data.preprocessing import Preprocessing
@@ -120,7 +121,7 @@ def ask(run: Run, folder: Path, images: int) -> Question:
         for index, file in enumerate(files):
             (folder / "files" / f"{index:06}").write_bytes(file)
     names = tuple(run.config["dataset"]["labels"])
-    return Question(labels.numpy(), names, expected, network.get_layer("logits"))
+    return Question(labels.numpy(), names, expected, network.get_layer(HEAD))
 
 
 def _jpeg(image: Tensor) -> bytes:

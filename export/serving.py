@@ -11,6 +11,7 @@ import tensorflow as tf
 from export.form import Form
 from export.guard import limited
 from keras_resnet.folding import fold
+from keras_resnet.layer_names import HEAD
 from training.data.images import FILE_CHANNELS, Tensor
 from training.data.preprocessing import Preprocessing
 from training.network import trained_network
@@ -31,7 +32,7 @@ def _network(model: keras.Model, form: Form) -> tuple[Network, list[tf.Variable]
     """Returns what computes features and logits, and the variables it needs."""
     if form.folded:
         model = fold(model, form.dtype)
-    model = type(model)(model.input, [model.get_layer("logits").input, model.output])
+    model = type(model)(model.input, [model.get_layer(HEAD).input, model.output])
     if not form.freeze:
         return partial(model, training=False), [v.value for v in model.variables]
     kinds = model.trainable_variables, model.non_trainable_variables

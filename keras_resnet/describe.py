@@ -7,6 +7,7 @@ from math import prod
 import keras
 from keras.layers import Layer
 
+from keras_resnet.layer_names import UNIT
 from keras_resnet.layers import leaf_layers
 
 
@@ -146,8 +147,8 @@ def _stage(layer: Layer) -> str:
 
 def _unit(layer: Layer) -> str:
     """The unit that a layer's name begins with (``stage1_block2``), else nothing."""
-    parts = layer.name.split("_")
-    return "_".join(parts[:2]) if parts[1:] and parts[1].startswith("block") else ""
+    unit = UNIT.match(layer.name)
+    return unit[0] if unit else ""
 
 
 def _size(shape: tuple[int | None, ...]) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from keras import KerasTensor, layers
 
 from keras_resnet.errors import UsageError, require_choice
+from keras_resnet.layer_names import HEAD
 from keras_resnet.layers import GroupedConv2D, Recomputed, StochasticDepth
 from keras_resnet.network import Network, deep_recursion, quick_variables
 
@@ -98,7 +99,7 @@ def _called(
 
 
 def _is_head(layer: layers.Layer) -> bool:
-    return layer.name == "logits"
+    return layer.name == HEAD
 
 
 def _folded(

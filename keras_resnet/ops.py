@@ -11,6 +11,7 @@ import keras
 from keras import KerasTensor, layers
 
 from keras_resnet.errors import UsageError
+from keras_resnet.layer_names import HEAD
 from keras_resnet.layers import BatchNormalization, GroupedConv2D, MaxPooling2D
 
 BN_MOMENTUM = 0.9  # of the old statistics (fb.resnet.torch: 0.1 of the new ones)
@@ -153,7 +154,7 @@ def head(x: KerasTensor, classes: int) -> KerasTensor:
     return logits(layers.GlobalAveragePooling2D(name="pool")(x), classes)
 
 
-def logits(x: KerasTensor, classes: int, *, name: str = "logits") -> KerasTensor:
+def logits(x: KerasTensor, classes: int, *, name: str = HEAD) -> KerasTensor:
     """Linear classifier on features ``(N, C)``; the features where ``classes`` is 0."""
     if classes == 0:
         return x

@@ -10,8 +10,9 @@ import pytest
 
 from keras_resnet import UsageError, command, create_model
 from keras_resnet.analysis import __main__ as analysis
-from keras_resnet.analysis.gated import GatedNetwork, unit_of
+from keras_resnet.analysis.gated import GatedNetwork
 from keras_resnet.analysis.lesions import Lesioned, kendall_tau, lesions, swapped
+from keras_resnet.layer_names import unit_of
 from training.runs import Run
 
 Enliven = Callable[[keras.Model], keras.Model]

@@ -7,10 +7,9 @@ from pathlib import Path
 import keras
 
 from keras_resnet.errors import UsageError
+from keras_resnet.layer_names import HEAD
 from keras_resnet.layers import Nested, leaf_layers
 from keras_resnet.weights import load_file, load_imagenet
-
-HEAD = "logits"
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 

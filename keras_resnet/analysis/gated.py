@@ -5,7 +5,6 @@ One function, compiled once, then evaluates every subset of units; gates on grad
 alone single out paths of the backward pass.
 """
 
-import re
 from dataclasses import dataclass
 
 import keras
@@ -13,20 +12,9 @@ import numpy as np
 from keras import KerasTensor, layers, ops
 
 from keras_resnet.errors import UsageError
+from keras_resnet.layer_names import unit_of
 from keras_resnet.layers import Nested, StochasticDepth, leaf_layers
 from keras_resnet.network import deep_recursion
-
-UNIT = re.compile(r"stage\d+_block\d+")
-VGG_LAYER = re.compile(r"(stage\d+)_(?:conv|norm|relu)(\d+)")
-
-
-def unit_of(name: str) -> str | None:
-    """The unit that a layer of that name belongs to: ``stage1_block2``, VGG's layer."""
-    unit = UNIT.match(name)
-    if unit:
-        return unit[0]
-    layer = VGG_LAYER.fullmatch(name)
-    return f"{layer[1]}_conv{layer[2]}" if layer else None
 
 
 def unit_layers(model: keras.Model) -> dict[str, list[keras.layers.Layer]]:

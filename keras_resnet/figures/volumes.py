@@ -8,14 +8,9 @@ import keras
 from keras.layers import Layer
 
 from keras_resnet.describe import layer_label
+from keras_resnet.layer_names import PART, VGG_LAYER
 from keras_resnet.layers import ZeroPaddedShortcut, leaf_layers
 
-# Layers that make one volume together: residual units, dense layers, transitions,
-# inception modules, and VGG's convolutions with what follows them.
-PART = re.compile(
-    r"stage\d+_(?:block|layer)\d+|transition\d+|inception\d+[a-z]|stage\d+_pool"
-)
-VGG_LAYER = re.compile(r"(stage\d+)_(?:conv|norm|relu)(\d+)")
 SHOWN = 6  # volumes of one stage that are drawn
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_resnet.errors import UsageError
+from keras_resnet.layer_names import HEAD
 from keras_resnet.weights.keras_applications import load_keras_applications
 from keras_resnet.weights.torch import load_torch
 from keras_resnet.weights.transfer import transfer
@@ -78,8 +79,8 @@ def _load_h5(model: keras.Model, path: Path) -> None:
     twin = model
     if classes and model.output_shape[-1] != classes and model.name in MODELS:
         twin = keras.models.clone_model(model)
-        features = twin.get_layer("logits").input if _has_head(twin) else twin.output
-        head = keras.layers.Dense(classes, name="logits")
+        features = twin.get_layer(HEAD).input if _has_head(twin) else twin.output
+        head = keras.layers.Dense(classes, name=HEAD)
         twin = keras.Model(twin.input, head(features), name=model.name)
     _read(path, twin.load_weights)
     if twin is not model:
@@ -87,7 +88,7 @@ def _load_h5(model: keras.Model, path: Path) -> None:
 
 
 def _has_head(model: keras.Model) -> bool:
-    return any(layer.name == "logits" for layer in model.layers)
+    return any(layer.name == HEAD for layer in model.layers)
 
 
 def _classes_in_h5(path: Path) -> int | None:

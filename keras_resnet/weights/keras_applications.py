@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_resnet.errors import UsageError
+from keras_resnet.layer_names import HEAD
 from keras_resnet.layers import leaf_layers
 from keras_resnet.ops import BN_EPSILON
 from keras_resnet.weights.assign import assign, weights_of
@@ -40,7 +41,7 @@ def load_keras_applications(model: keras.Model, reference: keras.Model) -> None:
     _require_same_places(model, reference)
     rules = _rules(model)
     theirs = {renamed(layer.name, rules): layer.name for layer in leaf_layers(model)}
-    theirs.setdefault("predictions", "logits")
+    theirs.setdefault("predictions", HEAD)
     values = {
         f"{theirs.get(layer.name, layer.name)}/{variable.name}": np.array(variable)
         for layer in reference.layers
@@ -97,7 +98,7 @@ def _fold_biases(values: Arrays, wanted: Mapping[str, object]) -> None:
     """
     for name in list(values):
         layer, kind = name.split("/")
-        if kind != "bias" or name in wanted or layer == "logits":
+        if kind != "bias" or name in wanted or layer == HEAD:
             continue
         bias = values.pop(name)
         for mean in _readers(layer, values):

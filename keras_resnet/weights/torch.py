@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_resnet.errors import UsageError
+from keras_resnet.layer_names import HEAD
 from keras_resnet.layers import leaf_layers
 from keras_resnet.weights.assign import assign, weights_of
 from keras_resnet.weights.names import TORCH_DENSENET, TORCH_RESNET, renamed
@@ -70,7 +71,7 @@ def _module_names(
             f"load_torch takes networks that torchvision or timm have, got "
             f"{model.name}: {reason}"
         )
-    names = [*(name for name in layers if name != "logits"), "logits"]
+    names = [*(name for name in layers if name != HEAD), HEAD]
     if "flatten" in layers:
         return _places(names)
     dense = any(name.startswith("transition") for name in names)

@@ -8,11 +8,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_resnet.layer_names import HEAD
 from training.data.images import Tensor
 from training.optimisation.schedules import learning_rate
 from training.recipe import Recipe
-
-HEAD = "logits"
 
 
 class HeadRate(keras.optimizers.Optimizer):
