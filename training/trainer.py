@@ -37,8 +37,9 @@ class Trainer:
         model: The network that is evaluated and saved.
         network: The network as it is trained, with its auxiliary classifiers if any.
         optimizer: The optimizer.
-        metrics: Of the epoch so far: the loss that is minimised, and top-1 accuracy
-            (of mixed images, for the class that has most of them).
+        metrics: Of the epoch so far: the mean loss, without weight decay and auxiliary
+            classifiers, and top-1 accuracy (of mixed images, for the class that has
+            most of them).
         replicas: Those of the strategy in whose scope it was made.
     """
 
