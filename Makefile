@@ -4,6 +4,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
+# Two processes, which take over what the other has left: most tests keep one core busy.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 RUN := runs/digits
 OUT := artifacts/digits
 
@@ -32,10 +34,10 @@ fit: .venv/installed
 	$(BIN)/python -m training.report $(RUN)
 
 test: lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-fast: lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

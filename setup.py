@@ -33,7 +33,7 @@ EXTRAS = {
     "onnx": ["tf2onnx>=1.17,<2", "onnx>=1.17", "onnxruntime>=1.20"],
     "openvino": ["openvino>=2025.0"],
     "dev": [
-        *("pytest>=8", "ruff>=0.9", "mypy>=1.13"),
+        *("pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9", "mypy>=1.13"),
         *("jax>=0.6", "safetensors>=0.4", "pyyaml>=6"),
     ],
 }

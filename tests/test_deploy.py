@@ -213,6 +213,7 @@ def test_a_refusal_comes_with_its_reason(
         client.ask_grpc(client.Model("127.0.0.1:1"), files, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
 def test_command(
     protocol: str,

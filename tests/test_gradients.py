@@ -111,6 +111,7 @@ def test_callback_changes_no_training() -> None:
         np.testing.assert_allclose(with_it, without, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_command_compares_runs(
     run: Run,
     other_run: Run,

@@ -128,6 +128,7 @@ def test_bombs_are_refused(name: str) -> None:
         limited(data)
 
 
+@pytest.mark.slow
 def test_a_gif_of_tiny_blocks_is_refused_in_time() -> None:
     blocks = b"\x01\x00" * (guard.MAX_GIF_BLOCKS + 10)
     data = b"GIF89a" + bytes(7) + b"!\xfe" + blocks + b"\x00;"

@@ -31,6 +31,7 @@ def test_cost_is_counted() -> None:
     )
 
 
+@pytest.mark.slow
 def test_figure_is_drawn(tmp_path: Path) -> None:
     published.draw(tmp_path / "rates.svg")
     text = (tmp_path / "rates.svg").read_text("utf-8")

@@ -123,6 +123,7 @@ def test_half_precision(policy: str, enliven: Enliven) -> None:
         assert np.abs(ours[name] - value).max() <= 0.05 * scale, name
 
 
+@pytest.mark.slow
 def test_compiled_with_xla(enliven: Enliven) -> None:
     _, efficient = pair(enliven)
     images = tf.random.normal((2, 16, 16, 3))

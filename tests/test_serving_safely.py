@@ -1,6 +1,7 @@
 """A served version is never half there, and no file takes the server's memory."""
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -27,12 +28,12 @@ def python(*arguments: object) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("options", "kills"), [([], 10), (["--overwrite"], 4)], ids=["new", "overwrite"]
-)
+@pytest.mark.parametrize("options", [[], ["--overwrite"]], ids=["new", "overwrite"])
 def test_killed_exports_leave_whole_versions(
-    options: list[str], kills: int, run: Run, tmp_path: Path
+    options: list[str], run: Run, tmp_path: Path
 ) -> None:
+    """``KILLS=10 python -m pytest tests/test_serving_safely.py`` kills more."""
+    kills = int(os.environ.get("KILLS", "4"))
     out, stop = tmp_path / "versions", tmp_path / "stop"
     line = ["-m", "export.saved_model", run.path, "--out", out, *options]
     start = time.monotonic()

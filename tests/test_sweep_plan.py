@@ -45,6 +45,7 @@ def test_the_nearest_whole_number_is_found() -> None:
         nearest(lambda n: None, 2)
 
 
+@pytest.mark.slow
 def test_networks_of_a_match_cost_the_same() -> None:
     search = Search(space=("cardinality=1,2,4",), match=("params", "self"))
     base = Recipe(
@@ -60,6 +61,7 @@ def test_networks_of_a_match_cost_the_same() -> None:
         assert plan.cost(recipe).params == pytest.approx(target, rel=0.02)
 
 
+@pytest.mark.slow
 def test_the_field_that_is_solved_can_be_said() -> None:
     search = Search(space=("group_width=4", "cardinality=?"), match=("macs", "2*self"))
     plan = make_plan(search, TINY)
@@ -71,6 +73,7 @@ def test_the_field_that_is_solved_can_be_said() -> None:
     assert plan.cost(found).macs == pytest.approx(wanted, rel=0.02)
 
 
+@pytest.mark.slow
 def test_a_match_may_be_another_network() -> None:
     search = Search(space=("survival=0.5,1.0",), match=("params", "resnet32_cifar"))
     plan = make_plan(search, Recipe(model="resnet20_cifar"))
@@ -161,6 +164,7 @@ def test_an_impossible_budget_says_the_smallest_possible() -> None:
             Budget(**{name: 0})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_possible(name: str) -> None:
     preset = PRESETS[name]
