@@ -1,6 +1,5 @@
 """The catalogue, the builder's errors, saving, and what may import what."""
 
-import ast
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +15,6 @@ from keras_resnet import MODELS, UsageError, create_model, list_models, load_mod
 from keras_resnet.models import find_spec
 
 TINY: dict[str, Any] = {"depths": (1, 1), "input_shape": (8, 8, 3)}
-PACKAGE = Path(keras_resnet.__file__).parent
 
 
 @pytest.mark.parametrize(
@@ -195,60 +193,6 @@ def test_loaded_model_has_no_optimizer(tmp_path: Path) -> None:
 def test_load_model_needs_a_file(name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="model file must exist, got"):
         load_model(tmp_path / name)
-
-
-# Which packages the library may import: so that it also runs on other backends.
-ALLOWED = {"keras", "numpy", "keras_resnet", *sys.stdlib_module_names}
-EXTRA = {  # file -> package, and whether only inside functions
-    ("command.py", "tyro", False),
-    ("__main__.py", "tyro", False),
-    ("analysis/__main__.py", "tyro", False),
-    ("analysis/__main__.py", "tqdm", True),
-    ("analysis/__main__.py", "training", False),  # for types only
-    ("analysis/__main__.py", "training", True),
-    ("analysis/gradients.py", "tensorflow", True),
-    ("analysis/lesions.py", "scipy", True),
-    ("analysis/paths.py", "tensorflow", True),
-    ("analysis/plots.py", "matplotlib", False),
-    ("figures/__init__.py", "matplotlib", False),  # for types only
-    ("figures/__init__.py", "matplotlib", True),
-    ("figures/units.py", "matplotlib", False),
-    ("figures/walk.py", "matplotlib", False),
-    ("figures/walk.py", "matplotlib", True),
-    ("layers/grouped_conv.py", "tensorflow", True),
-    ("layers/normalization.py", "tensorflow", True),
-    ("layers/recomputed.py", "tensorflow", True),
-    ("layers/stochastic_depth.py", "tensorflow", True),
-    ("network.py", "tensorflow", True),
-    ("weights/files.py", "h5py", True),
-}
-
-
-def imports(tree: ast.AST, inside: bool = False) -> set[tuple[str, bool]]:
-    """Top-level packages that a module imports, and whether inside a function."""
-    found: set[tuple[str, bool]] = set()
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.Import):
-            found |= {(alias.name.split(".")[0], inside) for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert not node.level and node.module, "imports are absolute here"
-            found.add((node.module.split(".")[0], inside))
-        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        found |= imports(node, inside or is_function)
-    return found
-
-
-@pytest.mark.parametrize(
-    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE))
-)
-def test_library_imports_keras_and_numpy_only(path: Path) -> None:
-    extra = {
-        (package, inside)
-        for package, inside in imports(ast.parse(path.read_text(encoding="utf-8")))
-        if package not in ALLOWED
-    }
-    name = str(path.relative_to(PACKAGE))
-    assert {(name, *found) for found in extra} <= EXTRA
 
 
 def test_import_starts_no_backend() -> None:

@@ -1,0 +1,87 @@
+"""Imports point one way: export → training → keras_resnet → Keras."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "keras_resnet"
+
+# Which packages the library may import: so that it also runs on other backends.
+ALLOWED = {"keras", "numpy", "keras_resnet", *sys.stdlib_module_names}
+EXTRA = {  # file -> package, and whether only inside functions
+    ("command.py", "tyro", False),
+    ("__main__.py", "tyro", False),
+    ("analysis/__main__.py", "tyro", False),
+    ("analysis/__main__.py", "tqdm", True),
+    ("analysis/__main__.py", "training", False),  # for types only
+    ("analysis/__main__.py", "training", True),
+    ("analysis/gradients.py", "tensorflow", True),
+    ("analysis/lesions.py", "scipy", True),
+    ("analysis/paths.py", "tensorflow", True),
+    ("analysis/plots.py", "matplotlib", False),
+    ("figures/__init__.py", "matplotlib", False),  # for types only
+    ("figures/__init__.py", "matplotlib", True),
+    ("figures/units.py", "matplotlib", False),
+    ("figures/walk.py", "matplotlib", False),
+    ("figures/walk.py", "matplotlib", True),
+    ("layers/grouped_conv.py", "tensorflow", True),
+    ("layers/normalization.py", "tensorflow", True),
+    ("layers/recomputed.py", "tensorflow", True),
+    ("layers/stochastic_depth.py", "tensorflow", True),
+    ("network.py", "tensorflow", True),
+    ("weights/files.py", "h5py", True),
+}
+
+
+def imports(tree: ast.AST, inside: bool = False) -> set[tuple[str, bool]]:
+    """Top-level packages that a module imports, and whether inside a function."""
+    found: set[tuple[str, bool]] = set()
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            found |= {(alias.name.split(".")[0], inside) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level and node.module, "imports are absolute here"
+            found.add((node.module.split(".")[0], inside))
+        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        found |= imports(node, inside or is_function)
+    return found
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE))
+)
+def test_library_imports_keras_and_numpy_only(path: Path) -> None:
+    extra = {
+        (package, inside)
+        for package, inside in imports(parsed(path))
+        if package not in ALLOWED
+    }
+    name = str(path.relative_to(PACKAGE))
+    assert {(name, *found) for found in extra} <= EXTRA
+
+
+# What is copied elsewhere knows nothing of the rest.
+APART = ["export/load.py", "export/worker.py", "export/runtimes"]
+
+
+@pytest.mark.parametrize(
+    ("room", "forbidden"),
+    [
+        ("training", {"export"}),
+        *((room, {"keras_resnet", "training"}) for room in APART),
+    ],
+)
+def test_rooms_import_what_they_may(room: str, forbidden: set[str]) -> None:
+    place = ROOT / room
+    files = sorted(place.rglob("*.py")) if place.is_dir() else [place]
+    assert files
+    for file in files:
+        found = {package for package, _ in imports(parsed(file))}
+        assert not found & forbidden, file
+
+
+def parsed(path: Path) -> ast.AST:
+    return ast.parse(path.read_text(encoding="utf-8"))
