@@ -14,6 +14,7 @@ from data import noise, sizes, write_classes, write_image
 
 from keras_resnet.errors import UsageError
 from training.data import pipeline
+from training.data.derived import preprocessing
 from training.data.sources import load_dataset
 from training.data.sources.inspection import inspect, inspect_all
 from training.data.sources.reading import Reading
@@ -58,7 +59,7 @@ def test_odd_files_are_read(photos: Path) -> None:
         make(CASES[name], photos / "a" / CASES[name].name)
     dataset = load_dataset(f"folder:{photos}")
     recipe = Recipe(batch_size=4, image_size=8)
-    prepared = pipeline.preprocessing(recipe, dataset, (8, 8))
+    prepared = preprocessing(recipe, dataset, (8, 8))
     batches = pipeline.training_batches(recipe, dataset, prepared, epoch=0)
     trained = sum(len(labels) for _, labels in batches)
     assert trained == len(dataset.splits["train"])

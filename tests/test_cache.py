@@ -10,6 +10,7 @@ from test_orientation import tag, with_exif
 from keras_resnet.errors import UsageError
 from training.data import pipeline, places
 from training.data.datasets import Dataset
+from training.data.derived import preprocessing
 from training.data.sources import cache, load_dataset
 from training.data.sources.reading import Reading
 from training.recipes import Recipe
@@ -48,7 +49,7 @@ def loaded(place: object, mode: Mode, *, skip: bool = False) -> Dataset:
 def trained_on(dataset: Dataset) -> tuple[bytes, bytes]:
     """All that an epoch of training reads, and all that evaluation does."""
     recipe = Recipe(batch_size=4, image_size=24, augmentation="area_crop")
-    prepared = pipeline.preprocessing(recipe, dataset, (24, 24))
+    prepared = preprocessing(recipe, dataset, (24, 24))
     training = pipeline.training_batches(recipe, dataset, prepared, epoch=2)
     evaluated = pipeline.evaluation_batches(dataset.splits["test"], prepared, 4)
     seen, tested = gathered(training)[0], gathered(evaluated)[0]

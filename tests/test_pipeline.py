@@ -10,8 +10,9 @@ from test_orientation import tag, with_exif
 
 from keras_resnet.errors import UsageError
 from training.augmentation import changes
-from training.data import images, pipeline
+from training.data import derived, images, pipeline
 from training.data.datasets import Dataset, Split, pixels, strings
+from training.data.derived import preprocessing
 from training.data.preprocessing import Preprocessing
 from training.data.sources.inspection import facts, inspect_all
 from training.recipes import Recipe
@@ -32,7 +33,7 @@ def file_dataset(folder: Path, count: int = 7) -> Dataset:
 
 
 def prepared(recipe: Recipe, dataset: Dataset) -> Preprocessing:
-    return pipeline.preprocessing(recipe, dataset, default=(16, 24))
+    return preprocessing(recipe, dataset, default=(16, 24))
 
 
 def epoch(
@@ -146,7 +147,7 @@ def test_deviation_of_equal_images_is_one_level() -> None:
 
 
 def test_statistics_need_not_see_every_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "STATISTICS_FROM", 10)
+    monkeypatch.setattr(derived, "STATISTICS_FROM", 10)
     levels = np.repeat(np.arange(100, dtype=np.uint8), 16).reshape(100, 4, 4, 1)
     dataset = pixel_dataset(100, (4, 4, 1))
     dataset = replace(dataset, splits={"train": pixels(levels, np.arange(100))})
@@ -175,7 +176,7 @@ def test_geometry_and_crop(
     dataset = pixel_dataset(4)
     dataset = replace(dataset, size=None) if varying else dataset
     recipe = Recipe(augmentation=augmentation)
-    assert pipeline.geometry(recipe, dataset) == kind
+    assert changes.geometry(recipe, dataset) == kind
     assert prepared(recipe, dataset).crop == crop
     assert prepared(replace(recipe, eval_crop=0.6), dataset).crop == 0.6
 
@@ -212,7 +213,7 @@ def test_size(
 def test_flips(flip: str, mirrors: bool, flipped: bool) -> None:
     dataset = pixel_dataset(40, mirrors=mirrors)
     recipe = replace(PLAIN, flip=flip)
-    assert pipeline.flips(recipe, dataset) == flipped
+    assert changes.flips(recipe, dataset) == flipped
     found, labels = gathered(epoch(recipe, dataset))
     stored = dataset.splits["train"].images.numpy()[labels]
     mirrored = (found == stored[:, :, ::-1]).all((1, 2, 3))

@@ -15,8 +15,8 @@ import tensorflow as tf
 import keras_resnet
 from keras_resnet.describe import count_macs, count_params
 from keras_resnet.errors import UsageError
-from training.augmentation.changes import named
-from training.data.pipeline import cores, flips, geometry
+from training.augmentation.changes import flips, geometry, named
+from training.data.pipeline import cores
 from training.devices import Hardware
 from training.recipe import EPHEMERAL, Recipe
 from training.runs import Run

@@ -11,7 +11,7 @@ from keras_resnet.models import AuxiliarySpec, Spec, find_spec, with_auxiliary
 from training import devices, finetuning
 from training.augmentation.changes import require_possible, require_size, training_sizes
 from training.data.datasets import Dataset
-from training.data.pipeline import preprocessing
+from training.data.derived import preprocessing
 from training.data.preprocessing import Preprocessing
 from training.data.sources import recipe_data
 from training.distributed.strategy import Replicas, require_shares

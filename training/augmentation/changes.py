@@ -1,4 +1,4 @@
-"""What a recipe does to training images beyond the crop, and at which size."""
+"""What a recipe does to training images, and at which size."""
 
 import tensorflow as tf
 
@@ -10,6 +10,18 @@ from training.data.datasets import Dataset
 from training.data.images import Size, Tensor
 from training.data.preprocessing import Preprocessing
 from training.recipe import Recipe
+
+
+def geometry(recipe: Recipe, dataset: Dataset) -> str:
+    """The recipe's augmentation, ``"auto"`` resolved for this data set."""
+    if recipe.augmentation != "auto":
+        return recipe.augmentation
+    return "pad_crop" if dataset.size else "area_crop"
+
+
+def flips(recipe: Recipe, dataset: Dataset) -> bool:
+    """Whether training images are mirrored."""
+    return dataset.mirrors if recipe.flip == "auto" else recipe.flip == "on"
 
 
 def training_size(recipe: Recipe, size: Size, epoch: int) -> Size:

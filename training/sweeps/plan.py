@@ -9,8 +9,8 @@ from typing import Any, Literal, cast
 from keras_resnet.errors import UsageError
 from keras_resnet.models import find_spec
 from training.data.datasets import Dataset
+from training.data.derived import input_size
 from training.data.images import Size
-from training.data.pipeline import input_size
 from training.data.sources import recipe_data
 from training.recipe import Recipe
 from training.sweeps.cost import OWN, Budget, Cost, nearest, network_cost
