@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from export.benchmark import Measurement
 from export.contenders import PLAIN
-from training.runs import write_atomically, write_json, written_to
+from training.writing import write_atomically, write_json, written_to
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -18,7 +18,7 @@ from export.vetting import vet
 from export.worker import BATCH_SIZE, ENVIRONMENT
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError, require_positive
-from training.runs import write_atomically, written_to
+from training.writing import write_atomically, written_to
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp"}
 Classify = Callable[[list[bytes]], Array]

@@ -12,7 +12,8 @@ from export.description import LABELS, Description
 from export.form import Form
 from keras_resnet import command
 from keras_resnet.errors import UsageError
-from training.runs import Run, written_to
+from training.runs import Run
+from training.writing import written_to
 
 if TYPE_CHECKING:
     from export.serving import Serving

@@ -6,7 +6,8 @@ from typing import Any
 
 from export import manifest, versions
 from keras_resnet.errors import UsageError
-from training.runs import Run, flush, write_atomically, written_to
+from training.runs import Run
+from training.writing import flush, write_atomically, written_to
 
 
 def require_place(out: Path, suffix: str) -> None:

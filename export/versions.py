@@ -18,7 +18,7 @@ import psutil
 
 from export.load import versions
 from keras_resnet.errors import UsageError
-from training.runs import flush
+from training.writing import flush
 
 DAY = 24 * 3600
 

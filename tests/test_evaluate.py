@@ -18,7 +18,8 @@ from training.data.preprocessing import Preprocessing
 from training.evaluate import evaluate_run, main
 from training.metrics import Evaluator
 from training.predictions import Predictions
-from training.runs import Run, write_json
+from training.runs import Run
+from training.writing import write_json
 
 
 def dataset(count: int, classes: int) -> Dataset:

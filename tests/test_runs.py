@@ -8,7 +8,8 @@ import pytest
 
 from keras_resnet.errors import UsageError
 from training.readable import readable
-from training.runs import Run, write_atomically, write_json, written_to
+from training.runs import Run
+from training.writing import write_atomically, write_json, written_to
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from training.data.pipeline import evaluation_batches
 from training.data.preprocessing import Preprocessing
 from training.metrics import Evaluator
 from training.predictions import Predictions, per_class
-from training.runs import Run, write_json
+from training.runs import Run
+from training.writing import write_json
 
 BATCH_SIZE = 256
 SUMMARY = ("split", "examples", "top1", "top5", "loss")  # of evaluation.json

@@ -17,8 +17,8 @@ import numpy as np
 from keras_resnet.errors import UsageError
 from training.distributed.strategy import Replicas
 from training.progress import Progress
-from training.runs import flush
 from training.saving import Saving
+from training.writing import flush
 
 DRAFT = "draft-"  # folders that are not, or no longer, checkpoints
 STATE, PROGRESS, SUMS = "state.npz", "progress.json", "SHA256SUMS"

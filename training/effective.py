@@ -7,9 +7,10 @@ import keras
 from keras_resnet.analysis.gated import GatedNetwork
 from keras_resnet.analysis.paths import EffectivePaths
 from keras_resnet.errors import UsageError
-from training.runs import Run, write_json
+from training.runs import Run
 from training.train import train
 from training.trainer import Trainer
+from training.writing import write_json
 
 
 def train_effective(run: Run, effective: tuple[int, int]) -> Run:

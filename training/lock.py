@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from keras_resnet.errors import UsageError
-from training.runs import Run, written_to
+from training.runs import Run
+from training.writing import written_to
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from keras_resnet.models import create_model, load_model
 from training import finetuning
 from training.data.preprocessing import Preprocessing
 from training.recipe import Recipe
-from training.runs import Run, write_atomically
+from training.runs import Run
+from training.writing import write_atomically
 
 
 def initial_network(

@@ -9,7 +9,8 @@ from typing import Any
 import tyro
 
 from keras_resnet import command
-from training.runs import Run, write_atomically, written_to
+from training.runs import Run
+from training.writing import write_atomically, written_to
 
 MISTAKES = 12
 

@@ -1,35 +1,15 @@
-"""The folder of a run: what is in it, and how it is written so that nothing is lost."""
+"""The folder of a run: what is in it."""
 
 import csv
 import json
 import math
-import os
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from errno import (
-    EACCES,
-    EDQUOT,
-    EEXIST,
-    EFBIG,
-    EISDIR,
-    ENAMETOOLONG,
-    ENOENT,
-    ENOSPC,
-    ENOTDIR,
-    EPERM,
-    EROFS,
-)
 from pathlib import Path
 from typing import Any
 
 from keras_resnet.errors import UsageError
-from training.readable import readable
 from training.recipes import Recipe
-
-FULL_DISK = (ENOSPC, EDQUOT, EFBIG)
-NO_PLACE = (EACCES, EEXIST, EISDIR, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM, EROFS)
+from training.writing import write_json, written_to
 
 
 @dataclass(frozen=True)
@@ -182,76 +162,3 @@ class Run:
                 f"run must be complete, got {self.path} in the middle of training; "
                 f"continue it with python -m training.fit --resume --out {self.path}"
             )
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Writes a file so that it is complete or, as before, absent or the old one.
-
-    Args:
-        path: The file.
-        write: Writes a file of the path it is given (of the same suffix).
-    """
-    handle, name = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
-    )
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        temporary.chmod(0o644)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def flush(path: Path) -> None:
-    """Has the disk write a file, or the entries of a folder, before it returns."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Writes JSON atomically."""
-    text = readable(values) + "\n"
-    write_atomically(path, lambda file: file.write_text(text, "utf-8"))
-
-
-@contextmanager
-def written_to(path: Path) -> Iterator[None]:
-    """Turns the many errors of a full disk or an impossible path into one sentence.
-
-    Errors about files that are not beside or below ``path`` are left as they are.
-
-    Raises:
-        UsageError: The disk (or quota) is full, or ``path`` cannot be written to.
-    """
-    try:
-        yield
-    except Exception as error:
-        number = getattr(error, "errno", None)
-        if not _concerns(getattr(error, "filename", None), path):
-            raise
-        if number in NO_PLACE:
-            raise UsageError(
-                f"output path must be writable, got {path}: {os.strerror(number)}"
-            ) from error
-        full = "No space left" in str(error) or "File too large" in str(error)
-        if not full and number not in FULL_DISK:
-            raise
-        raise UsageError(
-            f"disk must have room for {path}, got {str(error).splitlines()[0]:.200}; "
-            "what was saved before is intact: free space, then repeat the command "
-            "(training.fit: with --resume)"
-        ) from error
-
-
-def _concerns(file: Any, path: Path) -> bool:
-    """Whether an error's file is beside or below a path, as far as it is known."""
-    if not isinstance(file, str | os.PathLike):
-        return True
-    return Path(file).absolute().is_relative_to(path.absolute().parent)

@@ -16,10 +16,11 @@ from training.network import in_float32, save_model
 from training.optimisation.optimizers import make_optimizer
 from training.progress import Logs
 from training.recipe import Recipe
-from training.runs import Run, written_to
+from training.runs import Run
 from training.saving import Saving
 from training.session import Session, prepare
 from training.trainer import Trainer
+from training.writing import written_to
 
 Adapt = Callable[[Trainer], list[keras.callbacks.Callback]]
 

@@ -188,7 +188,7 @@ def _write(
 ) -> None:
     """Writes ``analysis/NAME.json``, ``.csv``, ``.svg`` and ``.png``; says it."""
     from keras_resnet.figures import save
-    from training.runs import write_atomically, write_json, written_to
+    from training.writing import write_atomically, write_json, written_to
 
     folder = run.path / "analysis"
     figure, said = picture

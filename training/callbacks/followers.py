@@ -11,7 +11,8 @@ import keras
 
 from training.network import save_model
 from training.progress import Logs, Progress
-from training.runs import Run, write_atomically
+from training.runs import Run
+from training.writing import write_atomically
 
 
 class Follower(keras.callbacks.Callback):

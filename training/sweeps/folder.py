@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_resnet.errors import UsageError
-from training.runs import Run, flush, write_atomically, write_json, written_to
+from training.runs import Run
+from training.writing import flush, write_atomically, write_json, written_to
 
 Event = dict[str, Any]
 Row = dict[str, Any]

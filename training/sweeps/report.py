@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from training.pages import render
-from training.runs import Run, write_atomically, written_to
+from training.runs import Run
 from training.sweeps.display import short
 from training.sweeps.folder import Row, Sweep, best_of
 from training.sweeps.options import Search
 from training.sweeps.pictures import COSTS, curves, errors, front, parallel
+from training.writing import write_atomically, written_to
 
 
 def write_report(sweep: Sweep) -> Path:

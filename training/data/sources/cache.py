@@ -15,7 +15,7 @@ from keras_resnet.errors import UsageError
 from training.data import places
 from training.data.sources.inspection import Kept
 from training.data.sources.reading import Cache
-from training.runs import write_atomically, written_to
+from training.writing import write_atomically, written_to
 
 MEMORY_SHARE = 0.5  # of what is free
 DISK_SHARE = 0.9  # likewise

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from training.data.sources import cache
 from training.data.sources.inspection import Stored
-from training.runs import write_atomically, written_to
+from training.writing import write_atomically, written_to
 
 Keys = tuple[str, str]  # the names of the image and of the label feature
 Examples = tuple[list[Stored], list[int]]
