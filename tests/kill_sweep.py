@@ -19,7 +19,8 @@ from pathlib import Path
 
 import psutil
 
-from training.sweeps.folder import Row, Sweep
+from training.sweeps.folder import Sweep
+from training.sweeps.results import Row
 
 SPACE = ["--space", "learning_rate=0.02,0.05,0.1", "momentum=0.8,0.9"]
 SMALL = ["--overrides", "depths=(1,1,1)", "--dataset", "synthetic:12x8x3:3:200"]

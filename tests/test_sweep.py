@@ -23,11 +23,12 @@ from training.recipe import Recipe
 from training.runs import Run
 from training.sweeps import workers
 from training.sweeps.display import Display
-from training.sweeps.folder import Sweep, best_of
+from training.sweeps.folder import Sweep
 from training.sweeps.hypermodel import ResNetHyperModel
 from training.sweeps.options import read_options
 from training.sweeps.pictures import pareto
 from training.sweeps.report import command_line
+from training.sweeps.results import best_of, rows_of
 
 TINY = [
     *("--overrides", "depths=(1,1,1)", "--dataset", "synthetic:12x8x3:3:60"),
@@ -143,7 +144,7 @@ def test_damaged_files_are_told(tmp_path: Path) -> None:
     made.begin({"fields": []}, resume=False)
     (tmp_path / "journal.jsonl").write_text("{bad\n")
     with pytest.raises(UsageError, match=r"journal.jsonl must be as .* got '{bad'"):
-        made.rows()
+        rows_of(made)
     (tmp_path / "sweep.json").write_text("[1]")
     with pytest.raises(UsageError, match=r"sweep.json must be as .* got '\[1\]'"):
         _ = Sweep(tmp_path).settings

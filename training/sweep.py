@@ -64,6 +64,7 @@ def _search(options: Options, place: str | None) -> None:
     from training.sweeps.folder import Sweep
     from training.sweeps.hparams import write_hparams
     from training.sweeps.oracles import make_oracle
+    from training.sweeps.results import write_results
     from training.sweeps.trials import CHIEF, Trials
 
     plan, tuner, trials = _plan_of(options)
@@ -76,7 +77,7 @@ def _search(options: Options, place: str | None) -> None:
     display = Display(sweep, plan.count(tuner, trials))
 
     def heard() -> None:
-        sweep.write_results()
+        write_results(sweep)
         write_hparams(sweep)
         display.update()
 
@@ -157,7 +158,9 @@ def _require_result(sweep: "Sweep") -> None:
     Raises:
         Stopped: None has.
     """
-    rows = sweep.rows()
+    from training.sweeps.results import rows_of
+
+    rows = rows_of(sweep)
     if all(row["status"] != "completed" for row in rows):
         said = [row["reason"] for row in rows if row["reason"]]
         raise Stopped(

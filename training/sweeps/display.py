@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from training.sweeps.folder import Row, Sweep, best_of
+from training.sweeps.folder import Sweep
+from training.sweeps.results import Row, best_of, rows_of
 
 SHOWN = 15  # trials in the table: those that run, and the best
 
@@ -51,7 +52,7 @@ class Display:
 
     def update(self) -> None:
         """Prints what is new, where there is no live table."""
-        rows = self._sweep.rows()
+        rows = rows_of(self._sweep)
         ended = [row for row in rows if row["status"] != "running"]
         if self._said is None:
             self._said = {row["trial"] for row in ended}
@@ -104,7 +105,7 @@ class Display:
         return max(by_clock, sum(trained) / done / self._at_a_time)
 
     def _table(self) -> Table:
-        rows = self._sweep.rows()
+        rows = rows_of(self._sweep)
         fields = self._sweep.settings["fields"]
         table = Table(title=self._summary(rows), title_justify="left")
         for name in (

@@ -1,11 +1,9 @@
-"""The folder of a sweep: its plan, its journal, its trials and their results.
+"""The folder of a sweep: its plan, its journal and its trials.
 
 The journal is the sweep's memory: a line for each trial begun or ended, on the disk
 before anything follows from it. All else can be made again from it and the runs.
 """
 
-import csv
-import io
 import json
 import os
 from collections.abc import Iterator
@@ -16,12 +14,9 @@ from typing import Any
 
 from keras_resnet.errors import UsageError
 from training.runs import Run
-from training.writing import flush, write_atomically, write_json, written_to
+from training.writing import flush, write_json, written_to
 
 Event = dict[str, Any]
-Row = dict[str, Any]
-RESULTS = ("params", "macs", "top1", "seconds", "reason")
-EXTRA = ("val_top1", "train_top1", "epochs", "off_target")
 
 
 @dataclass(frozen=True)
@@ -152,58 +147,6 @@ class Sweep:
         if whole == 0:
             flush(self.path)
 
-    def rows(self) -> list[Row]:
-        """The results: a row for each trial, in the order they began."""
-        begun = {e["trial"]: e for e in self.events() if e["event"] == "begun"}
-        ended = {e["trial"]: e for e in self.events() if e["event"] == "ended"}
-        return [
-            self._row(name, event["values"], ended.get(name))
-            for name, event in begun.items()
-        ]
-
-    def _row(self, trial: str, values: dict[str, Any], end: Event | None) -> Row:
-        run = self.run(trial)
-        status = "running" if end is None else end["status"].lower()
-        row: Row = {"trial": trial, "status": status}
-        row |= dict.fromkeys(self.settings["fields"], "")
-        row |= {n: v for n, v in values.items() if not n.startswith("tuner/")}
-        row |= dict.fromkeys((*RESULTS, *EXTRA), "")
-        if run.exists:
-            model = run.config["model"]
-            solved = [n for n in self.settings["fields"] if n in model["overrides"]]
-            row |= {n: model["overrides"][n] for n in solved}
-            row |= {"params": model["params"], "macs": model["macs"]}
-            row |= {"off_target": self._off_target(row)} | last_epoch(run)
-        if status == "completed":
-            row["top1"] = run.evaluated["top1"]
-        if end is not None:
-            row["reason"] = end["reason"]
-        return row
-
-    def _off_target(self, row: Row) -> float | str:
-        """How much more a network costs than the one it is to match, as a share."""
-        if self.settings["target"] is None:
-            return ""
-        kind, target = self.settings["target"]
-        return float(round(row[kind] / target - 1, 4))
-
-    def write_results(self) -> None:
-        """Writes ``results.csv`` and the link ``best``."""
-        rows = self.rows()
-        columns = ["trial", "status", *self.settings["fields"], *RESULTS, *EXTRA]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        with written_to(self.path):
-            write_atomically(self.results, lambda p: p.write_text(text.getvalue()))
-            best = best_of(rows)
-            if best is not None:
-                fresh = self.path / ".best"
-                fresh.unlink(missing_ok=True)
-                fresh.symlink_to(Path("trials") / best["trial"])
-                fresh.replace(self.best)
-
 
 def _read(path: Path, text: str) -> dict[str, Any]:
     """Reads a JSON object of a file of a sweep.
@@ -231,26 +174,6 @@ def _difference(name: str, before: Any, now: Any) -> tuple[str, Any, Any]:
 
 def _told(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def best_of(rows: list[Row]) -> Row | None:
-    """The completed trial of the highest val_top1; None: there is none yet."""
-    done = [row for row in rows if row["status"] == "completed"]
-    return max(done, key=lambda row: row["val_top1"], default=None)
-
-
-def last_epoch(run: Run) -> Row:
-    """What the epochs so far came to; empty before the first has ended."""
-    epochs = run.epochs
-    if not epochs:
-        return {}
-    last = epochs[-1]
-    return {
-        "seconds": round(sum(epoch["seconds"] for epoch in epochs), 1),
-        "val_top1": last["val_top1"],
-        "train_top1": last["top1"],
-        "epochs": len(epochs),
-    }
 
 
 def _whole_lines(path: Path) -> int:

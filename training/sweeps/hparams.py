@@ -6,11 +6,12 @@ import tensorflow as tf
 from tensorboard.plugins.hparams import api
 
 from training.sweeps.folder import Sweep
+from training.sweeps.results import rows_of
 
 
 def write_hparams(sweep: Sweep) -> None:
     """Writes the completed trials that are not there yet, each once."""
-    for row in sweep.rows():
+    for row in rows_of(sweep):
         folder = sweep.tensorboard / row["trial"]
         if row["status"] != "completed" or folder.exists():
             continue

@@ -7,7 +7,8 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from training.pages import COLOURS, GREY, Picture, canvas, svg
 from training.sweeps.display import short
-from training.sweeps.folder import Row, Sweep
+from training.sweeps.folder import Sweep
+from training.sweeps.results import Row
 
 COSTS = {
     "params": "parameters",

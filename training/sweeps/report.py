@@ -8,15 +8,16 @@ from typing import Any
 from training.pages import render
 from training.runs import Run
 from training.sweeps.display import short
-from training.sweeps.folder import Row, Sweep, best_of
+from training.sweeps.folder import Sweep
 from training.sweeps.options import Search
 from training.sweeps.pictures import COSTS, curves, errors, front, parallel
+from training.sweeps.results import Row, best_of, rows_of
 from training.writing import write_atomically, written_to
 
 
 def write_report(sweep: Sweep) -> Path:
     """Writes ``report.html`` into the sweep's folder and returns its path."""
-    rows = sweep.rows()
+    rows = rows_of(sweep)
     done = [row for row in rows if row["status"] == "completed"]
     done.sort(key=lambda row: row["val_top1"], reverse=True)
     others = [row for row in rows if row["status"] != "completed"]

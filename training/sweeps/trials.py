@@ -16,9 +16,10 @@ from training.processes import passing_signals_on, start
 from training.recipe import Recipe
 from training.recipes import save_recipe
 from training.runs import Run
-from training.sweeps.folder import Sweep, last_epoch
+from training.sweeps.folder import Sweep
 from training.sweeps.oracles import OBJECTIVE, Remembered, decoded
 from training.sweeps.plan import Plan
+from training.sweeps.results import last_epoch
 
 RESUMES = 2  # times that a trial goes on after its process was killed
 SAVED = 128 + signal.SIGTERM  # a trial's exit code after it was asked to end
