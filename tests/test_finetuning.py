@@ -154,7 +154,8 @@ def test_a_run_starts_from_a_run(run: Run, tmp_path: Path) -> None:
     )
     tuned = Run(tmp_path / "run")
     prepared = session.prepare(recipe)
-    assert any("5 classes" in note for note in prepared.notes)
+    (note,) = prepared.notes
+    assert "5 classes" in note
     theirs = run.config["preprocessing"]
     assert list(prepared.prepared.mean) == theirs["mean"]
     assert list(prepared.prepared.deviation) == theirs["deviation"]

@@ -30,7 +30,8 @@ def start_from(model: keras.Model, weights: str) -> list[str]:
         UsageError: The weights are not there or do not fit.
     """
     with warnings.catch_warnings(record=True) as noted:
-        warnings.simplefilter("always")
+        warnings.simplefilter("ignore")  # NumPy's about Keras, one a weight
+        warnings.simplefilter("always", UserWarning)
         if weights == "imagenet":
             load_imagenet(model)
             if _imagenet_normalisation(model.name) == CAFFE:
