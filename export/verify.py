@@ -71,11 +71,12 @@ def verify(
 
     Returns:
         ``path``, ``format``, ``size`` in bytes, ``manifest`` (its ``path`` and
-        ``sha256``), ``same``, ``tolerance`` in words,
-        ``runtimes`` (for each, its ``version``, what it ``imported`` of this project,
-        its ``latency``, seconds of one image, and the differences for ``pixels`` and,
-        where it can ask for them, for ``bytes`` of image files and for what the run's
-        last layer makes of the ``features``), the first one's values of these.
+        ``sha256``), ``same``, ``tolerance`` in words, ``runtimes`` (for each, its
+        ``version``, what it ``imported`` of this project, its ``latency``, seconds of
+        one image, where the artifact stays loaded between two, and the differences for
+        ``pixels`` and, where it can ask for them, for ``bytes`` of image files and for
+        what the run's last layer makes of the ``features``), the first one's values of
+        these.
 
     Raises:
         UsageError: There is no artifact, no such runtime, or the run is not complete.
@@ -166,7 +167,8 @@ def _answer(
         with Worker(artifact.path, runtime) as worker:
             facts = worker.tell(classify=str(folder))
             facts["version"] = worker.facts["version"]
-            facts["latency"] = worker.latency()
+            if worker.facts["stays"]:
+                facts["latency"] = worker.latency()
     except RuntimeError as error:
         raise Stopped(f"artifact must load in {runtime}, got: {error}") from None
     return {**facts, **question.judge(folder, runtime)}
@@ -214,9 +216,9 @@ def report(result: dict[str, Any], run: Run) -> None:
         for inputs in filter(answer.__contains__, COMPARED):
             difference = Difference(**answer[inputs])
             print(f"  {name} {answer['version']}, {inputs}: {difference}")
-        print(
-            f"  {name} {answer['version']}, one image: {1e3 * answer['latency']:.2f} ms"
-        )
+        if "latency" in answer:
+            milliseconds = 1e3 * answer["latency"]
+            print(f"  {name} {answer['version']}, one image: {milliseconds:.2f} ms")
     if not result["same"]:
         raise Stopped(
             f"not the same network: {result['path']} differs from {run.path} by more "

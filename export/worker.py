@@ -42,7 +42,8 @@ class Worker:
     """An artifact in a process of its own; a context manager that ends it.
 
     Attributes:
-        facts: ``version`` of the runtime, its ``device``, ``shape`` of an image.
+        facts: ``version`` of the runtime, its ``device``, ``shape`` of an image, and
+            whether the artifact ``stays`` loaded.
 
     Raises:
         RuntimeError: The process cannot load the artifact, or cannot do what it is
@@ -187,8 +188,8 @@ def main() -> None:
         entry = RUNTIMES[choose(artifact.kind, runtime)]
         session = entry.open(artifact.path, artifact.kind)
         installed = _version(entry.package)
-        device, shape = session.device, session.shape
-        say({"version": installed, "device": device, "shape": shape})
+        facts = {name: getattr(session, name) for name in ("device", "shape", "stays")}
+        say({"version": installed, **facts})
         for line in sys.stdin:
             say(_answer(session, runtime, json.loads(line)))
     except Exception as error:

@@ -101,7 +101,9 @@ def test_every_format_is_the_same_network_in_every_runtime(
     assert result["format"] == name.split(maxsplit=1)[0]
     answer = result["runtimes"][runtime]
     assert answer["imported"] == [], "the loader must know nothing of this project"
-    assert 0 < answer["latency"] < 1
+    # The C library's program loads the folder anew for each call.
+    assert ("latency" in answer) == (runtime != "c-api")
+    assert 0 < answer.get("latency", 0.5) < 1
     for inputs in filter(answer.__contains__, COMPARED):
         difference = answer[inputs]
         assert difference["images"] == run.evaluated["examples"]

@@ -32,6 +32,7 @@ class Session:
         features: Pixels → what the last layer takes, float32 ``(N, C)``; None where the
             runtime cannot ask for it or the artifact doesn't tell.
         device: ``"CPU"`` or ``"GPU"``.
+        stays: The artifact stays loaded between calls.
     """
 
     classify: Callable[[Array], Array]
@@ -39,6 +40,7 @@ class Session:
     classify_files: Callable[[list[bytes]], dict[str, Array]] | None = None
     features: Callable[[Array], Array] | None = None
     device: str = "CPU"
+    stays: bool = True
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def open_session(path: Path, kind: str) -> Session:
 
     (image,) = pixels.inputs.values()
     shape = tuple(int(d.size) for d in image.tensor_shape.dim[1:])
-    return Session(classify, shape, classify_files if files else None)
+    return Session(classify, shape, classify_files if files else None, stays=False)
 
 
 def build(folder: Path) -> Path:
