@@ -1,6 +1,7 @@
 """What a ``.keras`` file may hold to be loaded: these networks, and nothing else."""
 
 import json
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ MODELS = {"keras.src.models.functional": {"Functional"}, "keras": {"DTypePolicy"
 # How these initialise, penalise or bound weights; plain arithmetic all of them.
 MODULES = ("keras.initializers", "keras.regularizers", "keras.constraints")
 OURS = "keras_resnet>"
+# What reading a damaged zip file, or one that is none of Keras', ends with.
+BROKEN = (BadZipFile, EOFError, KeyError, RuntimeError, ValueError, zlib.error)
 
 
 def require_known_objects(path: str | Path) -> None:
@@ -31,13 +34,7 @@ def require_known_objects(path: str | Path) -> None:
     Raises:
         UsageError: It is no such file, or it holds something else, say a Lambda.
     """
-    with reading(path), ZipFile(path) as archive:
-        try:
-            config = json.loads(archive.read("config.json"))
-        except (KeyError, ValueError):
-            raise UsageError(
-                f"model file must be a complete .keras file, got {path}"
-            ) from None
+    config = _config(path)
     if isinstance(config, dict):
         config.pop("compile_config", None)  # not looked at when it is not compiled
     for described in _objects(config):
@@ -49,22 +46,33 @@ def require_known_objects(path: str | Path) -> None:
             )
 
 
+def _config(path: str | Path) -> Any:
+    """What a file describes; all that is in it is read and compared with its sums."""
+    try:
+        with reading(path), ZipFile(path) as archive:
+            if damaged := archive.testzip():
+                raise BadZipFile(f"{damaged} is damaged")
+            return json.loads(archive.read("config.json"))
+    except UsageError:
+        raise
+    except BROKEN as fault:
+        raise UsageError(
+            f"model file must be a complete .keras file, got {path}: {fault}"
+        ) from None
+
+
 @contextmanager
 def reading(path: str | Path) -> Iterator[None]:
-    """Says in a sentence that a ``.keras`` file is damaged or cannot be read.
+    """Says in a sentence that a file cannot be read.
 
     Raises:
         UsageError: It is so.
     """
     try:
         yield
-    except BadZipFile as error:
+    except OSError as fault:
         raise UsageError(
-            f"model file must be a complete .keras file, got {path}: {error}"
-        ) from None
-    except OSError as error:
-        raise UsageError(
-            f"model file must be readable, got {path}: {error.strerror or error}"
+            f"model file must be readable, got {path}: {fault.strerror or fault}"
         ) from None
 
 

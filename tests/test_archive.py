@@ -41,6 +41,15 @@ def damaged(path: Path) -> None:
     path.write_bytes(data)
 
 
+def packed_by(path: Path, method: int) -> None:
+    """Saves a network and says of its first member that it is packed in that way."""
+    create_model("lenet5").save(path)
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"PK\x01\x02")  # of the central directory
+    data[entry + 10 : entry + 12] = method.to_bytes(2, "little")
+    path.write_bytes(data)
+
+
 def with_config(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
     """Saves a small network with a changed config."""
 
@@ -93,7 +102,11 @@ CRAFTED: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "no config": (lambda path: ZipFile(path, "w").close(), "complete .keras file"),
     "no zip": (lambda path: path.write_bytes(b"PK"), "complete .keras file"),
-    "damaged weights": (damaged, r"complete .keras file, got .*: Bad CRC-32"),
+    "a method that is none": (
+        lambda path: packed_by(path, method=99),
+        "complete .keras file",
+    ),
+    "damaged weights": (damaged, r"file, got .*: model\.weights\.h5 is damaged"),
 }
 
 
