@@ -326,13 +326,15 @@ def test_the_front_has_what_nothing_cheaper_beats() -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        "--epochs 3 --seeds 2 --tuner grid --match params self",
-        "--epochs 1 --trials 1 --batch-size 1",
+        "--space learning_rate=0.02,0.1 --epochs 3 --seeds 2 --tuner grid "
+        "--match params self",
+        "--space learning_rate=0.02,0.1 --epochs 1 --trials 1 --batch-size 1",
+        "--preset survival",
+        "--preset survival --model resnet20_cifar",
     ],
 )
 def test_the_command_repeats_the_sweep(words: str, tmp_path: Path) -> None:
-    space = ["--space", "learning_rate=0.02,0.1"]
-    asked = read_options(["--out", str(tmp_path), *space, *words.split()])
+    asked = read_options(["--out", str(tmp_path), *words.split()])
     from dataclasses import asdict
 
     made = Sweep(tmp_path / "s")

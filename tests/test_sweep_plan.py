@@ -191,12 +191,14 @@ def test_twice_the_cost_as_depth_width_and_cardinality() -> None:
 
 
 def test_short_trials_keep_the_shape_of_the_recipe() -> None:
-    recipe = Recipe(epochs=8, warmup_epochs=2.0, progressive=(0.25, 0.5, 0.75))
+    recipe = Recipe(
+        epochs=8, warmup_epochs=2.0, warmup_steps=400, progressive=(0.25, 0.5, 0.75)
+    )
     kept = {8: (0.25, 0.5, 0.75), 4: (0.25, 0.5, 0.75), 3: (0.5, 0.75), 1: ()}
     for epochs, sizes in kept.items():
         short = shortened(recipe, epochs)
         assert (short.epochs, short.progressive) == (epochs, sizes)
-        assert short.warmup_epochs == epochs / 4
+        assert (short.warmup_epochs, short.warmup_steps) == (epochs / 4, epochs * 50)
 
 
 def test_seeds_repeat_each_point() -> None:

@@ -9,7 +9,7 @@ from training.pages import render
 from training.runs import Run
 from training.sweeps.display import short
 from training.sweeps.folder import Sweep
-from training.sweeps.options import Search
+from training.sweeps.options import Search, find_preset
 from training.sweeps.pictures import COSTS, curves, errors, front, parallel
 from training.sweeps.results import Row, best_of, rows_of
 from training.writing import write_atomically, written_to
@@ -59,7 +59,10 @@ def command_line(sweep: Sweep) -> str:
     """The command that repeats the sweep."""
     from training.recipes import RECIPES
 
+    preset = sweep.settings["search"]["preset"]
     defaults = vars(Search()) | RECIPES["default"].to_dict()
+    if preset:
+        defaults |= find_preset(preset).recipe
     said = sweep.settings["search"] | sweep.settings["recipe"]
     given = {n: v for n, v in said.items() if v != _listed(defaults[n])}
     words = ["python", "-m", "training.sweep", "--out", "SWEEP"]

@@ -1,5 +1,6 @@
 """The trials of a sweep, each in a process of its own, so that memory returns."""
 
+import math
 import os
 import signal
 import subprocess
@@ -138,6 +139,7 @@ def shortened(recipe: Recipe, epochs: int) -> Recipe:
         recipe,
         epochs=epochs,
         warmup_epochs=recipe.warmup_epochs * epochs / recipe.epochs,
+        warmup_steps=math.ceil(recipe.warmup_steps * epochs / recipe.epochs),
         progressive=sizes[max(0, len(sizes) - (epochs - 1)) :],
     )
 
