@@ -27,12 +27,15 @@ FULL_DISK = (ENOSPC, EDQUOT, EFBIG)
 NO_PLACE = (EACCES, EEXIST, EISDIR, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM, EROFS)
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+def write_atomically(
+    path: Path, write: Callable[[Path], object], *, synced: bool = True
+) -> None:
     """Writes a file so that it is complete or, as before, absent or the old one.
 
     Args:
         path: The file.
         write: Writes a file of the path it is given (of the same suffix).
+        synced: It is on the disk when this returns.
     """
     handle, name = tempfile.mkstemp(
         dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
@@ -42,8 +45,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     try:
         write(temporary)
         temporary.chmod(0o644)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        if synced:
+            flush(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

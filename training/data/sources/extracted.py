@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,20 +43,16 @@ def files(builder: Any, split: str, keys: Keys) -> Examples:
             for number, (image, label) in enumerate(_examples(builder, split, keys)):
                 path = _path(folder, number)
                 path.parent.mkdir(exist_ok=True)
-                _write(path, image)
+                # Another process may be writing it, or reading it already.
+                write_atomically(
+                    path, partial(Path.write_bytes, data=image), synced=False
+                )
                 labels.append(label)
             os.sync()  # once for all of them
             text = json.dumps(labels)
             write_atomically(complete, lambda path: path.write_text(text, "utf-8"))
     labels = json.loads(complete.read_text("utf-8"))
     return [str(_path(folder, number)) for number in range(len(labels))], labels
-
-
-def _write(path: Path, image: bytes) -> None:
-    """Writes a file that another process may be writing, or reading already."""
-    draft = path.with_name(f"{path.name}-{os.getpid()}")
-    draft.write_bytes(image)
-    draft.replace(path)
 
 
 def _examples(builder: Any, split: str, keys: Keys) -> Iterator[tuple[bytes, int]]:
