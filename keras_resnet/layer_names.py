@@ -10,7 +10,7 @@ UNIT = re.compile(r"stage\d+_block\d+")  # begins the names of a residual unit's
 VGG_LAYER = re.compile(r"(stage\d+)_(?:conv|norm|relu)(\d+)")
 
 # Begins the names of layers that make one volume together: residual units, dense
-# layers, transitions, inception modules.
+# layers, transitions, inception modules, pooling between stages.
 PART = re.compile(
     rf"{UNIT.pattern}|stage\d+_layer\d+|transition\d+|inception\d+[a-z]|stage\d+_pool"
 )

@@ -1,5 +1,6 @@
 """Weights to start from, and what stays of them."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from keras_resnet.errors import UsageError
 from keras_resnet.layers import leaf_layers
 from training import finetuning, session
 from training.data.preprocessing import Preprocessing
+from training.network import save_model
 from training.recipe import Recipe
 from training.runs import Run
 from training.train import train
@@ -131,6 +133,19 @@ def test_normalisation_is_the_weights(
 ) -> None:
     found = finetuning.normalisation(weights, model, channels)
     assert (found and found[0]) == mean
+
+
+@pytest.mark.parametrize("name", ["model.keras", "no/such/folder/model.keras"])
+def test_saving_leaves_the_network_as_it_was(name: str, tmp_path: Path) -> None:
+    model = create_model("resnet20_cifar", depths=(1, 1), input_shape=(8, 8, 3))
+    model.optimizer = keras.optimizers.SGD()
+    finetuning.freeze(model, ("stem", "stage1"))
+    before = {layer.name: layer.trainable for layer in leaf_layers(model)}
+    assert not all(before.values())
+    with contextlib.suppress(FileNotFoundError):
+        save_model(model, tmp_path / name)
+    assert {layer.name: layer.trainable for layer in leaf_layers(model)} == before
+    assert isinstance(model.optimizer, keras.optimizers.SGD)
 
 
 @pytest.mark.parametrize(
