@@ -3,7 +3,7 @@
     python benchmarks/time_to_accuracy.py --dataset idx:FOLDER
 
 Accuracy is that of the test split after each epoch; the clock starts with the command.
-Options that are not its own go to training.fit: `--seeds 1 --epochs 40`.
+Options that are not its own go to training.fit.
 """
 
 import re
@@ -21,7 +21,10 @@ from machine import describe
 
 @dataclass(frozen=True)
 class Options:
-    """Train with several seeds and tell when they got how far."""
+    """Train with several seeds and tell when they got how far.
+
+    Other options are training.fit's: `--seeds 1 --epochs 40`.
+    """
 
     dataset: str
     """As of training.fit, without a validation split."""
