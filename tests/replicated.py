@@ -1,9 +1,12 @@
 """Trains a tiny network on several logical CPUs: ``replicated.py COUNT OUT FIELDS``.
 
 FIELDS is JSON, of the recipe. A process of its own, since TensorFlow splits a device at
-its start only. Prints, as JSON, whether all replicas hold the same weights at the end.
+its start only; one of several workers where ``TF_CONFIG`` says so. Prints, as JSON,
+whether all its replicas hold the same weights and optimizer state at the end, and a
+digest of them to compare with another worker's.
 """
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -52,7 +55,9 @@ def main() -> None:
         for variable in owner.variables
     ]
     equal = all((copy.numpy() == v[0].numpy()).all() for v in held for copy in v)
-    print(json.dumps({"replicas": len(held[0]), "equal": bool(equal)}))
+    digest = hashlib.sha256(b"".join(v[0].numpy().tobytes() for v in held)).hexdigest()
+    found = {"replicas": len(held[0]), "equal": bool(equal), "digest": digest}
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Local workers: they train as one, end together, and start again."""
 
-import csv
 import json
 import os
 import signal
@@ -12,43 +11,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from launched import LONG, TINY, curves, start, wait_for_checkpoint
 
 from keras_resnet import load_model
 from training import fit
 from training.distributed import launch
 from training.runs import Run
 
-TINY = [
-    *("--model", "resnet20_cifar", "--overrides", "depths=(1,1,1)"),
-    *("--dataset", "synthetic:12x8x3:3:49", "--epochs", "2", "--batch-size", "12"),
-    *("--learning-rate", "0.02"),
-]
-LONG = [*TINY, "--epochs", "60", "--checkpoint-steps", "3"]
-
-
-def start(out: Path, *arguments: str) -> subprocess.Popen[str]:
-    line = [sys.executable, "-m", "training.fit", "--out", str(out), *arguments]
-    return subprocess.Popen(
-        line, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-
 
 def workers_of(parent: int) -> list[int]:
     listed = Path(f"/proc/{parent}/task/{parent}/children").read_text()
     return [int(number) for number in listed.split()]
-
-
-def wait_for_checkpoint(out: Path, seconds: float = 200) -> None:
-    until = time.monotonic() + seconds
-    while not any((out / "checkpoints").glob("0*")):
-        assert time.monotonic() < until, "nothing was saved"
-        time.sleep(0.1)
-
-
-def curves(out: Path) -> list[list[float]]:
-    with Run(out).history.open(newline="") as file:
-        names = ("loss", "top1", "val_loss", "val_top1")
-        return [[float(row[name]) for name in names] for row in csv.DictReader(file)]
 
 
 @pytest.mark.slow
@@ -70,6 +43,27 @@ def test_two_workers_give_the_numbers_of_one_process(tmp_path: Path) -> None:
         *(load_model(run.model).get_weights() for run in (one, two)), strict=True
     ):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_three_workers_hold_the_same_weights(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("replicated.py")
+    line = [sys.executable, str(script), "1", str(tmp_path), '{"ema": 0.9}']
+    hosts = [f"127.0.0.1:{port}" for port in launch.free_ports(3)]
+    workers = [
+        subprocess.Popen(
+            line,
+            env=os.environ | launch._environment(hosts, index),
+            text=True,
+            stdout=subprocess.PIPE,
+        )
+        for index in range(3)
+    ]
+    said = [worker.communicate(timeout=400)[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0, 0]
+    found = [json.loads(text.splitlines()[-1]) for text in said]
+    assert [worker["equal"] for worker in found] == [True] * 3
+    assert len({worker["digest"] for worker in found}) == 1
 
 
 @pytest.mark.slow

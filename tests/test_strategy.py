@@ -101,7 +101,8 @@ def replicated(count: int, out: Path, **fields: object) -> dict[str, object]:
     script = Path(__file__).with_name("replicated.py")
     line = [sys.executable, str(script), str(count), str(out), json.dumps(fields)]
     done = subprocess.run(line, capture_output=True, text=True, check=True)
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    found = dict(json.loads(done.stdout.splitlines()[-1]))
+    return {name: found[name] for name in ("replicas", "equal")}
 
 
 def curves(path: Path) -> list[list[float]]:
