@@ -114,6 +114,9 @@ CASES = {
     "link to nowhere": Case(
         "gone.jpg", lambda path: path.symlink_to("nowhere"), "No such file"
     ),
+    "name that is not UTF-8": Case(
+        os.fsdecode(b"\xff.jpg"), JPEG, "its name is not UTF-8"
+    ),
     "named pipe": Case("pipe.jpg", os.mkfifo, "not a regular file"),
     "folder named .jpg": Case("folder.jpg", lambda path: path.mkdir()),
     "link to the folder around it": Case(

@@ -111,6 +111,16 @@ def test_a_run_keeps_its_assessment(run: Run) -> None:
     assert sum(recalls) / found["examples"] == pytest.approx(found["top1"])
 
 
+def test_an_unfinished_run_is_told_to_go_on(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = Run(Path(shutil.copytree(run.path, tmp_path / "run")))
+    copy.model.unlink()
+    monkeypatch.setattr(sys, "argv", ["evaluate", str(copy.path)])
+    with pytest.raises(UsageError, match="must be complete, got .* --resume --out"):
+        main()
+
+
 def test_averaging_over_views_is_told_and_not_kept(
     run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -139,7 +139,9 @@ def test_a_folder_with_something_in_it_is_refused(
     assert code == 2 and "a run in it" in stderr
     (tmp_path / "other").write_text("mine")
     code, stderr = run_command([], capsys, tmp_path)
-    assert code == 2 and "something else in it" in stderr
+    assert code == 2 and "something else in it; choose another --out" in stderr
+    code, stderr = run_command([], capsys, tmp_path / "other")
+    assert code == 2 and "which is no folder" in stderr
 
 
 def test_resume_refuses_another_recipe(

@@ -1,5 +1,6 @@
 """Folders of image files."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,6 +88,10 @@ def unknown_class(root: Path) -> None:
     write_classes(root / "test", "abc")
 
 
+def unnamed_class(root: Path) -> None:
+    write_classes(root, [os.fsdecode(b"\xff"), "b"])
+
+
 def missing_class(root: Path) -> None:
     write_classes(root / "train", "abc")
     write_classes(root / "test", "ab")
@@ -100,6 +105,7 @@ def missing_class(root: Path) -> None:
         (lambda root: write_classes(root / "train", "a"), "train must hold one folder"),
         (empty_class, "class folder must hold images, got none in .*/empty"),
         (unknown_class, "test must hold classes of the training split only, got 'c'"),
+        (unnamed_class, "names of classes must be UTF-8, got"),
         (missing_class, "every class must have a good image, got none in 'c'"),
     ],
 )
@@ -113,5 +119,6 @@ def test_bad_folder_is_refused(
 
 @pytest.mark.parametrize("argument", ["/no/such/folder", __file__])
 def test_missing_image_folder_is_refused(argument: str) -> None:
-    with pytest.raises(UsageError, match=f"image folder must exist, got '{argument}'"):
+    message = f"image folder must exist, got (the file )?'{argument}'"
+    with pytest.raises(UsageError, match=message):
         load_dataset(f"folder:{argument}")

@@ -117,6 +117,7 @@ def main() -> None:
     """Runs the command line."""
     options = command.parse(Options, prog="python -m training.evaluate")
     run = Run.open(options.run)
+    run.require_complete()
     command.start_backend()
     result = evaluate_run(
         run,

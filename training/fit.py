@@ -104,10 +104,13 @@ def read_options(argv: list[str]) -> Options:
 def _require_new(run: Run) -> None:
     path = run.path
     if path.exists() and not run.merely_locked:
-        what = "a run" if run.exists else "something else"
+        what, do = "with something else in it", ""
+        if run.exists:
+            what, do = "with a run in it", "continue it with --resume or "
+        elif not path.is_dir():
+            what = "which is no folder"
         raise UsageError(
-            f"output folder must be new, got {path} with {what} in it; continue a run "
-            "with --resume or choose another --out"
+            f"output folder must be new, got {path} {what}; {do}choose another --out"
         )
 
 
