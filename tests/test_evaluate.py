@@ -117,7 +117,7 @@ def test_an_unfinished_run_is_told_to_go_on(
     copy = Run(Path(shutil.copytree(run.path, tmp_path / "run")))
     copy.model.unlink()
     monkeypatch.setattr(sys, "argv", ["evaluate", str(copy.path)])
-    with pytest.raises(UsageError, match="must be complete, got .* --resume --out"):
+    with pytest.raises(UsageError, match=r"must be complete, got .* --resume --out"):
         main()
 
 

@@ -45,8 +45,9 @@ class Optimization:
     batch_size: int = 128
     """Images per optimizer step."""
     accumulation: int = 1
-    """Parts of equal size in which a batch is computed one after the other, to save
-    memory; gradients are those of the whole, batch-norm statistics those of a part."""
+    """Parts of equal size (the last may be smaller) in which a batch is computed one
+    after the other, to save memory; gradients are those of the whole, batch-norm
+    statistics those of a part."""
     optimizer: Literal["sgd", "adamw", "lamb"] = "sgd"
     """SGD with momentum, AdamW, or LAMB for large batches."""
     learning_rate: float = 0.1
