@@ -151,6 +151,7 @@ def expected(served: Any, files: list[bytes]) -> tuple[list[str], np.ndarray]:
     return labels, answer["probabilities"].numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("version", "path"),
     [
@@ -175,6 +176,7 @@ def test_rest_gets_the_signatures_answer(
     np.testing.assert_allclose([a.probabilities for a in answers], probabilities)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", [{}, {"version": 1}, {"label": "stable"}])
 def test_grpc_gets_the_signatures_answer(
     client: ModuleType,
@@ -194,6 +196,7 @@ def test_grpc_gets_the_signatures_answer(
     assert spec.version_label == version.get("label", "")
 
 
+@pytest.mark.slow
 def test_a_refusal_comes_with_its_reason(
     client: ModuleType,
     rest: tuple[str, list[str]],

@@ -126,6 +126,7 @@ def test_diagram_is_the_kind_of_shortcut(
     assert shown.gate == (("1×1 conv, 64", "sigmoid") if gated else ())
 
 
+@pytest.mark.slow
 def test_every_unit_is_drawn() -> None:
     figure, text = units.draw(list(ORDERS), list(SKIPS), "bottleneck")
     assert len(figure.axes) == len(ORDERS) * len(SKIPS)

@@ -333,6 +333,7 @@ def test_each_batch_is_mixed_by_itself() -> None:
     assert len(shares) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fields, sizes",
     [
@@ -394,6 +395,7 @@ def test_lighting_needs_three_channels() -> None:
         changes.require_possible(recipe, pixel_dataset(2, (8, 8, 1)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [8, 40])
 @pytest.mark.parametrize("others", [(), ("turned.jpg",), ("other.png", "turned.jpg")])
 def test_what_is_known_of_images_saves_work_and_changes_nothing(

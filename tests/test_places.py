@@ -34,6 +34,7 @@ def bucket(photos: Path) -> Iterator[str]:  # noqa: F811
     memory.rm("/bucket", recursive=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cache", ["none", "memory", "disk"])
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_folder_behind_a_url_is_the_folder(

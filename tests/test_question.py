@@ -14,6 +14,8 @@ from export.worker import _classify
 from keras_resnet.errors import Stopped
 from training.runs import Run
 
+pytestmark = pytest.mark.slow
+
 Spoil = Callable[[np.ndarray], np.ndarray]
 
 

@@ -15,6 +15,8 @@ from keras_resnet.layers import Recomputed
 from keras_resnet.weights.assign import weights_of
 from training.devices import detect
 
+pytestmark = pytest.mark.slow
+
 SMALL: dict[str, Any] = {
     "depths": (2, 3),
     "growth_rate": 4,
@@ -123,7 +125,6 @@ def test_half_precision(policy: str, enliven: Enliven) -> None:
         assert np.abs(ours[name] - value).max() <= 0.05 * scale, name
 
 
-@pytest.mark.slow
 def test_compiled_with_xla(enliven: Enliven) -> None:
     _, efficient = pair(enliven)
     images = tf.random.normal((2, 16, 16, 3))

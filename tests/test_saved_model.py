@@ -22,6 +22,8 @@ from keras_resnet.errors import UsageError
 from keras_resnet.layers import leaf_layers
 from training.runs import Run
 
+pytestmark = pytest.mark.slow
+
 Signatures = dict[str, Any]
 # What training makes, and what only one kind of server runs.
 UNWANTED = {"VarHandleOp", "ReadVariableOp", "VariableV2", "RandomUniform", "PyFunc"}
@@ -117,7 +119,6 @@ class Untrained:
         }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("compute", ["float32", "bf16"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_no_operation_of_training_in_any_family(
@@ -154,7 +155,6 @@ def assert_inference_only(graph: Any) -> None:
     assert "_XlaMustCompile" not in attributes
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "recipe",
     [
@@ -244,7 +244,6 @@ def test_a_run_that_cannot_be_read_is_no_mistake_of_the_output(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
 def test_command_replaces_and_prunes(
     run: Run,
     tmp_path: Path,
