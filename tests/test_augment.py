@@ -106,6 +106,7 @@ def test_area_window_is_inceptions(shape: tuple[int, int]) -> None:
         assert ((height + 1) * (width + 1) >= 0.08 * np.prod(shape)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(224, 224), (375, 500)])
 def test_area_windows_are_drawn_evenly(shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
@@ -148,6 +149,7 @@ def test_color_jitter_draws_the_order() -> None:
     assert np.array_equal(augment.color_jitter(image, 0.0, tf.constant([1, 2])), image)
 
 
+@pytest.mark.slow
 def test_lighting_has_the_covariance_of_the_principal_components() -> None:
     image = tf.fill((1, 1, 3), tf.constant(128, tf.uint8))
     added = mapped(lambda seed: augment.lighting(image, 0.5, seed), 4000)

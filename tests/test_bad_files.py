@@ -53,6 +53,7 @@ def test_bad_files_are_skipped_and_counted(photos: Path) -> None:
     assert dataset.notes[0] == f"skipped {len(BAD)} bad files of {10 + len(BAD)}"
 
 
+@pytest.mark.slow
 def test_odd_files_are_read(photos: Path) -> None:
     """And what TensorFlow was found to read in the check, it reads in training."""
     for name in GOOD:

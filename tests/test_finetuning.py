@@ -157,6 +157,7 @@ def test_a_foreign_config_tells_nothing(text: str, tmp_path: Path) -> None:
     assert finetuning.normalisation(weights, "resnet50", 3) is None
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_a_run(run: Run, tmp_path: Path) -> None:
     recipe = replace(
         run.recipe,

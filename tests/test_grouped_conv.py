@@ -61,7 +61,14 @@ def results(layer: keras.layers.Layer, x: np.ndarray) -> list[np.ndarray]:
     ],
     ids=["same", "strided", "activated", "dilated"],
 )
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(
+    "shape",
+    [
+        *SHAPES[:2],
+        *(pytest.param(shape, marks=pytest.mark.slow) for shape in SHAPES[2:]),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("path", PATHS)
 def test_equals_keras(
     path: str, shape: tuple[int, int, int], options: dict[str, Any]

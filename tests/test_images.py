@@ -111,6 +111,7 @@ def test_window_equals_decoded_and_cut(name: str, channels: int) -> None:
     assert np.array_equal(mapped, whole[2:7, 3:10])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
 @pytest.mark.parametrize("channels", [1, 3])

@@ -174,6 +174,7 @@ def test_unit_of(layer: str, unit: str | None) -> None:
     assert unit_of(layer) == unit
 
 
+@pytest.mark.slow
 def test_lesions_are_repeatable_and_complete(enliven: Enliven) -> None:
     model = enliven(create_model("resnet20_cifar", **TINY, depths=(2, 2)))
     x = images(10)

@@ -14,6 +14,7 @@ TARGETS = tf.one_hot(LABELS, 4)
 SEED = tf.constant([5, 6])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [0.1, 0.2, 1.0, 8.0])
 def test_lambda_has_the_moments_of_beta(alpha: float) -> None:
     draws = mapped(lambda seed: mixing.beta(alpha, seed), 4000)

@@ -103,6 +103,7 @@ def test_a_plain_network_has_one_path() -> None:
         PathGradients(create_model("plain20_cifar", **TINY, depths=(2, 2)))
 
 
+@pytest.mark.slow
 def test_paths_of_a_small_network(enliven: Enliven) -> None:
     model = enliven(create_model("resnet20_cifar", **TINY, depths=(2, 2)))
     found = paths(model, [(images(), LABELS)], samples=3, seed=1)

@@ -95,7 +95,9 @@ def test_augmentation_differs_by_epoch_and_seed() -> None:
 
 
 @pytest.mark.parametrize("augmentation", ["pad_crop", "scale_crop", "area_crop"])
-@pytest.mark.parametrize("kind", ["pixels", "files"])
+@pytest.mark.parametrize(
+    "kind", ["pixels", pytest.param("files", marks=pytest.mark.slow)]
+)
 def test_an_epoch_can_be_entered_anywhere(
     kind: str, augmentation: str, tmp_path: Path
 ) -> None:
@@ -364,6 +366,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHANGES)
 def test_recipe_changes_the_appearance(name: str) -> None:
     dataset = pixel_dataset(8, (10, 14, 3))

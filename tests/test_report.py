@@ -97,6 +97,7 @@ def page(written: Path) -> str:
     return written.read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_report_is_one_file_that_asks_for_nothing(page: str) -> None:
     outline = Outline(page)
     assert all(a.startswith(("#", "data:image/png")) for a in outline.addresses)

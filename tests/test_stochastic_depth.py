@@ -131,6 +131,7 @@ def test_same_weights_as_without() -> None:
     assert count_macs(model) == count_macs(plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["batch", "sample"])
 @pytest.mark.parametrize("skip", ["identity", "exclusive_gating"])
 @pytest.mark.parametrize("order", ["original", "full_preactivation"])

@@ -190,6 +190,7 @@ def test_transfer_of_another_network_is_refused() -> None:
         weights.transfer(one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["model.keras", "model.weights.h5"])
 @pytest.mark.parametrize("survival", [1.0, 0.5])
 def test_files_of_this_library(
