@@ -32,5 +32,5 @@ def wait_for_checkpoint(out: Path, seconds: float = 200) -> None:
 
 def curves(out: Path) -> list[list[float]]:
     with Run(out).history.open(newline="") as file:
-        names = ("loss", "top1", "val_loss", "val_top1")
+        names = ("loss", "top1", "val_loss", "val_top1", "learning_rate")
         return [[float(row[name]) for name in names] for row in csv.DictReader(file)]

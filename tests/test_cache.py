@@ -1,5 +1,7 @@
 """Images kept near: in memory, or copied to a local disk."""
 
+import os
+import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -102,10 +104,11 @@ def test_bad_files_are_named_by_their_own_place(
 ) -> None:
     (photos / "b" / "bad.jpg").write_bytes(b"no image")
     (photos / "b" / "loop.jpg").symlink_to(photos / "b" / "loop.jpg")
-    with pytest.raises(UsageError, match=r"photos/b/bad\.jpg: no image file \(2 bad"):
+    shutil.copy(photos / "b" / "0.png", photos / "b" / os.fsdecode(b"\xff.png"))
+    with pytest.raises(UsageError, match=r"photos/b/bad\.jpg: no image file \(3 bad"):
         loaded(photos, mode)
     dataset = loaded(photos, mode, skip=True)
-    assert "skipped 2 bad files of 15" in dataset.notes
+    assert "skipped 3 bad files of 16" in dataset.notes
     assert sum(sizes(dataset).values()) == 13
 
 

@@ -117,8 +117,10 @@ def test_bad_folder_is_refused(
         load_dataset(f"folder:{tmp_path}")
 
 
-@pytest.mark.parametrize("argument", ["/no/such/folder", __file__])
-def test_missing_image_folder_is_refused(argument: str) -> None:
-    message = f"image folder must exist, got (the file )?'{argument}'"
-    with pytest.raises(UsageError, match=message):
-        load_dataset(f"folder:{argument}")
+@pytest.mark.parametrize(
+    ("argument", "why"), [("/no/such/folder", ""), (__file__, ", which is no folder")]
+)
+@pytest.mark.parametrize("kind", ["folder", "idx"])
+def test_missing_folder_is_refused(kind: str, argument: str, why: str) -> None:
+    with pytest.raises(UsageError, match=f"folder must exist, got '{argument}'{why}$"):
+        load_dataset(f"{kind}:{argument}")

@@ -143,12 +143,6 @@ def test_damaged_idx_is_refused(
         load_dataset(f"idx:{write_idx(tmp_path, files)}")
 
 
-@pytest.mark.parametrize("argument", ["/no/such/folder", __file__])
-def test_missing_idx_folder_is_refused(argument: str) -> None:
-    with pytest.raises(UsageError, match=f"idx folder must exist, got '{argument}'"):
-        load_dataset(f"idx:{argument}")
-
-
 @pytest.mark.parametrize(
     "text", ["cat\ndog\nT-shirt/top", "cat\r\ndog\r\nT-shirt/top\n"]
 )

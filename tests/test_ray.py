@@ -1,9 +1,8 @@
 """Workers on a local Ray cluster: they train as one, and start again."""
 
-import os
-import signal
 from pathlib import Path
 
+import psutil
 import pytest
 from launched import LONG, TINY, curves, start, wait_for_checkpoint
 
@@ -15,16 +14,12 @@ pytest.importorskip("ray", reason="needs keras-resnet[ray]")
 RAY = ["--ray", "local", "--workers", "2"]
 
 
-def workers_of(cluster: int) -> list[int]:
-    """Processes under that one which train: their title is Ray's of a train worker."""
-    found, left = [], [cluster]
-    while left:
-        parent = left.pop()
-        for task in Path(f"/proc/{parent}/task").glob("*/children"):
-            left += [int(number) for number in task.read_text().split()]
-        title = Path(f"/proc/{parent}/cmdline").read_bytes()
-        found += [parent] * title.startswith(b"ray::RayTrainWorker")
-    return found
+def kill_worker(cluster: int) -> None:
+    """Kills one of the processes that train, which Ray gives a title."""
+    below = psutil.Process(cluster).children(recursive=True)
+    titles = [(process, " ".join(process.cmdline())) for process in below]
+    _, worker = (p for p, title in titles if title.startswith("ray::RayTrainWorker"))
+    worker.kill()
 
 
 def test_two_workers_on_ray_give_the_numbers_of_two_local_ones(tmp_path: Path) -> None:
@@ -38,18 +33,18 @@ def test_two_workers_on_ray_give_the_numbers_of_two_local_ones(tmp_path: Path) -
 def test_ray_starts_the_job_again_when_a_worker_is_killed(tmp_path: Path) -> None:
     process = start(tmp_path, *LONG, *RAY, "--max-restarts", "1")
     wait_for_checkpoint(tmp_path)
-    os.kill(workers_of(process.pid)[1], signal.SIGKILL)
+    kill_worker(process.pid)
     stdout, stderr = process.communicate(timeout=400)
     assert process.returncode == 0, stderr
     assert "resuming at epoch" in stdout + stderr and Run(tmp_path).complete
 
 
-def test_ray_ends_in_one_line_when_no_restart_is_left(tmp_path: Path) -> None:
+def test_the_last_line_tells_what_is_kept(tmp_path: Path) -> None:
     process = start(tmp_path, *LONG, *RAY)
     wait_for_checkpoint(tmp_path)
-    os.kill(workers_of(process.pid)[0], signal.SIGKILL)
+    kill_worker(process.pid)
     _, stderr = process.communicate(timeout=400)
     assert process.returncode == 1
-    assert stderr.splitlines()[-1].startswith(
-        "error: Ray's workers must stay to the end"
-    )
+    last = stderr.splitlines()[-1]
+    assert last.startswith("error: Ray's workers must stay to the end, got ")
+    assert last.endswith("is kept: continue with --resume")

@@ -1,6 +1,5 @@
 """Several replicas train as one: the same numbers, each example once, equal weights."""
 
-import csv
 import json
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data import gathered, pixel_dataset
+from launched import curves
 
 from keras_resnet.errors import UsageError
 from training.data import pipeline
@@ -103,12 +103,6 @@ def replicated(count: int, out: Path, **fields: object) -> dict[str, object]:
     done = subprocess.run(line, capture_output=True, text=True, check=True)
     found = dict(json.loads(done.stdout.splitlines()[-1]))
     return {name: found[name] for name in ("replicas", "equal")}
-
-
-def curves(path: Path) -> list[list[float]]:
-    with Run(path).history.open(newline="") as file:
-        names = ("loss", "top1", "val_loss", "val_top1", "learning_rate")
-        return [[float(row[name]) for name in names] for row in csv.DictReader(file)]
 
 
 @pytest.mark.slow

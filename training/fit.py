@@ -17,6 +17,7 @@ from training.recipe import EPHEMERAL
 from training.recipes import RECIPES, Recipe, load_recipe
 from training.runs import Run
 from training.saving import Saving
+from training.writing import taken
 
 
 @dataclass(frozen=True)
@@ -102,16 +103,8 @@ def read_options(argv: list[str]) -> Options:
 
 
 def _require_new(run: Run) -> None:
-    path = run.path
-    if path.exists() and not run.merely_locked:
-        what, do = "with something else in it", ""
-        if run.exists:
-            what, do = "with a run in it", "continue it with --resume or "
-        elif not path.is_dir():
-            what = "which is no folder"
-        raise UsageError(
-            f"output folder must be new, got {path} {what}; {do}choose another --out"
-        )
+    if run.path.exists() and not run.merely_locked:
+        raise taken(run.path, "a run" if run.exists else None)
 
 
 def main() -> None:

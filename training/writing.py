@@ -67,6 +67,22 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
     write_atomically(path, lambda file: file.write_text(text, "utf-8"))
 
 
+def taken(path: Path, what: str | None) -> UsageError:
+    """What to say of an output folder that is not new.
+
+    Args:
+        path: The folder.
+        what: What in it can be continued, with its article; None: nothing can.
+    """
+    do = "continue it with --resume or " if what else ""
+    found = f"with {what or 'something else'} in it"
+    if not path.is_dir():
+        found = "which is no folder"
+    return UsageError(
+        f"output folder must be new, got {path} {found}; {do}choose another --out"
+    )
+
+
 @contextmanager
 def written_to(path: Path) -> Iterator[None]:
     """Turns the many errors of a full disk or an impossible path into one sentence.

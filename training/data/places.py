@@ -54,12 +54,23 @@ def _filesystem(scheme: str) -> Any:
         ) from None
 
 
+def is_text(name: str) -> bool:
+    """Whether a name is UTF-8, without which neither graphs nor reports can hold it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # Python stands in for other bytes by surrogates
+        return False
+    return True
+
+
 def read(place: str) -> bytes:
     """Returns a file's contents.
 
     Raises:
-        OSError: It cannot be read, or is no regular file.
+        OSError: It cannot be read, is no regular file, or has a name that is not UTF-8.
     """
+    if not is_text(place):
+        raise OSError("its name is not UTF-8")
     with os_errors():
         if is_remote(place):
             return bytes(filesystem(place).cat_file(place))

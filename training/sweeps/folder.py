@@ -14,7 +14,7 @@ from typing import Any
 
 from keras_resnet.errors import UsageError
 from training.runs import Run
-from training.writing import flush, write_json, written_to
+from training.writing import flush, taken, write_json, written_to
 
 Event = dict[str, Any]
 
@@ -101,18 +101,12 @@ class Sweep:
         settings = json.loads(json.dumps(settings))  # as it will be read
         if self.exists:
             if not resume:
-                raise UsageError(
-                    f"output folder must be new, got {self.path} with a sweep in it; "
-                    "continue it with --resume or choose another --out"
-                )
+                raise taken(self.path, "a sweep")
             self._require(settings)
         elif self.path.exists() and (
             not self.path.is_dir() or any(self.path.iterdir())
         ):
-            raise UsageError(
-                f"output folder must be new, got {self.path} with something else in it;"
-                " choose another --out"
-            )
+            raise taken(self.path, None)
         with written_to(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             if not self.exists:

@@ -118,7 +118,7 @@ def _copy_of(place: str) -> Path | OSError:
             state = places.filesystem(place).ukey(place)
     except OSError as error:
         return error
-    name = hashlib.sha256(f"{place} {state}".encode()).hexdigest()
+    name = hashlib.sha256(os.fsencode(f"{place} {state}")).hexdigest()
     return folder() / name[:2] / name
 
 

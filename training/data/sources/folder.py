@@ -33,10 +33,7 @@ def load(argument: str, reading: Reading | None = None) -> Dataset:
         UsageError: The folder or a class is empty, or a file is no image.
     """
     reading = reading or Reading()
-    root = places.local(argument).rstrip("/") or "/"
-    if not argument or not tree.exists(root):
-        file = "the file " * os.path.isfile(root)
-        raise UsageError(f"image folder must exist, got {file}{argument!r}")
+    root = tree.root(argument, "image folder")
     roots = _roots(root)
     labels = tuple(tree.folders(roots["train"]))
     if len(labels) < 2:
@@ -44,7 +41,7 @@ def load(argument: str, reading: Reading | None = None) -> Dataset:
             f"{roots['train']} must hold one folder a class, at least 2, got "
             f"{len(labels)}"
         )
-    if unread := [label for label in labels if not _is_text(label)]:
+    if unread := [label for label in labels if not places.is_text(label)]:
         raise UsageError(f"names of classes must be UTF-8, got {unread[0]!r}")
     files = {name: _files(place, labels) for name, place in roots.items()}
     listed = [place for split in files.values() for place, _ in split]
@@ -98,11 +95,7 @@ def _files(root: str, labels: tuple[str, ...]) -> Files:
 def _inspected(
     files: Sequence[str], stored: Sequence[Kept], reading: Reading
 ) -> list[Finding]:
-    found = inspect_all(stored, reading.max_pixels)
-    findings = [
-        finding if _is_text(place) else Finding("its name is not UTF-8")
-        for place, finding in zip(files, found, strict=True)
-    ]
+    findings = inspect_all(stored, reading.max_pixels)
     bad = {
         place: finding.bad
         for place, finding in zip(files, findings, strict=True)
@@ -116,11 +109,6 @@ def _inspected(
             "--skip-bad-images"
         )
     return findings
-
-
-def _is_text(name: str) -> bool:
-    """Whether a name is UTF-8; Python stands in for other bytes by surrogates."""
-    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _split(

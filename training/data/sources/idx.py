@@ -37,9 +37,7 @@ def load(argument: str) -> Dataset:
     Raises:
         UsageError: A file is missing, damaged, or does not fit the others.
     """
-    folder = places.local(argument).rstrip("/") or "/"
-    if not argument or not tree.exists(folder):
-        raise UsageError(f"idx folder must exist, got {argument!r}")
+    folder = tree.root(argument, "idx folder")
     if not places.is_remote(folder):
         folder = str(Path(folder).resolve())
     splits = {name: _split(folder, prefix) for name, prefix in PREFIXES.items()}

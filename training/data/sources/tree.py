@@ -13,12 +13,26 @@ from keras_resnet.errors import UsageError
 from training.data import places
 
 
-def exists(root: str) -> bool:
-    """Whether a place is a folder."""
-    with _readable(root):
-        if places.is_remote(root):
-            return bool(places.filesystem(root).isdir(root))
-        return os.path.isdir(places.local(root))
+def root(argument: str, what: str) -> str:
+    """Returns the folder that the user named.
+
+    Args:
+        argument: A path or a URL.
+        what: What it is to be, in a word or two.
+
+    Raises:
+        UsageError: It is none, or cannot be looked at.
+    """
+    found = places.local(argument).rstrip("/") or "/"
+    with _readable(found):
+        if places.is_remote(found):
+            exists = places.filesystem(found).isdir(found)
+        else:
+            exists = os.path.isdir(found)
+    if not argument or not exists:
+        file = ", which is no folder" if os.path.exists(found) else ""
+        raise UsageError(f"{what} must exist, got {argument!r}{file}")
+    return found
 
 
 def folders(root: str) -> dict[str, str]:
