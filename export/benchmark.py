@@ -126,7 +126,7 @@ def measure(
 
 def _worker(contender: Contender) -> Worker:
     try:
-        return Worker(contender.artifact.path, contender.runtime)
+        return Worker(contender.artifact.path, contender.runtime, contender.environment)
     except RuntimeError as error:
         raise _failed(contender, error) from None
 
@@ -185,6 +185,7 @@ def measurement(
 def main() -> None:
     """Runs the command line."""
     options = command.parse(Options, prog="python -m export.benchmark")
+    given = dict(os.environ)
     os.environ.update({**ENVIRONMENT, **os.environ})  # before TensorFlow is imported
     found = contenders(options.artifacts, options.runtimes)
     runs = options.run or source_runs(found)
@@ -193,7 +194,7 @@ def main() -> None:
     command.start_backend()
     from export import benchmark_report
 
-    with plain_exports(runs) as plain:
+    with plain_exports(runs, given) as plain:
         measured = measure([*plain, *found], options.batches, options.rounds)
     print(benchmark_report.describe(measured), end="")
     if options.out is not None:

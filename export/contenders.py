@@ -1,7 +1,7 @@
 """What ``export.benchmark`` measures: artifacts in runtimes, and the plain export."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,12 +28,14 @@ class Contender:
         artifact: What is loaded.
         runtime: A key of ``RUNTIMES``.
         accuracy: Share of test images classified rightly, as far as it is known.
+        environment: Variables of its process; None: this project's.
     """
 
     name: str
     artifact: Artifact
     runtime: str
     accuracy: float | None
+    environment: Mapping[str, str] | None = None
 
 
 def contenders(paths: tuple[Path, ...], wanted: tuple[str, ...]) -> list[Contender]:
@@ -78,10 +80,18 @@ def source_runs(found: list[Contender]) -> tuple[Path, ...]:
 
 
 @contextmanager
-def plain_exports(runs: tuple[Path, ...]) -> Iterator[list[Contender]]:
+def plain_exports(
+    runs: tuple[Path, ...], environment: Mapping[str, str]
+) -> Iterator[list[Contender]]:
     """Exports runs' networks by Keras' ``model.export``, for the time of the block.
 
     These map normalised images to logits in float32: less work than an artifact does.
+
+    Args:
+        runs: The runs.
+        environment: Variables of the processes they run in, as the user has them: where
+            TensorFlow does not switch oneDNN on by itself (a CPU with AVX2 only), it
+            takes twenty times as long for one image of such an export.
     """
     with tempfile.TemporaryDirectory() as folder:
         made = []
@@ -94,5 +104,7 @@ def plain_exports(runs: tuple[Path, ...]) -> Iterator[list[Contender]]:
             trained_network(run).export(saved, verbose=False)
             name = PLAIN if len(runs) == 1 else f"{PLAIN} of {path}"
             accuracy = float(run.evaluated["top1"])
-            made.append(Contender(name, find(saved), "tensorflow", accuracy))
+            made.append(
+                Contender(name, find(saved), "tensorflow", accuracy, environment)
+            )
         yield made

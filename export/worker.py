@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
@@ -41,6 +41,11 @@ ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1"}
 class Worker:
     """An artifact in a process of its own; a context manager that ends it.
 
+    Args:
+        artifact: Its path.
+        runtime: A key of ``RUNTIMES``.
+        environment: Variables of the process; None: this one's and ``ENVIRONMENT``.
+
     Attributes:
         facts: ``version`` of the runtime, its ``device``, ``shape`` of an image, and
             whether the artifact ``stays`` loaded.
@@ -50,12 +55,16 @@ class Worker:
             told; the message is its reason, one line.
     """
 
-    def __init__(self, artifact: Path, runtime: str) -> None:
+    def __init__(
+        self, artifact: Path, runtime: str, environment: Mapping[str, str] | None = None
+    ) -> None:
+        if environment is None:
+            environment = {**ENVIRONMENT, **os.environ}
         # A file, unlike a pipe, takes whatever libraries say without being read.
         self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - close() does
         self._process = subprocess.Popen(
             [sys.executable, "-m", "export.worker", str(artifact), runtime],
-            env={**ENVIRONMENT, **os.environ},
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,

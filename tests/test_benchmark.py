@@ -11,7 +11,13 @@ import pytest
 from export import manifest, onnx, tflite
 from export.benchmark import Measurement, Options, main, measure, measurement
 from export.benchmark_report import advice, describe, write
-from export.contenders import PLAIN, Contender, contenders, source_runs
+from export.contenders import (
+    PLAIN,
+    Contender,
+    contenders,
+    plain_exports,
+    source_runs,
+)
 from export.load import Artifact
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError
@@ -77,6 +83,13 @@ def test_files_are_written(tmp_path: Path) -> None:
     assert values["hardware"]
     assert (tmp_path / "out/benchmark.png").read_bytes()[:4] == b"\x89PNG"
     assert "<svg" in (tmp_path / "out/benchmark.svg").read_text()
+
+
+def test_the_plain_export_runs_as_the_user_has_it(run: Run) -> None:
+    with plain_exports((run.path,), {"NAME": "value"}) as (contender,):
+        assert (contender.name, contender.runtime) == (PLAIN, "tensorflow")
+        assert contender.environment == {"NAME": "value"}
+        assert contender.accuracy == run.evaluated["top1"]
 
 
 @pytest.mark.slow
