@@ -85,6 +85,7 @@ def test_files_are_written(tmp_path: Path) -> None:
     assert "<svg" in (tmp_path / "out/benchmark.svg").read_text()
 
 
+@pytest.mark.slow
 def test_the_plain_export_runs_as_the_user_has_it(run: Run) -> None:
     with plain_exports((run.path,), {"NAME": "value"}) as (contender,):
         assert (contender.name, contender.runtime) == (PLAIN, "tensorflow")
