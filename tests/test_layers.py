@@ -24,6 +24,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "neither": {"center": False, "scale": False},
     "last_axis": {"axis": 3, "momentum": 0.9, "epsilon": 1e-5},
     "frozen": {"trainable": False},
+    "synchronized": {"synchronized": True},
 }
 
 
@@ -137,7 +138,6 @@ FALLBACKS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "rank_2": ((6, 3), {}),
     "rank_3": ((6, 5, 3), {}),
     "channels_first": ((4, 3, 5, 6), {"axis": 1}),
-    "synchronized": ((4, 5, 6, 3), {"synchronized": True}),
     "renorm": ((4, 5, 6, 3), {"renorm": True}),
     "float64": ((4, 5, 6, 3), {"dtype": "float64"}),
 }
@@ -155,6 +155,31 @@ def test_batch_norm_falls_back_on_keras(name: str) -> None:
         close(y, expected, 0)
         for grad, expected_grad in zip(grads, expected_grads, strict=True):
             close(grad, expected_grad, 0)
+
+
+def test_batch_norm_exchanges_a_vector_each_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With a replica that has the same images nothing changes."""
+    sent = []
+
+    class Twin:
+        def all_reduce(self, how: object, vector: tf.Tensor) -> tf.Tensor:
+            assert how == tf.distribute.ReduceOp.SUM
+            sent.append(vector.shape[0])
+            return 2 * vector
+
+    ours, _ = twins((4, 5, 6, 3))
+    together, _ = twins((4, 5, 6, 3), synchronized=True)
+    y, grads = gradients(ours, x := normal(4, 5, 6, 3), True)
+    monkeypatch.setattr(tf.distribute, "get_replica_context", Twin)
+    again, again_grads = gradients(together, x, True)
+    close(again, y, 1e-5)
+    for grad, expected in zip(again_grads, grads, strict=True):
+        close(grad, expected, 1e-5)
+    for weight, expected in zip(together.weights, ours.weights, strict=True):
+        close(weight, expected, 1e-5)
+    assert sent == [3 + 3 + 1, 3 + 3]
 
 
 def test_batch_norm_heeds_a_mask() -> None:

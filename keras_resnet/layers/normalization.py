@@ -31,22 +31,21 @@ class BatchNormalization(keras.layers.BatchNormalization):
             return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf
 
-        batch_statistics = bool(training and self.trainable)
         channels = inputs.shape[-1]
-        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs,
-            scale=self.gamma if self.scale else tf.ones(channels),
-            offset=self.beta if self.center else tf.zeros(channels),
-            mean=[] if batch_statistics else self.moving_mean,
-            variance=[] if batch_statistics else self.moving_variance,
-            epsilon=self.epsilon,
-            is_training=batch_statistics,
-        )
-        if batch_statistics:
+        scale = self.gamma if self.scale else tf.ones(channels)
+        offset = self.beta if self.center else tf.zeros(channels)
+        if not (training and self.trainable):
+            moving = (self.moving_mean, self.moving_variance)
+            return _fused(inputs, scale, offset, self.epsilon, moving)[0]
+        if self.synchronized:
+            y, mean, variance = _synchronized(inputs, scale, offset, self.epsilon)
+        else:
+            y, mean, variance = _fused(inputs, scale, offset, self.epsilon)
             # The kernel returns the unbiased variance; Keras averages the biased one.
-            count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), tf.float32)
-            self._average(self.moving_mean, mean)
-            self._average(self.moving_variance, variance * ((count - 1) / count))
+            count = _count(inputs)
+            variance = variance * ((count - 1) / count)
+        self._average(self.moving_mean, mean)
+        self._average(self.moving_variance, variance)
         return y
 
     def _average(self, moving: Any, new: Any) -> None:
@@ -55,12 +54,71 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def _fuses(self, inputs: KerasTensor, mask: Any) -> bool:
         return (
             keras.backend.backend() == "tensorflow"
-            and not (self.synchronized or self.renorm)
+            and not self.renorm
             and mask is None
             and len(inputs.shape) == 4
             and self.axis in (-1, 3)
             and self.compute_dtype in ("float32", "bfloat16", "float16")
         )
+
+
+def _fused(x: Any, scale: Any, offset: Any, epsilon: float, moments: Any = None) -> Any:
+    """Normalises ``x`` by given moments, or its own; returns it and the moments."""
+    import tensorflow as tf
+
+    mean, variance = moments or ([], [])
+    return tf.raw_ops.FusedBatchNormV3(
+        x=x,
+        scale=scale,
+        offset=offset,
+        mean=mean,
+        variance=variance,
+        epsilon=epsilon,
+        is_training=moments is None,
+    )[:3]
+
+
+def _synchronized(x: Any, scale: Any, offset: Any, epsilon: float) -> Any:
+    """The same by the moments of all replicas' images; the variance is biased."""
+    import tensorflow as tf
+
+    replica = tf.distribute.get_replica_context()
+
+    def summed(*vectors: Any) -> Any:
+        """Adds all replicas' vectors, in one exchange."""
+        total = tf.concat(vectors, 0)
+        if replica is not None:
+            total = replica.all_reduce(tf.distribute.ReduceOp.SUM, total)
+        return tf.split(total, [vector.shape[0] for vector in vectors])
+
+    @tf.custom_gradient
+    def normalised(x: Any, scale: Any, offset: Any) -> Any:
+        wide = tf.cast(x, tf.float32)
+        sums = [tf.reduce_sum(t, (0, 1, 2)) for t in (wide, tf.square(wide))]
+        total, squares, count = summed(*sums, _count(x)[None])
+        mean = total / count
+        variance = tf.maximum(squares / count - tf.square(mean), 0)
+        y = _fused(x, scale, offset, epsilon, (mean, variance))[0]
+
+        def gradient(dy: Any, *_: Any) -> Any:
+            wide, dy = tf.cast(x, tf.float32), tf.cast(dy, tf.float32)
+            narrow = tf.math.rsqrt(variance + epsilon)
+            unit = (wide - mean) * narrow
+            mine = [tf.reduce_sum(t, (0, 1, 2)) for t in (dy * unit, dy)]
+            dscale, doffset = (total / count for total in summed(*mine))
+            dx = scale * narrow * (dy - doffset - unit * dscale)
+            return tf.cast(dx, x.dtype), *mine
+
+        return (y, mean, variance), gradient
+
+    return normalised(x, tf.convert_to_tensor(scale), tf.convert_to_tensor(offset))
+
+
+def _count(x: Any) -> Any:
+    """How many values of each channel there are."""
+    import tensorflow as tf
+
+    return tf.cast(tf.reduce_prod(tf.shape(x)[:-1]), tf.float32)
 
 
 @contextmanager
