@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 IMAGES, VALIDATION = 1_281_167, 50_000
-SUMS = 5  # each batch normalisation's: three of the forward pass, two of the backward
+SUMS = 2  # each batch normalisation's: one exchange in either direction
 PASSES = 3  # the arithmetic of training, in forward passes
 GRADIENT = 4  # bytes of a weight's
 
