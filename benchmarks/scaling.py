@@ -200,6 +200,9 @@ def draw(results: dict[str, dict[int, Point]], path: Path) -> None:
             panel.loglog(x, y / y[0], "o-", label=name)
         panel.loglog(x, x / x[0], ":", color="grey", label="proportional")
         panel.set(xlabel=AXES[key].title, ylabel="times the first point")
+        panel.set_xticks(x, [f"{value:,}" for value in x], rotation=30)
+        panel.minorticks_off()
+        panel.yaxis.set_major_formatter("{x:g}")
         panel.legend(fontsize=8)
     figure.savefig(path)
 
