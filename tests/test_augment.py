@@ -29,6 +29,7 @@ AUGMENTATIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_is_a_function_of_its_seed_eager_and_mapped(name: str) -> None:
     function = AUGMENTATIONS[name]
@@ -65,6 +66,7 @@ def test_flip_mirrors_half_of_the_images() -> None:
     assert 160 <= sum(mirrored) <= 240  # four standard deviations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("size", [(224, 224), (32, 24)])
 def test_scale_window_is_the_papers(
@@ -93,6 +95,7 @@ def test_scale_window_reaches_every_border() -> None:
     assert (windows[:, :2] + windows[:, 2:]).max(0).tolist() == list(shape)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_area_window_is_inceptions(shape: tuple[int, int]) -> None:
     windows = mapped(partial(augment.area_window, tf.constant(shape)), 200)

@@ -58,6 +58,7 @@ def trained_on(dataset: Dataset) -> tuple[bytes, bytes]:
     return seen.tobytes(), tested.tobytes()
 
 
+@pytest.mark.slow
 def test_what_is_read_is_the_same_to_the_bit(photos: Path, home: Path) -> None:
     datasets = {mode: loaded(photos, mode) for mode in MODES}
     for mode, dataset in datasets.items():
@@ -68,6 +69,7 @@ def test_what_is_read_is_the_same_to_the_bit(photos: Path, home: Path) -> None:
     assert len({trained_on(dataset) for dataset in datasets.values()}) == 1
 
 
+@pytest.mark.slow
 def test_memory_needs_the_files_no_more(photos: Path) -> None:
     dataset = loaded(photos, "memory")
     before = trained_on(dataset)
@@ -112,6 +114,7 @@ def test_bad_files_are_named_by_their_own_place(
     assert sum(sizes(dataset).values()) == 13
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_a_file_that_fails_once_is_out(
     mode: Mode, photos: Path, home: Path, monkeypatch: pytest.MonkeyPatch

@@ -121,6 +121,7 @@ def test_an_unfinished_run_is_told_to_go_on(
         main()
 
 
+@pytest.mark.slow
 def test_averaging_over_views_is_told_and_not_kept(
     run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -154,6 +154,7 @@ def test_int8_takes_raw_pixels(artifacts: Artifacts) -> None:
     assert max(per_channel) > 1
 
 
+@pytest.mark.slow
 def test_signatures_are_the_interface(artifacts: Artifacts, run: Run) -> None:
     loaded = tf.saved_model.load(str(artifacts["SavedModel"]))
     default = loaded.signatures["serving_default"]
@@ -172,6 +173,7 @@ def test_signatures_are_the_interface(artifacts: Artifacts, run: Run) -> None:
     assert labels.read_text().split() == run.config["dataset"]["labels"]
 
 
+@pytest.mark.slow
 def test_files_of_any_format_and_size(artifacts: Artifacts, run: Run) -> None:
     loaded = tf.saved_model.load(str(artifacts["SavedModel"]))
     rng = np.random.default_rng(0)

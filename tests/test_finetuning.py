@@ -33,6 +33,7 @@ def state(model: keras.Model) -> dict[str, np.ndarray]:
     return {v.path: v.numpy() for v in model.variables if v.dtype == "float32"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("parts", [("stem", "stage1"), ("all",)], ids=str)
 def test_frozen_parts_stay_to_the_bit(

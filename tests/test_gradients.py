@@ -23,6 +23,7 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).normal(size=(4, 8, 8, 1)).astype("float32")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet20_cifar", "plain20_cifar", "highway20_cifar"])
 def test_norms_are_those_of_a_tape(name: str, enliven: Enliven) -> None:
     model = enliven(create_model(name, **TINY, depths=(1, 2)))
@@ -70,6 +71,7 @@ def test_dead_channels_are_counted() -> None:
     assert found.dead["stem_relu"] == 0
 
 
+@pytest.mark.slow
 def test_dropped_branches_have_no_gradient() -> None:
     model = create_model("resnet20_cifar", **TINY, depths=(2,), survival=0.001)
     norms = [GradientProbe(model, images(), LABELS)() for _ in range(2)]
@@ -96,6 +98,7 @@ def test_callback_records_while_any_model_trains() -> None:
     assert first.kernels != last.kernels
 
 
+@pytest.mark.slow
 def test_callback_changes_no_training() -> None:
     x = np.repeat(images(), 4, 0)
     y = np.repeat(LABELS, 4)

@@ -51,6 +51,7 @@ def results(layer: keras.layers.Layer, x: np.ndarray) -> list[np.ndarray]:
     return [tf.cast(value, tf.float32).numpy() for value in found]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

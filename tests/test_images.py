@@ -212,6 +212,7 @@ def test_normalise() -> None:
 LARGE = encode(smooth(400, 600), "JPEG", subsampling=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "window, at_least, ratio",
     [

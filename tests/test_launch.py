@@ -101,6 +101,7 @@ def test_sigterm_saves_on_all_and_the_run_goes_on(tmp_path: Path) -> None:
     assert stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scripts", "died"),
     [

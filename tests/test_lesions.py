@@ -51,6 +51,7 @@ def model(request: pytest.FixtureRequest, enliven: Enliven) -> keras.Model:
     return enliven(create_model(name, **TINY, **fields))
 
 
+@pytest.mark.slow
 def test_whole_network_is_the_network(model: keras.Model) -> None:
     x, gated = images(), GatedNetwork(model)
     np.testing.assert_allclose(outputs(gated.model, x), outputs(model, x), atol=1e-6)
@@ -60,6 +61,7 @@ def test_whole_network_is_the_network(model: keras.Model) -> None:
     np.testing.assert_allclose(outputs(gated.model, x), outputs(model, x), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_every_deletion_matters(model: keras.Model) -> None:
     x, gated = images(), GatedNetwork(model)
     whole = outputs(model, x)
@@ -154,6 +156,7 @@ def test_kendall_tau() -> None:
     assert kendall_tau(np.array([1, 0, 2, 3])) == pytest.approx(1 - 2 / 6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lenet5", "googlenet", "densenet40_k12_cifar"])
 def test_networks_without_units_are_refused(name: str) -> None:
     with pytest.raises(UsageError, match="residual units, or a plain or VGG one"):
@@ -209,6 +212,7 @@ def analyse(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     command.run(analysis.main)
 
 
+@pytest.mark.slow
 def test_command_writes_the_files(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,6 +40,7 @@ def after_one_step(**recipe: object) -> dict[str, np.ndarray]:
     return {v.path: v.numpy() for v in made.model.trainable_variables}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decay", ["kernels", "all"])
 def test_weight_decay_shrinks_what_it_says(decay: str) -> None:
     keras.utils.set_random_seed(0)
@@ -70,6 +71,7 @@ def test_xla_gives_the_losses_of_no_xla(policy: str, tolerance: float) -> None:
     assert losses[0][-1] < losses[0][0]
 
 
+@pytest.mark.slow
 def test_metrics_are_of_all_examples() -> None:
     made = trainer(Recipe(learning_rate=1e-9, warmup_epochs=0, weight_decay=0.0))
     images, labels = batch(12)
@@ -128,6 +130,7 @@ def test_auxiliary_losses_count_by_their_weight() -> None:
 LENET = Preprocessing((32, 32), 1, 1.0, (120.0,), (60.0,))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "parts", [2, 3, pytest.param(7, marks=pytest.mark.slow)], ids=str
 )
@@ -170,6 +173,7 @@ def twins() -> tuple[keras.Model, keras.Model]:
     return models[0], models[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decay", [0.0, 0.9, 0.15])
 def test_average_follows_its_recurrence(decay: float) -> None:
     model, twin = twins()
@@ -191,6 +195,7 @@ def test_average_follows_its_recurrence(decay: float) -> None:
     assert len(made.variables) == 2 * len(model.variables)
 
 
+@pytest.mark.slow
 def test_the_average_does_not_touch_what_is_trained() -> None:
     weights = []
     for ema in (0.0, 0.99):
@@ -211,6 +216,7 @@ def test_the_average_does_not_touch_what_is_trained() -> None:
         np.testing.assert_array_equal(plain, averaged)
 
 
+@pytest.mark.slow
 def test_mixed_targets_are_trained_on_and_counted_by_the_dominant_class() -> None:
     made = trainer(Recipe(learning_rate=1e-9, weight_decay=0.0))
     images, labels = batch(4)

@@ -65,6 +65,7 @@ def test_cutmix_pastes_a_rectangle_and_counts_its_area() -> None:
             np.testing.assert_allclose(targets, soft, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_cutmix_pastes_one_minus_lambda_away_from_the_border() -> None:
     images = tf.constant(noise(2, 64, 64, 1))
     targets = tf.one_hot([0, 1], 2)
@@ -78,6 +79,7 @@ def test_cutmix_pastes_one_minus_lambda_away_from_the_border() -> None:
     assert met > 10  # the others are cut off by the border
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mixup, cutmix", [(0.2, 0.0), (0.0, 1.0), (0.2, 1.0)])
 @pytest.mark.parametrize("count", [6, 1])
 def test_is_a_function_of_its_seed_eager_and_mapped(

@@ -64,6 +64,7 @@ def test_shortest_range(
     assert shortest_range(weights, covered) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "fields"),
     [
@@ -130,6 +131,7 @@ def test_a_falling_gradient_shortens_the_effective_paths() -> None:
     assert falling.share < 0.05
 
 
+@pytest.mark.slow
 def test_effective_paths_let_few_branches_learn(enliven: Enliven) -> None:
     model = enliven(create_model("resnet20_cifar", **TINY, depths=(2, 2)))
     gated = GatedNetwork(model)

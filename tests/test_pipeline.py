@@ -94,6 +94,7 @@ def test_augmentation_differs_by_epoch_and_seed() -> None:
     assert len({by_label(0, 0), by_label(0, 1), by_label(1, 0)}) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augmentation", ["pad_crop", "scale_crop", "area_crop"])
 @pytest.mark.parametrize(
     "kind", ["pixels", pytest.param("files", marks=pytest.mark.slow)]
@@ -241,6 +242,7 @@ def test_preprocessing_round_trips_through_json() -> None:
     assert again == first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("image_size", [None, 7, 31])
 @pytest.mark.parametrize("eval_crop", [None, 0.6])
@@ -252,6 +254,7 @@ def test_serving_sees_the_pixels_of_evaluation(
     served_equals_evaluated(dataset.splits["test"], prepared(recipe, dataset))
 
 
+@pytest.mark.slow
 def test_serving_sees_the_pixels_of_evaluation_of_files(tmp_path: Path) -> None:
     dataset = file_dataset(tmp_path)
     found = prepared(Recipe(), dataset)
@@ -266,6 +269,7 @@ def served_equals_evaluated(split: Split, found: Preprocessing) -> None:
         assert np.array_equal(served, evaluated[index])
 
 
+@pytest.mark.slow
 def test_bytes_and_files_and_pixels_are_one(tmp_path: Path) -> None:
     stored = noise(4, 16, 20, 3)
     encoded = [encode(image, "PNG") for image in stored]
@@ -313,6 +317,7 @@ def test_repeats_hold_copies_side_by_side(repeats: int, count: int) -> None:
 MIXES = {"mixup": {"mixup": 0.5}, "cutmix": {"cutmix": 1.0}, "repeated": {"mixup": 0.5}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MIXES)
 def test_mixed_epoch_can_be_entered_anywhere(name: str) -> None:
     dataset = pixel_dataset(10, (12, 12, 1))
@@ -328,6 +333,7 @@ def test_mixed_epoch_can_be_entered_anywhere(name: str) -> None:
     assert not np.array_equal(whole, other)
 
 
+@pytest.mark.slow
 def test_each_batch_is_mixed_by_itself() -> None:
     dataset = pixel_dataset(12, (8, 8, 1))
     batches = list(epoch(replace(PLAIN, mixup=1.0), dataset))

@@ -45,6 +45,7 @@ def telling(image: tf.Tensor, amount: tf.Tensor, fill: tf.Tensor) -> tf.Tensor:
 BLACK = tf.zeros((1, 1, 1), tf.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "probability"), [(1, 1.0), (3, 1.0), (2, 0.5)])
 def test_randaugment_applies_so_many(count: int, probability: float) -> None:
     policy = RandAugment((Range(counting),), count, probability=probability)
@@ -77,6 +78,7 @@ def test_randaugments_strength_is_cut_to_its_range() -> None:
     assert (drawn.min(), drawn.max()) == (100, 200)
 
 
+@pytest.mark.slow
 def test_trivial_augment_draws_31_strengths_evenly() -> None:
     policy = TrivialAugment((Range(telling, 0, 30),))
     drawn = mapped(lambda seed: policy(BLACK, FILL, seed), 3100)[:, 0, 0, 0]

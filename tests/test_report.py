@@ -128,6 +128,7 @@ def test_the_figures_are_those_of_the_run(page: str, run: Run) -> None:
     assert "var(--accent)" in page and ACCENT not in page.split("</style>")[1]
 
 
+@pytest.mark.slow
 def test_a_perfect_network_has_no_mistakes_to_show(copied: Run) -> None:
     assessed = json.loads(copied.assessment.read_text())
     counts = [c["support"] for c in assessed["classes"]]
@@ -137,6 +138,7 @@ def test_a_perfect_network_has_no_mistakes_to_show(copied: Run) -> None:
     assert "Worst mistakes" not in page and "Nothing is mistaken." in page
 
 
+@pytest.mark.slow
 def test_mistakes_are_shown_as_images(copied: Run) -> None:
     assessed = json.loads(copied.assessment.read_text())
     mistake = {"index": 3, "path": None, "label": "class0", "predicted": "class2"}
@@ -147,6 +149,7 @@ def test_mistakes_are_shown_as_images(copied: Run) -> None:
     assert "99&nbsp;% sure" in page and page.count("data:image/png") == 17
 
 
+@pytest.mark.slow
 def test_exported_artifacts_are_a_table(copied: Run) -> None:
     found = {"largest": 1e-6, "agreement": 1.0, "accuracy": 0.5}
     runtimes = {
@@ -186,6 +189,7 @@ def test_no_proof_outlives_its_artifact(kind: str, tmp_path: Path) -> None:
     assert not is_current(artifact), "no manifest"
 
 
+@pytest.mark.slow
 def test_many_classes_of_data_that_is_gone(copied: Run) -> None:
     names = [f"class $x$ <{i}>" for i in range(50)]
     changed(copied, dataset={"labels": names, "name": "folder:/data/photos"})
@@ -218,6 +222,7 @@ def test_many_classes_of_data_that_is_gone(copied: Run) -> None:
     assert "&lt;49&gt;" in page and "<49>" not in page
 
 
+@pytest.mark.slow
 def test_a_run_of_an_older_version_is_assessed_now(copied: Run) -> None:
     copied.assessment.unlink()
     config = copied.config

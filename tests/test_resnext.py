@@ -91,6 +91,7 @@ def test_settings_of_equal_complexity(cardinality: int, group_width: int) -> Non
     assert macs / 1e9 == pytest.approx(4.15, abs=0.12)
 
 
+@pytest.mark.slow
 def test_cardinality_1_is_a_resnet() -> None:
     model = create_model("resnext50_32x4d", cardinality=1, group_width=64)
     assert count_params(model) == 25_557_032

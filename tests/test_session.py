@@ -55,6 +55,7 @@ def test_evaluating_again_gives_the_same_number(run: Run) -> None:
     assert run.evaluated == before, "another split must not replace the test figures"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
 )

@@ -107,6 +107,7 @@ def test_a_dropped_branch_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> No
     assert not any("Conv2D" in name for name in names)  # only inside the conditional
 
 
+@pytest.mark.slow
 def test_sd_network_follows_the_linear_decay_rule() -> None:
     model = create_model("resnet110_sd_cifar")
     drops = [x for x in model.layers if isinstance(x, StochasticDepth)]

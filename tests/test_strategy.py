@@ -23,6 +23,7 @@ PREPARED = Preprocessing((8, 8), 1, 1.0, (), ())
 GPU = Hardware("gpu", "V100", bfloat16=False, float16=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [2, 3, 4])
 @pytest.mark.parametrize("count", [12, 13, 25, 3])
 def test_shares_have_each_example_once_in_as_many_steps(count: int, parts: int) -> None:

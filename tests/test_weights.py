@@ -136,6 +136,7 @@ def gradients(model: keras.Model, images: np.ndarray) -> list[np.ndarray]:
     return y
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "target", "order"),
     [
@@ -256,6 +257,7 @@ def test_torch_files_need_torch(
         create_model("resnet18", weights=path, depths=(1,), input_shape=(32, 32, 3))
 
 
+@pytest.mark.slow
 def test_imagenet_is_keras_applications(monkeypatch: pytest.MonkeyPatch) -> None:
     reference = keras.applications.VGG16(weights=None, input_shape=(32, 32, 3))
     reference.get_layer("block1_conv1").kernel.assign(np.full((3, 3, 3, 64), 0.25))

@@ -78,6 +78,7 @@ def test_logits_are_theirs(library: str, name: str) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "option"),
     [
