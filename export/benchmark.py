@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import tyro
 
+from export import benchmark_report
+from export.benchmark_report import Measurement
 from export.contenders import (
     MEASURED,
     Contender,
@@ -61,35 +63,6 @@ class Options:
             raise UsageError(f"batches must be at least 1, got {self.batches}")
         for runtime in self.runtimes:
             require_choice("runtime", runtime, MEASURED)
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """How fast a contender is.
-
-    Attributes:
-        name: Of the artifact.
-        format: Of the artifact.
-        runtime: With its version.
-        device: ``"CPU"`` or ``"GPU"``.
-        size: Bytes of its files.
-        accuracy: As of the contender.
-        latency: Median of one image, seconds.
-        latency99: 99th percentile of one image, seconds.
-        batch: The batch size of the highest throughput.
-        throughput: Images a second in batches of that size, by the median.
-    """
-
-    name: str
-    format: str
-    runtime: str
-    device: str
-    size: int
-    accuracy: float | None
-    latency: float
-    latency99: float
-    batch: int
-    throughput: float
 
 
 def measure(
@@ -192,8 +165,6 @@ def main() -> None:
     for path in runs:
         Run.open(path).require_complete()
     command.start_backend()
-    from export import benchmark_report
-
     with plain_exports(runs, given) as plain:
         measured = measure([*plain, *found], options.batches, options.rounds)
     print(benchmark_report.describe(measured), end="")

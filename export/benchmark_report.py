@@ -1,16 +1,44 @@
 """What ``export.benchmark`` measured, as a table, advice, a plot and JSON."""
 
 import platform
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.benchmark import Measurement
 from export.contenders import PLAIN
 from training.writing import write_atomically, write_json, written_to
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """How fast a contender is.
+
+    Attributes:
+        name: Of the artifact.
+        format: Of the artifact.
+        runtime: With its version.
+        device: ``"CPU"`` or ``"GPU"``.
+        size: Bytes of its files.
+        accuracy: As of the contender.
+        latency: Median of one image, seconds.
+        latency99: 99th percentile of one image, seconds.
+        batch: The batch size of the highest throughput.
+        throughput: Images a second in batches of that size, by the median.
+    """
+
+    name: str
+    format: str
+    runtime: str
+    device: str
+    size: int
+    accuracy: float | None
+    latency: float
+    latency99: float
+    batch: int
+    throughput: float
 
 
 def hardware() -> str:

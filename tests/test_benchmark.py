@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from export import manifest, onnx, tflite
-from export.benchmark import Measurement, Options, main, measure, measurement
-from export.benchmark_report import advice, describe, write
+from export.benchmark import Options, main, measure, measurement
+from export.benchmark_report import Measurement, advice, describe, write
 from export.contenders import (
     PLAIN,
     Contender,
