@@ -18,9 +18,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
     Same arguments, weights, config and results as ``keras.layers.BatchNormalization``,
     which computes moments and normalisation in separate operations and, under mixed
     precision, in float32. The fused kernel reads half-precision images directly and
-    keeps γ, β and the statistics in float32. Where the kernel does not apply (another
-    backend, statistics synchronised over replicas, a mask, other than four axes) the
-    Keras implementation runs.
+    keeps γ, β and the statistics in float32. Synchronised statistics, for which Keras
+    exchanges five vectors among replicas, take one exchange either way. Where the
+    kernel does not apply (another backend, a mask, other than four axes) the Keras
+    implementation runs.
     """
 
     def call(
@@ -79,7 +80,10 @@ def _fused(x: Any, scale: Any, offset: Any, epsilon: float, moments: Any = None)
 
 
 def _synchronized(x: Any, scale: Any, offset: Any, epsilon: float) -> Any:
-    """The same by the moments of all replicas' images; the variance is biased."""
+    """Normalises ``x`` by all replicas' moments; returns it and them.
+
+    The variance is biased, unlike the kernel's own.
+    """
     import tensorflow as tf
 
     replica = tf.distribute.get_replica_context()
