@@ -1,6 +1,7 @@
 """TensorFlow Datasets, prepared on disk."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -152,6 +153,29 @@ def test_extraction_that_was_interrupted_is_begun_again(
     (first.parents[1] / "labels.json").unlink()
     after = load_dataset(place, reading=Reading(cache="disk")).splits["train"]
     assert after.encoded(0)[1:4] == b"PNG"
+
+
+@pytest.mark.parametrize("cache", ["none", "disk"])
+@pytest.mark.parametrize("whole", [0, 100, None], ids=["empty", "cut", "gone"])
+@pytest.mark.parametrize("name", ["tiny_fixed", "tiny_array"])
+def test_damaged_shard_is_told(
+    name: str,
+    whole: int | None,
+    cache: Literal["none", "disk"],
+    prepared: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KERAS_RESNET_CACHE", str(tmp_path / "cache"))
+    folder = shutil.copytree(prepared / name / "1.0.0", tmp_path / name / "1.0.0")
+    [shard] = folder.glob("*-train.*")
+    if whole is None:
+        shard.unlink()
+    else:
+        shard.write_bytes(shard.read_bytes()[:whole])
+    message = f"^files of train of tfds:{name} must be whole, got [^\\n]+; prepare it"
+    with pytest.raises(UsageError, match=message):
+        load_dataset(f"tfds:{folder}", reading=Reading(cache=cache))
 
 
 @pytest.mark.parametrize("cache", ["none", "disk"])

@@ -183,6 +183,8 @@ def test_unknown_field_is_told_with_a_suggestion(name: str, hint: str) -> None:
         (b'{"epochs": ', "must be JSON: Expecting value"),
         (b"\xff\xfe", "must be JSON: "),
         (b"[1, 2]", r"must be a JSON object, got \[1, 2\]"),
+        (b'{"recipe": 5}', "must be a JSON object, got 5"),
+        (b"[" * 100_000, "must be JSON: "),
         (b'{"epochs": 0}', "epochs must be at least 1, got 0"),
         (b'{"epoch": 1}', "unknown recipe field 'epoch'"),
     ],

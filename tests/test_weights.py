@@ -236,6 +236,21 @@ def test_bad_file_is_refused(
     assert "\n" not in str(error.value)
 
 
+def test_weights_file_of_another_network_is_a_diff(tmp_path: Path) -> None:
+    path = tmp_path / "model.weights.h5"
+    create_model("resnet20_cifar", **TINY | {"depths": (1, 1)}).save_weights(path)
+    with pytest.raises(
+        UsageError, match=r"must fit resnet20_cifar, got \d+ missing \(\w+/vars/0 \("
+    ):
+        create_model("resnet20_cifar", weights=path, **TINY | {"depths": (2, 1)})
+    with pytest.raises(
+        UsageError, match=r"got \d+ of another shape \(\w+/vars/0 \(.*\) for \("
+    ):
+        create_model(
+            "resnet20_cifar", weights=path, width=32, **TINY | {"depths": (1, 1)}
+        )
+
+
 def test_torch_files(tmp_path: Path) -> None:
     state = {"conv1.weight": np.zeros((64, 3, 7, 7))}
     path = tmp_path / "model.safetensors"

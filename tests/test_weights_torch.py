@@ -194,3 +194,10 @@ def test_a_network_they_lack_is_refused(
     model = create_model(name, **options)
     with pytest.raises(UsageError, match=message):
         weights.load_torch(model, {})
+
+
+@pytest.mark.parametrize("given", ["model.pth", None, {1: np.zeros(1)}, {"a": None}])
+def test_what_is_no_state_dict_is_refused(given: Any) -> None:
+    model = create_model("resnet18", depths=(1,), input_shape=(32, 32, 3))
+    with pytest.raises(UsageError, match="state_dict must map names to"):
+        weights.load_torch(model, given)

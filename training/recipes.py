@@ -192,11 +192,13 @@ def load_recipe(name: str) -> Recipe:
         )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"recipe {name} must be JSON: {error}") from None
+    if isinstance(values, dict):
+        values = values.get("recipe", values)
     if not isinstance(values, dict):
         raise UsageError(f"recipe {name} must be a JSON object, got {values!r:.60}")
-    return Recipe.from_dict(values.get("recipe", values))
+    return Recipe.from_dict(values)
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:

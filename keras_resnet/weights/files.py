@@ -1,5 +1,8 @@
 """Weights from files, and those that keras.applications publishes."""
 
+import pickle
+import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +11,7 @@ import keras
 
 from keras_resnet.errors import UsageError
 from keras_resnet.layer_names import HEAD
+from keras_resnet.weights.assign import require_same
 from keras_resnet.weights.keras_applications import load_keras_applications
 from keras_resnet.weights.torch import load_torch
 from keras_resnet.weights.transfer import transfer
@@ -82,9 +86,39 @@ def _load_h5(model: keras.Model, path: Path) -> None:
         features = twin.get_layer(HEAD).input if _has_head(twin) else twin.output
         head = keras.layers.Dense(classes, name=HEAD)
         twin = keras.Model(twin.input, head(features), name=model.name)
-    _read(path, twin.load_weights)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # Keras', of each that differs
+            _read(path, twin.load_weights)
+    except UsageError:
+        given = _read(path, _shapes_in_h5)
+        require_same(
+            _shapes_as_h5(twin), given, f"weights {path} must fit {model.name}"
+        )
+        raise
     if twin is not model:
         transfer(twin, model)
+
+
+def _shapes_as_h5(model: keras.Model) -> dict[str, tuple[int, ...]]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.weights.h5")
+        model.save_weights(path)
+        return _shapes_in_h5(path)
+
+
+def _shapes_in_h5(path: Path) -> dict[str, tuple[int, ...]]:
+    """Of the layers' variables, by Keras' names: ``conv2d_3/vars/0``."""
+    import h5py
+
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            shapes[name] = item.shape
+
+    with h5py.File(path) as file:
+        file["layers"].visititems(visit)
+    return shapes
 
 
 def _has_head(model: keras.Model) -> bool:
@@ -105,7 +139,20 @@ def _classes_in_h5(path: Path) -> int | None:
 
 def _load_torch_file(model: keras.Model, path: Path) -> None:
     torch = _require_package("torch")
-    state = _read(path, lambda p: torch.load(p, "cpu", weights_only=True))
+
+    def load(path: Path) -> Any:
+        try:
+            return torch.load(path, "cpu", weights_only=True)
+        except (
+            pickle.UnpicklingError,
+            KeyError,
+        ):  # their texts are for PyTorch's users
+            raise ValueError(
+                "it is no state dict, or damaged; save a module's by "
+                "torch.save(module.state_dict(), PATH)"
+            ) from None
+
+    state = _read(path, load)
     for key in ("state_dict", "model"):  # how training scripts wrap it
         state = state.get(key, state) if isinstance(state, dict) else state
     if not isinstance(state, dict):

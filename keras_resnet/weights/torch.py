@@ -40,8 +40,17 @@ def load_torch(model: keras.Model, state_dict: Mapping[str, Any]) -> None:
         state_dict: Parameters by name, as tensors or arrays.
 
     Raises:
-        UsageError: The network is not theirs, saying why, or names or shapes differ.
+        UsageError: The network is not theirs, saying why, ``state_dict`` is none, or
+            names or shapes differ.
     """
+    if not isinstance(state_dict, Mapping) or not all(
+        isinstance(name, str) and value is not None
+        for name, value in state_dict.items()
+    ):
+        raise UsageError(
+            "state_dict must map names to tensors, got "
+            f"{state_dict!r:.60}; create_model(..., weights=PATH) reads files"
+        )
     layers = {layer.name: layer for layer in leaf_layers(model)}
     theirs = _module_names(model, layers)
     given = {

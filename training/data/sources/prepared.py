@@ -3,6 +3,7 @@
 Prepared as TFRecord or as ArrayRecord; both are read whole, shard by shard.
 """
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,17 @@ def _splits(
     splits: dict[str, Split] = {}
     notes = [f"images cached in {cache.folder()}"] if on_disk else []
     for theirs in (name for name in SPLITS if name in builder.info.splits):
-        images, labels = read(builder, theirs, keys)
+        try:
+            images, labels = read(builder, theirs, keys)
+        except (tf.errors.OpError, FileNotFoundError, RuntimeError) as error:
+            # TFRecord's and ArrayRecord's, of shards that are cut or gone.
+            reason = re.sub(
+                r"{{.*?}} *| *\[Op:.*", "", str(error).strip()
+            ).splitlines()[0]
+            raise UsageError(
+                f"files of {theirs} of tfds:{builder.name} must be whole, got "
+                f"{reason:.200}; prepare it again"
+            ) from None
         if min(labels) < 0:  # some public test splits are unlabelled
             continue
         split = strings(images, labels)
