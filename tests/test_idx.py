@@ -98,11 +98,11 @@ def test_idx(compressed: bool, tmp_path: Path) -> None:
         ),
         (
             {TRAIN_LABELS: numbers(0, 1, 9, 0, 1, 9)},
-            "train labels of .* must be 0 to 1, got 9; name every class",
+            "train labels of .* without a gap, got 9 and no 2; name every class",
         ),
         (
             {TRAIN_LABELS: numbers(1, 2, 1, 2, 1, 2)},
-            "train labels of .* must be 0 to",
+            "train labels of .* without a gap, got 1 and no 0",
         ),
         (
             {TEST_LABELS: numbers(2, 1, 3)},

@@ -123,14 +123,20 @@ def _labels(folder: str, splits: dict[str, Split]) -> tuple[str, ...]:
             raise UsageError(f"{names} must be UTF-8 text: {error}") from None
     else:
         # A gap in the numbers is far likelier a damaged file than an unused class.
-        gaps = np.flatnonzero(used["train"] != np.arange(len(used["train"])))
-        classes = int(gaps[0]) if len(gaps) else len(used["train"])
+        classes = len(used["train"])
+        gaps = np.flatnonzero(used["train"] != np.arange(classes))
+        if len(gaps):
+            raise UsageError(
+                f"train labels of {folder} must be numbered from 0 without a gap, got "
+                f"{used['train'][gaps[0]]} and no {gaps[0]}; name every class in "
+                "labels.txt if that is right"
+            )
         fashion = "fashion" in _name(folder).lower() and classes == len(FASHION_MNIST)
         labels = FASHION_MNIST if fashion else tuple(str(i) for i in range(classes))
     for name, numbers in used.items():
         if numbers[-1] >= len(labels):
             raise UsageError(
-                f"{name} labels of {folder} must be 0 to {max(len(labels) - 1, 0)}, "
+                f"{name} labels of {folder} must be 0 to {len(labels) - 1}, "
                 f"got {numbers[-1]}; name every class in labels.txt if that is right"
             )
     if len(labels) < 2:
