@@ -119,9 +119,9 @@ def _splits(
             images, labels = read(builder, theirs, keys)
         except (tf.errors.OpError, FileNotFoundError, RuntimeError) as error:
             # TFRecord's and ArrayRecord's, of shards that are cut or gone.
-            reason = re.sub(
-                r"{{.*?}} *| *\[Op:.*", "", str(error).strip()
-            ).splitlines()[0]
+            reason = re.sub(r"{{.*?}} *| *\[Op:.*", "", str(error).strip()).partition(
+                "\n"
+            )[0]
             raise UsageError(
                 f"files of {theirs} of tfds:{builder.name} must be whole, got "
                 f"{reason:.200}; prepare it again"
