@@ -251,6 +251,17 @@ def test_weights_file_of_another_network_is_a_diff(tmp_path: Path) -> None:
         )
 
 
+def test_weights_file_of_another_network_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "model.weights.h5"
+    create_model("resnet20_cifar", **TINY | {"depths": (1, 1)}).save_weights(path)
+    model = create_model("resnet20_cifar", **TINY)
+    before = model.get_weights()
+    with pytest.raises(UsageError, match="must fit resnet20_cifar, got"):
+        weights.load_file(model, path)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
 def test_torch_files(tmp_path: Path) -> None:
     state = {"conv1.weight": np.zeros((64, 3, 7, 7))}
     path = tmp_path / "model.safetensors"

@@ -79,21 +79,22 @@ def _load_h5(model: keras.Model, path: Path) -> None:
     """Keras' weights files know layers by class and order, not by name."""
     from keras_resnet.models import MODELS
 
-    classes = _read(path, _classes_in_h5)
+    shapes = _read(path, _shapes_in_h5)
+    classes = _classes(shapes)
     twin = model
     if classes and model.output_shape[-1] != classes and model.name in MODELS:
         twin = keras.models.clone_model(model)
         features = twin.get_layer(HEAD).input if _has_head(twin) else twin.output
         head = keras.layers.Dense(classes, name=HEAD)
         twin = keras.Model(twin.input, head(features), name=model.name)
+    before = twin.get_weights()
     try:
         with warnings.catch_warnings(action="ignore"):  # Keras', of each that differs
             _read(path, twin.load_weights)
     except UsageError:
-        given = _read(path, _shapes_in_h5)
-        require_same(
-            _shapes_as_h5(twin), given, f"weights {path} must fit {model.name}"
-        )
+        twin.set_weights(before)  # Keras has taken over what fits
+        own = _shapes_as_h5(twin)
+        require_same(own, shapes, f"weights {path} must fit {model.name}")
         raise
     if twin is not model:
         transfer(twin, model)
@@ -125,16 +126,12 @@ def _has_head(model: keras.Model) -> bool:
     return any(layer.name == HEAD for layer in model.layers)
 
 
-def _classes_in_h5(path: Path) -> int | None:
-    import h5py
-
-    with h5py.File(path) as file:
-        layers = [name for name in file["layers"] if name.startswith("dense")]
-        if not layers:
-            return None
-        last = max(layers, key=lambda name: (len(name), name))
-        variables = file["layers"][last]["vars"]
-        return int(variables["1"].shape[0]) if "1" in variables else None
+def _classes(shapes: dict[str, tuple[int, ...]]) -> int | None:
+    """The length of the last fully connected layer's bias; None: there is none."""
+    biases = [n for n in shapes if n.startswith("dense") and n.endswith("/vars/1")]
+    if not biases:
+        return None
+    return shapes[max(biases, key=lambda name: (len(name), name))][0]
 
 
 def _load_torch_file(model: keras.Model, path: Path) -> None:
@@ -143,10 +140,8 @@ def _load_torch_file(model: keras.Model, path: Path) -> None:
     def load(path: Path) -> Any:
         try:
             return torch.load(path, "cpu", weights_only=True)
-        except (
-            pickle.UnpicklingError,
-            KeyError,
-        ):  # their texts are for PyTorch's users
+        except (pickle.UnpicklingError, KeyError):
+            # What PyTorch says is for its own users, and long.
             raise ValueError(
                 "it is no state dict, or damaged; save a module's by "
                 "torch.save(module.state_dict(), PATH)"

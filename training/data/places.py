@@ -4,6 +4,7 @@ A *place* is a path or a URL such as ``gs://bucket/photos`` or ``s3://bucket/pho
 """
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -103,6 +104,7 @@ def os_errors() -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """What an error says, in a line."""
+    """What an error says, in a line, without TensorFlow's operations around it."""
     said = error.strerror if isinstance(error, OSError) else None
-    return " ".join((said or str(error)).split())[:200] or type(error).__name__
+    said = re.sub(r"{{.*?}}| \[Op:.*", "", said or str(error), flags=re.DOTALL)
+    return " ".join(said.split())[:200] or type(error).__name__

@@ -117,8 +117,7 @@ def _undecodable(data: bytes, kind: str) -> str | None:
         else:
             tf.io.decode_image(data, 3, expand_animations=False)
     except tf.errors.InvalidArgumentError as error:
-        plain = str(error).split("}} ")[-1].split("! ")[-1].split(" [Op:")[0]
-        return _pillows_reason(data) or plain
+        return _pillows_reason(data) or places.reason(error).split("! ")[-1]
     return None
 
 

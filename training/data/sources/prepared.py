@@ -3,7 +3,6 @@
 Prepared as TFRecord or as ArrayRecord; both are read whole, shard by shard.
 """
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -119,12 +118,9 @@ def _splits(
             images, labels = read(builder, theirs, keys)
         except (tf.errors.OpError, FileNotFoundError, RuntimeError) as error:
             # TFRecord's and ArrayRecord's, of shards that are cut or gone.
-            reason = re.sub(r"{{.*?}} *| *\[Op:.*", "", str(error).strip()).partition(
-                "\n"
-            )[0]
             raise UsageError(
                 f"files of {theirs} of tfds:{builder.name} must be whole, got "
-                f"{reason:.200}; prepare it again"
+                f"{places.reason(error)}; prepare it again"
             ) from None
         if min(labels) < 0:  # some public test splits are unlabelled
             continue
