@@ -30,11 +30,29 @@ def parse(
     Raises:
         UsageError: An option is unknown or its value unreadable.
     """
-    said = io.StringIO()
     given: Any = {} if default is None else {"default": default}
+    result: T = _read(options, args=argv, prog=prog, **given)
+    return result
+
+
+def parse_some(options: type[T], argv: Sequence[str]) -> T:
+    """Reads only the options of ``options``, ignoring all others and ``--help``.
+
+    Raises:
+        UsageError: A value of one of them is missing or unreadable.
+    """
+    found: tuple[T, list[str]] = _read(
+        options, args=argv, add_help=False, return_unknown_args=True
+    )
+    return found[0]
+
+
+def _read(options: Any, **given: Any) -> Any:
+    """Calls tyro; raises UsageError in the place of its framed message."""
+    said = io.StringIO()
     try:
         with redirect_stderr(said):
-            return tyro.cli(options, args=argv, prog=prog, **given)
+            return tyro.cli(options, **given)
     except SystemExit as stop:
         if not stop.code:
             raise

@@ -16,6 +16,7 @@ import tensorflow as tf
 from keras_resnet import command
 from keras_resnet.errors import UsageError
 from training import fit
+from training.recipes import RECIPES
 from training.runs import Run
 
 TINY = ["--overrides", "depths=(1,1,1)", "--epochs", "2", "--batch-size", "32"]
@@ -164,6 +165,10 @@ def test_recipe_gives_the_other_defaults() -> None:
     recipe = options.hyperparameters
     assert (recipe.epochs, recipe.schedule, recipe.decay) == (3, "step", "all")
     assert str(options.run.path) == "runs/resnet20_cifar-cifar10"
+    options = fit.read_options(["--epochs=9", "--recipe=rsb_a3", "--recipe=rsb_a2"])
+    assert options.hyperparameters.overrides == RECIPES["rsb_a2"].overrides
+    with pytest.raises(UsageError, match=r"value for argument '--epochs'"):
+        fit.read_options(["--epochs", "--recipe", "default"])
 
 
 def test_help_imports_no_backend() -> None:

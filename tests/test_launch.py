@@ -135,10 +135,39 @@ def test_who_ends_by_itself_is_told(
         assert launch.Workers(2).train([]) == died
 
 
-def test_options_of_the_launch_are_not_the_workers() -> None:
-    line = ["--workers", "2", "--epochs", "3", "--max-restarts=1", "--seed", "2"]
-    left = fit._without(line, "--workers", "--max-restarts")
-    assert left == ["--epochs", "3", "--seed", "2"]
+@pytest.mark.parametrize(
+    "said",
+    [
+        ["--max-restarts", "3"],
+        ["--max_restarts", "3"],
+        ["--max_restarts=3", "--resume"],
+        ["--workers=2"],
+        ["--no-resume", "--workers", "2"],
+    ],
+    ids=" ".join,
+)
+def test_workers_start_no_workers(
+    said: list[str], run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if "--resume" in said:
+        (tmp_path / "config.json").write_text(json.dumps(run.config))
+    started: list[tuple[list[str], Any]] = []
+
+    def start(line: list[str], *, environment: Any, **_: Any) -> Any:
+        started.append((line, environment))
+        return real([sys.executable, "-c", ""], environment=environment)
+
+    real, trained = launch.start, []
+    monkeypatch.setattr(launch, "start", start)
+    monkeypatch.setattr(fit, "train_here", trained.append)
+    monkeypatch.setattr(sys, "argv", ["fit", "--out", str(tmp_path), *said])
+    fit.main()
+    for line, environment in list(started):
+        monkeypatch.setattr(sys, "argv", line[2:])
+        monkeypatch.setattr(os, "environ", environment)
+        fit.main()
+    assert len(trained) == len(started) == (2 if "2" in said[-1] else 1)
+    assert {options.resume for options in trained} == {"--resume" in said}
 
 
 @pytest.mark.parametrize(

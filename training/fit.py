@@ -4,7 +4,6 @@ import json
 import os
 import sys
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -67,6 +66,13 @@ class Options:
                 )
 
 
+@dataclass(frozen=True)
+class _Base:
+    """What gives the defaults of the other options."""
+
+    base: Annotated[str, tyro.conf.arg(name="recipe")] = ""
+
+
 def read_options(argv: list[str]) -> Options:
     """Reads the command line; ``--recipe`` and ``--resume`` give the other defaults.
 
@@ -74,16 +80,13 @@ def read_options(argv: list[str]) -> Options:
         UsageError: An option is wrong, or the run to resume is missing or another.
     """
     prog = "python -m training.fit"
-    base = next(
-        (b for a, b in pairwise(argv) if a == "--recipe"),
-        next((a[9:] for a in argv if a.startswith("--recipe=")), None),
-    )
+    base = command.parse_some(_Base, argv).base
     recipe = load_recipe(base) if base else RECIPES["default"]
     options = command.parse(Options, argv, default=Options(recipe), prog=prog)
     if not options.resume:
         return options
     stored = Run.open(options.run.path).recipe
-    if base is None:
+    if not base:
         default = Options(stored, out=options.run.path)
         options = command.parse(Options, argv, default=default, prog=prog)
     asked = options.hyperparameters.to_dict()
@@ -117,7 +120,8 @@ def main() -> None:
     if run.complete:
         print(f"{run.path} is complete: {run.evaluation.read_text('utf-8').strip()}")
         return
-    if place is None and (options.ray or options.workers > 1 or options.max_restarts):
+    several = options.ray or options.workers > 1 or options.max_restarts
+    if several and place is None and launch.WATCHED not in os.environ:
         _launch(options)
         return
     if place is not None:
@@ -152,8 +156,8 @@ def train_here(options: Options) -> None:
 
 
 def _launch(options: Options) -> None:
-    """Has the training done by other processes."""
-    arguments = _without(sys.argv[1:], "--workers", "--max-restarts", "--ray")
+    """Has the training done by other processes, which read the same command line."""
+    arguments = sys.argv[1:]
     workers, restarts = options.workers, options.max_restarts
     if options.ray is None:
         launch.supervise(options.run, arguments, workers, restarts)
@@ -162,17 +166,6 @@ def _launch(options: Options) -> None:
 
     cluster = ray_cluster.connect(options.ray)
     ray_cluster.supervise(cluster, options.run, arguments, (workers, restarts))
-
-
-def _without(arguments: list[str], *names: str) -> list[str]:
-    """Leaves options away that have a value."""
-    left, skip = [], False
-    for argument in arguments:
-        name, equals, _ = argument.partition("=")
-        if not skip and name not in names:
-            left.append(argument)
-        skip = not skip and name in names and not equals
-    return left
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from training.distributed.cluster import config
 from training.processes import passing_signals_on, start
 from training.runs import Run
 
-WATCHED = "KERAS_RESNET_WATCHED"  # set for workers whose deaths are told by this module
+# Set for workers, which start none themselves and whose deaths are told here.
+WATCHED = "KERAS_RESNET_WATCHED"
 LOST = 75  # exit code of such a worker that ended because another had
 GRACE = 60.0  # seconds in which the others must follow one that ended by itself
 
@@ -28,7 +29,7 @@ def supervise(run: Run, arguments: list[str], workers: int, restarts: int) -> No
 
     Args:
         run: Their folder.
-        arguments: Of ``python -m training.fit``, without those for the launch.
+        arguments: Of ``python -m training.fit``, as they were given here.
         workers: Processes.
         restarts: How often to start again from the last checkpoint.
 
@@ -37,8 +38,7 @@ def supervise(run: Run, arguments: list[str], workers: int, restarts: int) -> No
         SystemExit: Worker 0 ended otherwise, having told why.
     """
     for left in range(restarts, -1, -1):
-        resumes = run.exists and "--resume" not in arguments
-        died = Workers(workers).train([*arguments, *["--resume"] * resumes])
+        died = Workers(workers).train([*arguments, *["--resume"] * run.exists])
         if died is None:
             return
         if left == 0:

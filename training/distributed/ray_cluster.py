@@ -41,7 +41,7 @@ def supervise(
     Args:
         ray: As ``connect`` returned it.
         run: The folder.
-        arguments: Of ``python -m training.fit``, without those for the launch.
+        arguments: Of ``python -m training.fit``, as they were given here.
         workers_and_restarts: Processes, and how often to start again.
 
     Raises:
@@ -88,7 +88,7 @@ def _work(config: dict[str, Any]) -> None:
     sys.argv = ["fit", *config["arguments"]]
     os.environ.pop("TF_USE_LEGACY_KERAS", None)  # Ray sets it; Keras 3 is meant
     line = [*config["arguments"], "--out", config["run"]]
-    if Run(Path(config["run"])).exists and "--resume" not in line:
+    if Run(Path(config["run"])).exists:
         line.append("--resume")
     options = fit.read_options(line)
     command.start_backend()

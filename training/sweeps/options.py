@@ -1,7 +1,6 @@
 """The options of ``python -m training.sweep``."""
 
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -80,6 +79,14 @@ class Options:
         require_positive(self, "workers")
 
 
+@dataclass(frozen=True)
+class _Base:
+    """What gives the defaults of the other options."""
+
+    base: Annotated[str, tyro.conf.arg(name="recipe")] = ""
+    preset: str = ""
+
+
 def read_options(argv: list[str]) -> Options:
     """Reads the command line; preset, recipe or stored sweep give the other defaults.
 
@@ -87,14 +94,14 @@ def read_options(argv: list[str]) -> Options:
         UsageError: An option is wrong, or there is no such sweep to resume.
     """
     prog = "python -m training.sweep"
-    base, preset = (_given(argv, name) for name in ("--recipe", "--preset"))
-    recipe = load_recipe(base) if base else RECIPES["default"]
-    if preset is not None:
-        recipe = replace(recipe, **find_preset(preset).recipe)
+    given = command.parse_some(_Base, argv)
+    recipe = load_recipe(given.base) if given.base else RECIPES["default"]
+    if given.preset:
+        recipe = replace(recipe, **find_preset(given.preset).recipe)
     options = command.parse(Options, argv, default=Options(Search(), recipe), prog=prog)
     if options.out is None:
         raise UsageError("--out must be the sweep's folder, got none; say --out SWEEP")
-    if options.resume and base is None and preset is None:
+    if options.resume and given == _Base():
         options = command.parse(Options, argv, default=_stored(options.out), prog=prog)
     _require_together(options.search)
     return options
@@ -122,13 +129,6 @@ def _require_together(search: Search) -> None:
             f"--trials must be left away with hyperband, which follows from --epochs, "
             f"got {search.trials}"
         )
-
-
-def _given(argv: list[str], name: str) -> str | None:
-    return next(
-        (value for option, value in pairwise(argv) if option == name),
-        next((a.partition("=")[2] for a in argv if a.startswith(f"{name}=")), None),
-    )
 
 
 def find_preset(name: str) -> "Preset":

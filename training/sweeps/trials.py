@@ -105,7 +105,7 @@ class Trials(BaseTuner):
         if self._signals:
             raise _Failed("the sweep was stopped")  # for now: it is not ended
         file = self._sweep.recipe(trial.trial_id)
-        line = [sys.executable, "-m", "training.fit", "--out", str(run.path)]
+        line = [sys.executable, "-m", "training.fit", f"--out={run.path}"]
         if run.exists:
             line.append("--resume")
         else:
@@ -113,7 +113,7 @@ class Trials(BaseTuner):
                 save_recipe(self._recipe(trial), file)
             except UsageError as error:
                 raise _Failed(str(error)) from error
-            line += ["--recipe", str(file)]
+            line.append(f"--recipe={file}")
         alone = {n: v for n, v in os.environ.items() if not n.startswith("KERASTUNER")}
         with self._sweep.log(trial.trial_id).open("ab") as log:
             process = start(line, environment=alone, output=log)

@@ -109,12 +109,11 @@ class _Team:
             process.wait()
 
     def _process(self, name: str) -> subprocess.Popen[bytes]:
-        line = [sys.executable, "-m", "training.sweep", "--resume", "--out"]
+        line = [sys.executable, "-m", "training.sweep", "--resume"]
+        line.append(f"--out={self._sweep.path}")
         environment = os.environ | self._address | {"KERASTUNER_TUNER_ID": name}
         if name != CHIEF:
             workers = self._names[1:]
             environment |= share_of_gpus(workers.index(name), len(workers))
         with self._sweep.log(name).open("ab") as log:
-            return start(
-                [*line, str(self._sweep.path)], environment=environment, output=log
-            )
+            return start(line, environment=environment, output=log)
