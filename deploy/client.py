@@ -8,7 +8,10 @@ REST needs nothing but Python. gRPC needs tensorflow-serving-api.
 
 import argparse
 import base64
+import errno
 import json
+import math
+import os
 import sys
 import urllib.error
 import urllib.request
@@ -121,6 +124,26 @@ def _reason(body: bytes) -> str:
         return body.decode(errors="replace")[:200]
 
 
+def print_answers(files: Sequence[Path], answers: Sequence[Answer]) -> None:
+    r"""Prints a line a file, characters that the screen lacks as ``\xd7``.
+
+    Raises:
+        OSError: Standard output is closed or its disk full.
+    """
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        for path, answer in zip(files, answers, strict=True):
+            print(f"{path}\t{answer.label}\t{max(answer.probabilities):.4f}")
+        sys.stdout.flush()
+    except OSError as error:
+        # Python would try again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # the reader has seen enough
+            raise
+
+
 def main() -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -133,6 +156,10 @@ def main() -> None:
     parser.add_argument("--grpc", action="store_true", help="gRPC instead of REST")
     parser.add_argument("--seconds", type=float, default=10, help="longest wait")
     options = parser.parse_args()
+    if not 0 < options.seconds < math.inf:
+        parser.error(
+            f"--seconds must be finite and greater than 0, got {options.seconds}"
+        )
     server = options.server or f"localhost:{8500 if options.grpc else 8501}"
     model = Model(server, options.model, options.version, options.label)
     ask = ask_grpc if options.grpc else ask_rest
@@ -144,8 +171,10 @@ def main() -> None:
         answers = ask(model, files, options.seconds)
     except RuntimeError as error:
         sys.exit(f"error: {' '.join(str(error).split())}")
-    for path, answer in zip(options.images, answers, strict=True):
-        print(f"{path}\t{answer.label}\t{max(answer.probabilities):.4f}")
+    try:
+        print_answers(options.images, answers)
+    except OSError as error:
+        sys.exit(f"error: cannot write to standard output: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from keras_resnet.errors import require_positive
+from training.checks import check_range
 from training.hyperparameters import MAX_PIXELS
 
 __all__ = ["MAX_PIXELS", "Form"]
@@ -21,7 +21,7 @@ class Form:
     """Largest image that classify_bytes decodes, in pixels; of a GIF, all frames."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "max_pixels")
+        check_range("max_pixels", self.max_pixels, 1, 2**31 - 1)
 
     @property
     def folded(self) -> bool:

@@ -170,7 +170,10 @@ def main() -> None:
         out = options.out
         with written_to(out):
             out.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(out, lambda path: path.write_text(text, "utf-8"))
+            write_atomically(
+                out,  # a file's name need not be text
+                lambda path: path.write_text(text, "utf-8", "backslashreplace"),
+            )
     if bad:
         sys.stdout.flush()
         raise Stopped(f"{len(bad)} of {len(answers)} images could not be classified")

@@ -10,6 +10,8 @@ class UsageError(ValueError):
     the fix. Commands print it as one line on stderr and exit with status 2.
     """
 
+    status = 2
+
 
 class Stopped(Exception):  # noqa: N818 - it need not be an error
     """Ends a command with one line on stderr and an exit status.

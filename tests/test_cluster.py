@@ -1,6 +1,7 @@
 """From an environment's variables to TF_CONFIG."""
 
 import json
+import math
 
 import pytest
 
@@ -26,6 +27,7 @@ SLURM = {
         {"TF_CONFIG": json.dumps(config(["a:1"], 0))},
         {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4", "SLURM_PROCID": "0"},  # no srun
         {"SLURM_STEP_NUM_TASKS": "1"},
+        {"SLURM_STEP_NUM_TASKS": "", "WORKER_HOSTS": ""},
     ],
 )
 def test_a_process_on_its_own(environment: dict[str, str]) -> None:
@@ -35,6 +37,8 @@ def test_a_process_on_its_own(environment: dict[str, str]) -> None:
 
 def test_tf_config_goes_first() -> None:
     assert tf_config(SLURM | HOSTS | {"TF_CONFIG": json.dumps(TWO)}) == TWO
+    text = json.dumps(TWO).replace('"index": 1', '"index": "1"')
+    assert tf_config({"TF_CONFIG": text}) == TWO
 
 
 @pytest.mark.parametrize(
@@ -76,6 +80,17 @@ def test_slurms_lists_of_nodes(text: str, nodes: list[str]) -> None:
         (HOSTS, "WORKER_INDEX, .* from 0 to 1, got ''"),
         (HOSTS | {"WORKER_INDEX": "2"}, "from 0 to 1, got '2'"),
         (SLURM | {"SLURM_STEP_TASKS_PER_NODE": "2"}, "got 1 and 3"),
+        (SLURM | {"SLURM_STEP_TASKS_PER_NODE": "2,1,1"}, "the tasks on each"),
+        (SLURM | {"SLURM_STEP_TASKS_PER_NODE": "1(x9999999999)"}, "start with srun"),
+        (SLURM | {"SLURM_STEP_NODELIST": "n[0-9999999999]"}, "start with srun"),
+        (SLURM | {"SLURM_STEP_NUM_TASKS": "many"}, "SLURM_STEP_NUM_TASKS='many'"),
+        (SLURM | {"SLURM_PROCID": ""}, "SLURM_PROCID=''"),
+        (SLURM | {"SLURM_PROCID": "5"}, "SLURM_PROCID='5'"),
+        ({"SLURM_STEP_NUM_TASKS": "2"}, "SLURM_PROCID=None"),
+        ({"WORKER_HOSTS": "a:1,,b"}, "must be a list host:port,host:port, got 'a:1,,b"),
+        ({"TF_CONFIG": "null"}, "TF_CONFIG must be JSON like"),
+        ({"TF_CONFIG": "[" * 100_000}, "TF_CONFIG must be JSON like"),
+        ({"TF_CONFIG": json.dumps(config(["a:1", "b:1"], math.inf))}, "must be JSON"),  # type: ignore[arg-type]
     ],
 )
 def test_what_makes_no_cluster_is_refused(

@@ -1,10 +1,13 @@
 """Commands: options, one line for a mistake, exit codes."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -110,6 +113,136 @@ def test_descriptor_is_silenced_for_a_while(
         raise KeyError
     print("shown", file=sys.__stderr__, flush=True)
     assert capfd.readouterr().err == "shown\n"
+
+
+COMMAND = """
+import signal, sys, time
+from keras_resnet import command
+from keras_resnet.errors import UsageError
+
+def main():
+    what, done = sys.argv[1:]
+    if what == "wrong":
+        raise UsageError("size must be 32×32, got \\udcff")
+    if what == "wait":
+        try:
+            print("begun", flush=True)
+            time.sleep(60)
+        finally:
+            time.sleep(0.2)
+    for i in range(20_000):
+        print("32×32, \\udcff", i)
+    open(done, "w").write("mine")
+
+command.run(main)
+"""
+
+
+def shell(
+    what: str, redirections: str, folder: Path, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs the small command above; it has done its work if FOLDER/done is there."""
+    script = folder / "script.py"
+    script.write_text(COMMAND)
+    line = f"{sys.executable} {script} {what} {folder / 'done'} {redirections}"
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | environment,
+    )
+
+
+@pytest.mark.parametrize(
+    ("redirections", "status", "said"),
+    [
+        ("| head -n 1", 0, ""),
+        ("| true", 0, ""),
+        ("> /dev/full", 1, "No space left on device"),
+        (">&-", 1, "Bad file descriptor"),
+        ("<&- >&-", 1, "Bad file descriptor"),
+        (">&- 2>&-", 1, ""),
+        ("> /dev/full 2> /dev/full", 1, ""),
+        ("> /dev/null 2> /dev/full", 0, ""),
+        ("> /dev/null 2>&-", 0, ""),
+    ],
+)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_command_outlives_its_output(
+    redirections: str, status: int, said: str, unbuffered: str, tmp_path: Path
+) -> None:
+    done = shell("work", redirections, tmp_path, PYTHONUNBUFFERED=unbuffered)
+    line = f"error: cannot write to standard output: {said}\n" if said else ""
+    assert (done.returncode, done.stderr) == (status, line)
+    assert (tmp_path / "done").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+)
+def test_characters_that_a_stream_lacks_are_escaped(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    done = shell("work", "", tmp_path, **environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(r"32\xd732, \udcff 0")
+    done = shell("wrong", "", tmp_path, **environment)
+    assert done.stderr == "error: size must be 32\\xd732, got \\udcff\n"
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize("redirections", ["2>&-", "2> /dev/full", "2>&1 | true"])
+def test_a_mistake_keeps_its_status(redirections: str, tmp_path: Path) -> None:
+    done = shell("wrong", redirections, tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.02])
+def test_several_interrupts_are_one(gap: float, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(COMMAND)
+    line = [sys.executable, str(script), "wait", str(tmp_path / "done")]
+    with subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout and process.stdout.readline() == "begun\n"
+        for _ in range(5):
+            process.send_signal(signal.SIGINT)
+            time.sleep(gap)
+        _, stderr = process.communicate()
+    assert (process.returncode, stderr) == (130, "error: interrupted\n")
+
+
+def test_a_file_that_cannot_be_used_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="1"):
+        command.run(lambda: print((tmp_path / "gone").read_text()))
+    said = f"error: cannot use {tmp_path}/gone: No such file or directory\n"
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.slow
+def test_a_backend_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "keras_resnet", "list"]
+    environment = os.environ | {"KERAS_BACKEND": "bogus"}
+    done = subprocess.run(
+        line, capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: Keras' backend must be one that is installed")
+    assert done.stderr.count("\n") == 1 and "bogus" in done.stderr
+
+
+def test_keras_3_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")
+    command.start_backend()
+    assert "TF_USE_LEGACY_KERAS" not in os.environ
 
 
 def keras_resnet(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,5 +1,6 @@
 """What a value must be: checks whose failure is told in one sentence."""
 
+import math
 from typing import Any, Literal, get_args, get_origin
 
 from keras_resnet.errors import UsageError
@@ -12,11 +13,13 @@ def check_range(name: str, value: float | None, low: float, high: float | None) 
         name: What the number is called.
         value: The number.
         low: The lowest allowed.
-        high: The highest allowed; None: any.
+        high: The highest allowed; None: any finite number.
     """
-    if value is None or (low <= value and (high is None or value <= high)):
+    if value is None or (low <= value < math.inf and (high is None or value <= high)):
         return
     bound = f"at least {low}" if high is None else f"between {low} and {high}"
+    if high is None and not value < low:
+        bound += " and finite"
     raise UsageError(f"{name} must be {bound}, got {value}")
 
 

@@ -18,6 +18,8 @@ from training.runs import Run
 from training.saving import Saving
 from training.writing import taken
 
+MOST_WORKERS = 256
+
 
 @dataclass(frozen=True)
 class Options:
@@ -59,6 +61,10 @@ class Options:
 
     def __post_init__(self) -> None:
         require_positive(self, "workers")
+        if self.workers > MOST_WORKERS:
+            raise UsageError(
+                f"workers must be at most {MOST_WORKERS}, got {self.workers}"
+            )
         for name in ("max_restarts", "profile"):
             if getattr(self, name) < 0:
                 raise UsageError(

@@ -33,6 +33,11 @@ class Recipe(
             value = getattr(self, name)
             for number in value if isinstance(value, tuple) else (value,):
                 check_range(name, number, low, high)
+        for name, limit in _LIMITS.items():
+            if (getattr(self, name) or 0) > limit:
+                raise UsageError(
+                    f"{name} must be at most {limit}, got {getattr(self, name)}"
+                )
         for name in ("learning_rate", "head_learning_rate"):
             _check_rate(name, getattr(self, name))
         self._check_together()
@@ -101,7 +106,7 @@ class Recipe(
 # What changes no bit of a run, so that a resumed one may have it otherwise.
 EPHEMERAL = ("cache",)
 
-# Bounds of the numbers: field, lowest, highest (None: no bound). None values pass.
+# Bounds of the numbers: field, lowest, highest (None: any finite). None values pass.
 _RANGES: tuple[tuple[str, float, float | None], ...] = (
     ("image_size", 1, None),
     ("validation", 0, 0.9),
@@ -137,6 +142,22 @@ _RANGES: tuple[tuple[str, float, float | None], ...] = (
     ("eval_crop", 0.1, 1),
     ("seed", 0, 2**31 - 1),
 )
+
+# Far above any use, so that a slip of the finger is told before it fills the memory.
+_LIMITS = {
+    "image_size": 2**15,
+    "max_pixels": 2**31 - 1,
+    "epochs": 10**6,
+    "batch_size": 2**20,
+    "base_batch_size": 2**20,
+    "warmup_steps": 10**9,
+    "pad": 2**15,
+    "policy_deviation": 100,
+    "mixup": 1000,
+    "cutmix": 1000,
+    "repeats": 1000,
+    "train_size": 2**15,
+}
 
 
 def _check_rate(name: str, value: float | None) -> None:

@@ -68,7 +68,7 @@ def prepare(recipe: Recipe, precision: str | None = None) -> Session:
         images, recipe.batch_size, recipe.accumulation, devices=replicas.count
     )
     prepared = preprocessing(recipe, dataset, spec.input_shape[:2])
-    require_possible(recipe, dataset)
+    require_possible(recipe, dataset, prepared.size)
 
     def network(policy: str, *, any_size: bool = False) -> keras.Model:
         with replicas.strategy.scope():

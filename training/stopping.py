@@ -1,11 +1,14 @@
 """Signals that ask a run to stop."""
 
+import math
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from keras_resnet.command import SAME_PRESS
 from keras_resnet.errors import Stopped
 from training.progress import Progress
 
@@ -21,16 +24,26 @@ class StopRequest:
 
     @contextmanager
     def listening(self) -> Iterator["StopRequest"]:
-        """Listens inside the ``with`` block; a second signal acts as it always did."""
+        """Listens inside the ``with`` block.
+
+        Signals within a second after the first belong to it; a later one acts as it
+        always did.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield self  # only the main thread hears signals
             return
         numbers = (signal.SIGINT, signal.SIGTERM)
         before = {number: signal.getsignal(number) for number in numbers}
 
+        first = math.nan
+
         def note(number: int, frame: FrameType | None) -> None:
-            self.signal = number
-            signal.signal(number, before[signal.Signals(number)])
+            nonlocal first
+            if self.signal is None:
+                self.signal, first = number, time.monotonic()
+            elif time.monotonic() - first > SAME_PRESS:
+                signal.signal(number, before[signal.Signals(number)])
+                signal.raise_signal(number)
 
         for number in numbers:
             signal.signal(number, note)

@@ -135,7 +135,7 @@ def main() -> None:
     from training.sweeps.report import write_report
 
     options = read_options(sys.argv[1:])
-    place = os.environ.get("KERASTUNER_TUNER_ID")
+    place = os.environ.get("KERASTUNER_TUNER_ID") or None
     _require_chief_s_address(place)
     _warn_of_network()
     command.start_backend()
@@ -170,12 +170,14 @@ def _require_result(sweep: "Sweep") -> None:
 
 
 def _require_chief_s_address(place: str | None) -> None:
-    names = ("KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
-    missing = [name for name in names if place and name not in os.environ]
-    if missing:
+    host, port = (
+        os.environ.get(f"KERASTUNER_ORACLE_{name}", "") for name in ("IP", "PORT")
+    )
+    if place and not (host and port.isdecimal() and 0 < int(port) < 2**16):
         raise UsageError(
-            f"{' and '.join(missing)} must say where the chief is, got only "
-            f"KERASTUNER_TUNER_ID={place}; set them or unset it"
+            "KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT must say where the chief "
+            f"is, got {host!r} and {port!r} with KERASTUNER_TUNER_ID={place}; set them "
+            "or unset it"
         )
 
 

@@ -44,8 +44,19 @@ def training_sizes(recipe: Recipe, size: Size) -> list[Size]:
     return sorted({training_size(recipe, size, e) for e in range(recipe.epochs)})
 
 
-def require_possible(recipe: Recipe, dataset: Dataset) -> None:
-    """Raises UsageError where the data cannot be augmented as the recipe asks."""
+def require_possible(recipe: Recipe, dataset: Dataset, size: Size) -> None:
+    """Raises UsageError where the data cannot be augmented as the recipe asks.
+
+    Args:
+        recipe: What is asked.
+        dataset: The data.
+        size: Height and width of the network's input.
+    """
+    if recipe.pad is not None and recipe.pad > min(size):
+        raise UsageError(
+            f"pad must be at most the side of the images ({min(size)} pixels), got "
+            f"{recipe.pad}"
+        )
     if recipe.lighting and dataset.channels != 3:
         raise UsageError(
             f"lighting must be 0 unless images have 3 channels, got {recipe.lighting} "

@@ -11,6 +11,7 @@ from typing import Any
 from keras_resnet.errors import UsageError
 
 PORT = 12355  # of every Slurm task; its rank on the node is added
+MOST = 2**16  # nodes of a cluster, or tasks
 Environment = Mapping[str, str]
 
 
@@ -29,7 +30,7 @@ def tf_config(environment: Environment) -> dict[str, Any] | None:
         return _given(environment["TF_CONFIG"])
     if environment.get("WORKER_HOSTS"):
         return _listed(environment)
-    if int(environment.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+    if environment.get("SLURM_STEP_NUM_TASKS", "1") not in ("", "0", "1"):
         return _slurm(environment)
     return None
 
@@ -52,19 +53,39 @@ def _given(text: str) -> dict[str, Any] | None:
     try:
         read = json.loads(text)
         cluster, task = read["cluster"], read["task"]
-        known = 0 <= int(task["index"]) < len(cluster[task["type"]])
-    except (ValueError, KeyError, TypeError):
+        task["index"] = int(task["index"])
+        hosts = [host for listed in cluster.values() for host in _strings(listed)]
+        known = 0 <= task["index"] < len(cluster[task["type"]])
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ):
         known = False
     if not known:
         raise UsageError(
             'TF_CONFIG must be JSON like {"cluster": {"worker": ["host:port", …]}, '
             f'"task": {{"type": "worker", "index": 0}}}}, got {text:.200}'
         )
-    return read if sum(map(len, cluster.values())) > 1 else None
+    return read if len(hosts) > 1 else None
+
+
+def _strings(values: Any) -> list[str]:
+    if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
+        raise TypeError
+    return values
 
 
 def _listed(environment: Environment) -> dict[str, Any]:
     hosts = [host.strip() for host in environment["WORKER_HOSTS"].split(",")]
+    if not all(re.fullmatch(r"\S+:\d+", host) for host in hosts):
+        raise UsageError(
+            "WORKER_HOSTS must be a list host:port,host:port, got "
+            f"{environment['WORKER_HOSTS']!r:.200}"
+        )
     number = re.search(r"(\d+)$", environment.get("HOSTNAME", ""))
     index = environment.get("WORKER_INDEX") or environment.get("JOB_COMPLETION_INDEX")
     index = index or (number[1] if number else "")
@@ -78,19 +99,36 @@ def _listed(environment: Environment) -> dict[str, Any]:
 
 
 def _slurm(environment: Environment) -> dict[str, Any]:
-    nodes = expand_nodes(environment["SLURM_STEP_NODELIST"])
-    tasks = _tasks(environment["SLURM_STEP_TASKS_PER_NODE"])
-    if len(nodes) != len(tasks):
+    names = ("NUM_TASKS", "NODELIST", "TASKS_PER_NODE")
+    said = {
+        f"SLURM_STEP_{name}": environment.get(f"SLURM_STEP_{name}") for name in names
+    }
+    said["SLURM_PROCID"] = environment.get("SLURM_PROCID")
+    count, listed, per_node, place = (value or "" for value in said.values())
+    try:
+        index, total = int(place), int(count)
+        tasks, nodes = _tasks(per_node), expand_nodes(listed)
+        known = 0 <= index < total <= MOST
+    except ValueError:
+        known, tasks = False, []
+    if known and len(nodes) != len(tasks):
         raise UsageError(
             "SLURM_STEP_TASKS_PER_NODE must be of the nodes in SLURM_STEP_NODELIST, "
             f"got {len(tasks)} and {len(nodes)}"
+        )
+    if not known or sum(tasks) != total:
+        given = " ".join(f"{name}={value!r:.200}" for name, value in said.items())
+        raise UsageError(
+            "the variables of a Slurm step must tell its nodes, the tasks on each and "
+            f"this task's number, as srun sets them, got {given}; start with srun or "
+            "unset SLURM_STEP_NUM_TASKS"
         )
     hosts = [
         f"{node}:{PORT + task}"
         for node, count in zip(nodes, tasks, strict=True)
         for task in range(count)
     ]
-    return config(hosts, int(environment["SLURM_PROCID"]))
+    return config(hosts, index)
 
 
 def _tasks(text: str) -> list[int]:
@@ -98,12 +136,16 @@ def _tasks(text: str) -> list[int]:
     counts: list[int] = []
     for part in text.split(","):
         count, _, times = part.partition("(x")
-        counts += [int(count)] * int(times.rstrip(")") or 1)
+        counts += [int(count)] * _limited(int(times.rstrip(")") or 1))
     return counts
 
 
 def expand_nodes(text: str) -> list[str]:
-    """Reads Slurm's ``gpu[01-03,7],login`` as gpu01, gpu02, gpu03, gpu7, login."""
+    """Reads Slurm's ``gpu[01-03,7],login`` as gpu01, gpu02, gpu03, gpu7, login.
+
+    Raises:
+        ValueError: It is no such list, or has more than ``MOST`` nodes in a row.
+    """
     nodes = []
     for part in re.findall(r"[^,\[]+(?:\[[^\]]*\][^,\[]*)?", text):
         head, _, rest = part.partition("[")
@@ -113,6 +155,13 @@ def expand_nodes(text: str) -> list[str]:
         listed, _, tail = rest.partition("]")
         for span in listed.split(","):
             first, _, last = span.partition("-")
-            numbers = range(int(first), int(last or first) + 1)
+            count = _limited(int(last or first) + 1 - int(first))
+            numbers = range(int(first), int(first) + count)
             nodes += [f"{head}{n:0{len(first)}}{tail}" for n in numbers]
     return nodes
+
+
+def _limited(count: int) -> int:
+    if count > MOST:
+        raise ValueError(f"at most {MOST}, got {count}")
+    return count

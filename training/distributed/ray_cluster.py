@@ -86,7 +86,6 @@ def _work(config: dict[str, Any]) -> None:
 
     os.chdir(config["folder"])
     sys.argv = ["fit", *config["arguments"]]
-    os.environ.pop("TF_USE_LEGACY_KERAS", None)  # Ray sets it; Keras 3 is meant
     line = [*config["arguments"], "--out", config["run"]]
     if Run(Path(config["run"])).exists:
         line.append("--resume")
