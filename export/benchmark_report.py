@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.contenders import PLAIN
-from training.writing import write_atomically, write_json, written_to
+from training.writing import make_folder, write_atomically, write_json, written_to
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -125,7 +125,7 @@ def write(measured: list[Measurement], out: Path) -> None:
         "advice": advice(measured),
     }
     with written_to(out):
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         write_json(out / "benchmark.json", values)
         figure = plot(measured)
         for kind in ("svg", "png"):

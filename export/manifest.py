@@ -9,7 +9,7 @@ nothing of the rest of this project, so that a loader that doesn't either can us
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,16 +37,17 @@ def write(path: Path, facts: dict[str, Any]) -> None:
     text = json.dumps({**facts, "files": files}, indent=2, ensure_ascii=False) + "\n"
     target = location(path)
     # Two exports to one place at once each need a draft of their own.
-    handle, draft = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
+    draft = target.with_name(f".{target.name}-{secrets.token_hex(8)}")
     try:
-        with open(handle, "w", encoding="utf-8") as file:
+        with draft.open("x", encoding="utf-8") as file:
+            if target.is_file():
+                os.fchmod(file.fileno(), target.stat().st_mode & 0o777)
             file.write(text)
             file.flush()
-            os.fchmod(handle, 0o644)
-            os.fsync(handle)
+            os.fsync(file.fileno())
         os.replace(draft, target)
     except BaseException:
-        os.unlink(draft)
+        draft.unlink(missing_ok=True)
         raise
 
 

@@ -18,7 +18,7 @@ from export.vetting import vet
 from export.worker import BATCH_SIZE, ENVIRONMENT
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError, require_positive
-from training.writing import write_atomically, written_to
+from training.writing import make_folder, write_atomically, written_to
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp"}
 Classify = Callable[[list[bytes]], Array]
@@ -169,7 +169,7 @@ def main() -> None:
     else:
         out = options.out
         with written_to(out):
-            out.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(out.parent)
             write_atomically(
                 out,  # a file's name need not be text
                 lambda path: path.write_text(text, "utf-8", "backslashreplace"),

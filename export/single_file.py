@@ -7,7 +7,7 @@ from typing import Any
 from export import manifest, versions
 from keras_resnet.errors import UsageError
 from training.runs import Run
-from training.writing import flush, write_atomically, written_to
+from training.writing import flush, make_folder, write_atomically, written_to
 
 
 def require_place(out: Path, suffix: str) -> None:
@@ -46,7 +46,7 @@ def publish(contents: bytes, out: Path, run: Run, facts: dict[str, Any]) -> None
         manifest.location(out).unlink(missing_ok=True)
 
     with written_to(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(out.parent)
         write_atomically(out, write)
         manifest.write(out, {**facts, **manifest.source(run)})
         flush(out.parent)

@@ -6,9 +6,9 @@ while it is being removed, it lies under a hidden name, which servers overlook.
 
 import ctypes
 import os
+import secrets
 import shutil
 import socket
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ import psutil
 
 from export.load import versions
 from keras_resnet.errors import UsageError
-from training.writing import flush
+from training.writing import flush, make_folder
 
 DAY = 24 * 3600
 
@@ -38,11 +38,12 @@ def draft(out: Path) -> Iterator[Path]:
 
     What killed processes left there is removed too.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     for left in filter(_is_stale, out.glob(".draft,*,*,*")):
         shutil.rmtree(left, ignore_errors=True)
     prefix = f".draft,{socket.gethostname()},{os.getpid()},"
-    path = Path(tempfile.mkdtemp(dir=out, prefix=prefix))
+    path = out / f"{prefix}{secrets.token_hex(8)}"
+    path.mkdir()
     try:
         yield path
     finally:
@@ -126,7 +127,6 @@ def _swap(one: Path, other: Path) -> None:
 
 def _sync(folder: Path) -> None:
     """Waits until a folder and all in it are on the disk."""
-    folder.chmod(0o755)
     for path in folder.rglob("*"):
         flush(path)
     flush(folder)

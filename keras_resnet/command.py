@@ -12,12 +12,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
 import tyro
 
-from keras_resnet.errors import Stopped, UsageError
+from keras_resnet.errors import Stopped, UsageError, require_local
 
 T = TypeVar("T")
 
@@ -55,14 +56,53 @@ def parse_some(options: type[T], argv: Sequence[str]) -> T:
 
 def _read(options: Any, **given: Any) -> Any:
     """Calls tyro; raises UsageError in the place of its framed message."""
-    said = io.StringIO()
+    said, paths = io.StringIO(), _Paths()
     try:
-        with redirect_stderr(said):
+        with redirect_stderr(said), paths.registry:
             return tyro.cli(options, **given)
     except SystemExit as stop:
         if not stop.code:
             raise
+        if paths.fault:  # tyro would tell it between its other attempts
+            raise paths.fault from None
         raise UsageError(f"{_first_sentence(said.getvalue())}; see --help") from None
+
+
+class _Paths:
+    """Reads options of type Path: local paths, not empty.
+
+    Attributes:
+        registry: Has tyro read them so, inside a ``with``.
+        fault: Of a path that was refused.
+    """
+
+    def __init__(self) -> None:
+        self.registry = tyro.constructors.ConstructorRegistry()
+        self.registry.primitive_rule(self._rule)
+        self.fault: UsageError | None = None
+
+    def _rule(
+        self, info: tyro.constructors.PrimitiveTypeInfo
+    ) -> tyro.constructors.PrimitiveConstructorSpec[Path] | None:
+        if info.type is not Path:
+            return None
+        return tyro.constructors.PrimitiveConstructorSpec(
+            nargs=1,
+            metavar="PATH",
+            instance_from_str=lambda words: self._read(words[0]),
+            is_instance=lambda value: isinstance(value, Path),
+            str_from_instance=lambda path: [str(path)],
+        )
+
+    def _read(self, text: str) -> Path:
+        try:
+            require_local(text)
+            if not text:
+                raise UsageError("path must not be empty; the current folder is '.'")
+        except UsageError as fault:
+            self.fault = fault
+            raise
+        return Path(text)
 
 
 def run(main: Callable[[], None]) -> None:

@@ -1,5 +1,7 @@
 """What a command can end with other than success."""
 
+import os
+import re
 from collections.abc import Iterable
 
 
@@ -24,6 +26,15 @@ class Stopped(Exception):  # noqa: N818 - it need not be an error
     def __init__(self, message: str, status: int = 1) -> None:
         super().__init__(message)
         self.status = status
+
+
+def require_local(path: str | os.PathLike[str]) -> None:
+    """Raises UsageError for a URL, which would name a local folder, say ``gs:``."""
+    if re.match(r"[a-zA-Z][\w+.-]+:/", os.fspath(path)):
+        raise UsageError(
+            f"path must be local, got the URL {os.fspath(path)!r}; use a local path "
+            "and copy the files"
+        )
 
 
 def require_choice(field: str, value: str, choices: Iterable[str]) -> None:

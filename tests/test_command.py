@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+import tyro
 
 from keras_resnet import UsageError, __main__, command, list_models
 from keras_resnet.command import Stopped
@@ -60,6 +61,36 @@ def test_bad_option_is_one_sentence(
     assert not set("│╭╰─") & set(message)
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ("", "")
+
+
+@dataclass(frozen=True)
+class Places:
+    """Options with paths."""
+
+    run: tyro.conf.Positional[Path]
+    """A folder."""
+    others: tuple[Path, ...] = ()
+    """Files."""
+    out: Path | None = None
+    """A file."""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["gs://b/run"], "got the URL 'gs://b/run'"),
+        (["run", "--out", "s3://b/x"], "got the URL 's3://b/x'"),
+        (["run", "--out=file:///tmp/x"], "got the URL 'file:///tmp/x'"),
+        (["run", "--others", "a", "gs:/b"], "got the URL 'gs:/b'"),
+        (["run", "--out", ""], "not be empty"),
+    ],
+)
+def test_paths_are_local(words: list[str], said: str) -> None:
+    with pytest.raises(UsageError, match=f"^path must .*{said}.*; "):
+        command.parse(Places, words, prog="test")
+    read = command.parse(Places, ["a:b", "--out", "C:/x", "--others", "/c:/d", "."])
+    assert read == Places(Path("a:b"), (Path("/c:/d"), Path()), Path("C:/x"))
+    assert command.parse(Places, ["run", "--out", "None"]).out is None
 
 
 def test_help_is_no_mistake(capsys: pytest.CaptureFixture[str]) -> None:

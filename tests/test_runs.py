@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,83 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         write_atomically(path, fail)
     assert path.read_text() == '{\n  "a": 1\n}\n'
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_files_have_the_permissions_that_open_would_give(
+    umask: int, tmp_path: Path
+) -> None:
+    ours, usual, old = (tmp_path / name for name in ("ours", "usual", "old"))
+    old.touch()
+    old.chmod(0o460)
+    seen = []
+
+    def write(draft: Path) -> None:
+        seen.append(draft.stat().st_mode & 0o777)
+        draft.write_text("new")
+
+    before = os.umask(umask)
+    try:
+        usual.write_text("new")
+        write_atomically(ours, write)
+        write_atomically(old, write)
+    finally:
+        os.umask(before)
+    modes = [path.stat().st_mode & 0o777 for path in (ours, usual, old)]
+    assert modes == [0o666 & ~umask, 0o666 & ~umask, 0o460]
+    assert seen == [0o666 & ~umask, 0o660]  # no more than in the end, but writable
+
+
+def test_a_written_file_and_its_folders_are_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    replace, fsync = Path.replace, os.fsync
+
+    def note_replace(draft: Path, path: Path) -> Path:
+        calls.append("replace")
+        return replace(draft, path)
+
+    def note_fsync(descriptor: int) -> None:
+        calls.append(Path(f"/proc/self/fd/{descriptor}").readlink().name[:6])
+        fsync(descriptor)
+
+    monkeypatch.setattr(Path, "replace", note_replace)
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    Run(tmp_path / "deeper" / "folder").create({})
+    above = [tmp_path.name[:6], "deeper"]
+    assert sorted(calls[:2]) == sorted(above)
+    assert calls[2:] == [".confi", "replace", "folder"]
+
+
+def test_only_files_are_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match=r"must be a regular file, got .*/pipe"):
+        write_json(tmp_path / "pipe", {})
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_a_vanished_input_is_no_mistake_of_the_output(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    run.create({})
+    for output in (run.path, run.report):
+        with pytest.raises(FileNotFoundError), written_to(output):
+            (tmp_path / "image.png").read_bytes()
+    with pytest.raises(UsageError, match=r"got no .*run/model\.keras any more$"):  # noqa: SIM117
+        with written_to(run.path):
+            run.model.read_bytes()
+    with pytest.raises(FileNotFoundError), written_to(run.report):
+        run.model.read_bytes()
+
+
+@pytest.mark.parametrize("url", ["gs://b/run", "s3://b", "file:///tmp/run", "hf:/x"])
+def test_a_url_is_no_output(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"must be local, got the URL '.*:/.*'; use"):
+        Run(Path(url)).create({})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_other_errors_are_not_taken_for_a_full_disk(tmp_path: Path) -> None:

@@ -59,7 +59,8 @@ def test_a_full_disk_leaves_the_old_pair(
 def test_two_exports_to_one_place_do_not_take_each_others_drafts(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    replace = os.replace
+    replace, umask = os.replace, os.umask(0o22)
+    os.umask(umask)
 
     def overtaken(draft: str, target: Path) -> None:
         monkeypatch.setattr(os, "replace", replace)
@@ -70,7 +71,7 @@ def test_two_exports_to_one_place_do_not_take_each_others_drafts(
     manifest.write(out, {"quantize": "int8"})
     assert vet(Artifact(out, "TFLite"))["quantize"] == "int8"
     target = manifest.location(out)
-    assert target.stat().st_mode & 0o777 == 0o644
+    assert target.stat().st_mode & 0o777 == 0o666 & ~umask
     assert sorted(path.name for path in out.parent.iterdir()) == [out.name, target.name]
 
 

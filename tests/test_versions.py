@@ -40,7 +40,16 @@ def test_versions_are_counted_replaced_and_pruned(tmp_path: Path) -> None:
     assert names(out) == ["3", "4"]
     # A version that another export has overtaken is still not removed by its own.
     assert versions.prune(out, 1, out / "3") == []
-    assert (out / "3").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_version_has_the_permissions_that_the_umask_leaves(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        version = complete(tmp_path / "versions", "a")(versions.publish)
+    finally:
+        os.umask(before)
+    assert version.stat().st_mode & 0o777 == 0o750
+    assert (version / "deep" / "file").stat().st_mode & 0o777 == 0o640
 
 
 def test_what_a_failed_or_killed_export_left_is_removed(tmp_path: Path) -> None:

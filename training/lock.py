@@ -8,7 +8,7 @@ from pathlib import Path
 
 from keras_resnet.errors import UsageError
 from training.runs import Run
-from training.writing import written_to
+from training.writing import make_folder, written_to
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def locked(run: Run) -> Iterator[None]:
         UsageError: Another process holds it.
     """
     with written_to(run.path):
-        run.checkpoints.mkdir(parents=True, exist_ok=True)
+        make_folder(run.checkpoints)
     with held(run.lock, "a run must be trained", run.path):
         yield
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from keras_resnet.errors import UsageError
 from training.recipes import Recipe
-from training.writing import write_json, written_to
+from training.writing import make_folder, write_json, written_to
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Run:
     def create(self, config: dict[str, Any]) -> None:
         """Makes the folder and writes the config."""
         with written_to(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             write_json(self._config, config)
 
     def require_complete(self) -> None:

@@ -1,7 +1,8 @@
 """Files written so that they are complete or absent, and errors told in a sentence."""
 
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from errno import (
@@ -20,7 +21,7 @@ from errno import (
 from pathlib import Path
 from typing import Any
 
-from keras_resnet.errors import UsageError
+from keras_resnet.errors import UsageError, require_local
 from training.readable import readable
 
 FULL_DISK = (ENOSPC, EDQUOT, EFBIG)
@@ -32,24 +33,42 @@ def write_atomically(
 ) -> None:
     """Writes a file so that it is complete or, as before, absent or the old one.
 
+    Its permissions are those that ``open`` would give: the old file's, or what the
+    umask leaves of ``rw-rw-rw-``.
+
     Args:
         path: The file.
         write: Writes a file of the path it is given (of the same suffix).
-        synced: It is on the disk when this returns.
+        synced: It is on the disk, under its name, when this returns.
+
+    Raises:
+        UsageError: There is something else than a file, say ``/dev/null``.
     """
-    handle, name = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
-    )
-    os.close(handle)
-    temporary = Path(name)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UsageError(f"output must be a regular file, got {path}")
+    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(8)}{path.suffix}")
     try:
+        temporary.touch(0o666, exist_ok=False)  # less what the umask forbids
+        kept = path if path.is_file() else temporary
+        mode = stat.S_IMODE(kept.stat().st_mode)
+        temporary.chmod(mode | stat.S_IWUSR)  # before there is anything to read
         write(temporary)
-        temporary.chmod(0o644)
+        temporary.chmod(mode)
         if synced:
             flush(temporary)
         temporary.replace(path)
+        if synced:
+            flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder, and those above it, that a power cut does not take away."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        flush(folder.parent)
 
 
 def flush(path: Path) -> None:
@@ -87,21 +106,20 @@ def taken(path: Path, what: str | None) -> UsageError:
 def written_to(path: Path) -> Iterator[None]:
     """Turns the many errors of a full disk or an impossible path into one sentence.
 
-    Errors about files that are not beside or below ``path`` are left as they are.
+    Errors about other files than ``path``, those in it and its drafts are left as they
+    are.
 
     Raises:
-        UsageError: The disk (or quota) is full, or ``path`` cannot be written to.
+        UsageError: The disk (or quota) is full, or ``path`` is a URL or cannot be
+            written to, or a file in it vanished.
     """
+    require_local(path)
     try:
         yield
     except Exception as error:
-        number = getattr(error, "errno", None)
-        if not _concerns(getattr(error, "filename", None), path):
-            raise
-        if number in NO_PLACE:
-            raise UsageError(
-                f"output path must be writable, got {path}: {os.strerror(number)}"
-            ) from error
+        number, file = (getattr(error, n, None) for n in ("errno", "filename"))
+        if number in NO_PLACE and file is not None and _is_output(file, path):
+            raise UsageError(_refused(number, Path(os.fsdecode(file)), path)) from error
         full = "No space left" in str(error) or "File too large" in str(error)
         if not full and number not in FULL_DISK:
             raise
@@ -112,8 +130,18 @@ def written_to(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _concerns(file: Any, path: Path) -> bool:
-    """Whether an error's file is beside or below a path, as far as it is known."""
-    if not isinstance(file, str | os.PathLike):
+def _refused(number: int, file: Path, path: Path) -> str:
+    """What to say of a file that cannot be written, or is not there to be read."""
+    if number == ENOENT and file.parent.is_dir():  # where a new file could be made
+        return f"file must stay until the command has ended, got no {file} any more"
+    return f"output path must be writable, got {path}: {os.strerror(number)}"
+
+
+def _is_output(file: Any, path: Path) -> bool:
+    """Whether an error's file is a path, in it, above it, or a draft of it."""
+    if not isinstance(file, str | bytes | os.PathLike):
+        return False
+    file, path = Path(os.fsdecode(file)).absolute(), path.absolute()
+    if file.parent == path.parent and file.name.startswith(f".{path.stem}-"):
         return True
-    return Path(file).absolute().is_relative_to(path.absolute().parent)
+    return file.is_relative_to(path) or path.is_relative_to(file)

@@ -188,7 +188,12 @@ def _write(
 ) -> None:
     """Writes ``analysis/NAME.json``, ``.csv``, ``.svg`` and ``.png``; says it."""
     from keras_resnet.figures import save
-    from training.writing import write_atomically, write_json, written_to
+    from training.writing import (
+        make_folder,
+        write_atomically,
+        write_json,
+        written_to,
+    )
 
     folder = run.path / "analysis"
     figure, said = picture
@@ -197,7 +202,7 @@ def _write(
     table.writeheader()
     table.writerows(rows)
     with written_to(folder):
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
         write_json(folder / f"{name}.json", {**values, "summary": said})
         write_atomically(
             folder / f"{name}.csv",

@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_resnet.errors import UsageError
+from keras_resnet.errors import UsageError, require_local
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,6 +84,7 @@ def write(figure: "Figure", path: Path, *, title: str, text: str) -> None:
     Raises:
         UsageError: The suffix is another, or the file cannot be written.
     """
+    require_local(path)
     try:
         save(figure, path, title=title, text=text)
     except OSError as error:

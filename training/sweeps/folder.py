@@ -14,7 +14,7 @@ from typing import Any
 
 from keras_resnet.errors import UsageError
 from training.runs import Run
-from training.writing import flush, taken, write_json, written_to
+from training.writing import flush, make_folder, taken, write_json, written_to
 
 Event = dict[str, Any]
 
@@ -108,11 +108,11 @@ class Sweep:
         ):
             raise taken(self.path, None)
         with written_to(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             if not self.exists:
                 write_json(self._settings, settings)
             for name in ("trials", "logs"):
-                (self.path / name).mkdir(exist_ok=True)
+                make_folder(self.path / name)
 
     def _require(self, settings: dict[str, Any]) -> None:
         for part, stored in self.settings.items():

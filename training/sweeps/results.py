@@ -61,7 +61,9 @@ def write_results(sweep: Sweep) -> None:
     writer.writeheader()
     writer.writerows(rows)
     with written_to(sweep.path):
-        write_atomically(sweep.results, lambda p: p.write_text(text.getvalue()))
+        write_atomically(
+            sweep.results, lambda path: path.write_text(text.getvalue(), "utf-8")
+        )
         best = best_of(rows)
         if best is not None:
             fresh = sweep.path / ".best"

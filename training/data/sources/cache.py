@@ -15,7 +15,7 @@ from keras_resnet.errors import UsageError
 from training.data import places
 from training.data.sources.inspection import Kept
 from training.data.sources.reading import Cache
-from training.writing import write_atomically, written_to
+from training.writing import flush, write_atomically, written_to
 
 MEMORY_SHARE = 0.5  # of what is free
 DISK_SHARE = 0.9  # likewise
@@ -129,7 +129,13 @@ def _copy(task: tuple[str, Path]) -> OSError | None:
     except OSError as error:
         return error
     copy.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(copy, lambda path: path.write_bytes(data))
+
+    def write(path: Path) -> None:
+        path.write_bytes(data)
+        flush(path)
+
+    # Whole once it has its name; the name itself may be lost.
+    write_atomically(copy, write, synced=False)
     return None
 
 
