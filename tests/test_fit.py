@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -278,3 +279,40 @@ def test_a_run_of_before_a_field_was_there_goes_on(run: Run) -> None:
     stored = run.config
     del stored["recipe"]["train_size"]
     config.require_same(stored, run.config)
+
+
+def test_determinism_is_kept_when_a_run_is_resumed(
+    run: Run,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    from training import config
+    from training.session import prepare
+
+    stored = run.config
+    asked = ["--out", str(tmp_path), "--resume"]
+    for before, option, after, said in (
+        (True, [], True, ""),
+        (True, ["--no-deterministic"], False, "without --deterministic, begun with it"),
+        (False, ["--deterministic"], True, "with --deterministic, begun without"),
+        (None, ["--deterministic"], True, ""),  # begun before it was stored
+        (None, [], False, ""),
+    ):
+        del stored["recipe"]["deterministic"]
+        if before is not None:
+            stored["recipe"]["deterministic"] = before
+        Run(tmp_path).create(stored)
+        recipe = fit.read_options([*asked, *option]).hyperparameters
+        assert recipe.deterministic is after
+        now = stored | {"recipe": recipe.to_dict()}
+        config.require_same(stored, now)
+        config.warn_of_rounding(stored, now)
+        printed = capsys.readouterr().err
+        assert said in printed and printed.count("\n") == bool(said)
+        stored = now
+    turned_on: list[bool] = []
+    turn_on = "tensorflow.config.experimental.enable_op_determinism"
+    monkeypatch.setattr(turn_on, lambda: turned_on.append(True))
+    prepare(replace(run.recipe, deterministic=True))
+    assert turned_on == [True]

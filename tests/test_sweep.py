@@ -139,6 +139,15 @@ def test_a_sweep_is_resumed_with_the_same_options(tmp_path: Path) -> None:
         made.begin(other, resume=True)
 
 
+def test_a_sweep_of_before_a_field_was_there_goes_on(tmp_path: Path) -> None:
+    recipe = Recipe().to_dict()
+    Sweep(tmp_path).begin({"recipe": {"seed": 0}}, resume=False)
+    Sweep(tmp_path).begin({"recipe": recipe}, resume=True)
+    for field, value, said in (("epochs", 9, "30; got 9"), ("seed", 1, "0; got 1")):
+        with pytest.raises(UsageError, match=f"same {field}, {said}"):
+            Sweep(tmp_path).begin({"recipe": recipe | {field: value}}, resume=True)
+
+
 def test_damaged_files_are_told(tmp_path: Path) -> None:
     made = Sweep(tmp_path)
     made.begin({"fields": []}, resume=False)

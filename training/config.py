@@ -134,6 +134,16 @@ def _lasting(config: dict[str, Any]) -> dict[str, Any]:
 
 def warn_of_rounding(stored: dict[str, Any], now: dict[str, Any]) -> None:
     """Says on stderr what lets the rest of a run round differently."""
+    before, after = (c["recipe"].get("deterministic") for c in (stored, now))
+    if before not in (None, after):  # None: begun before it was stored
+        change = "with --deterministic, begun without"
+        if before:
+            change = "without --deterministic, begun with it"
+        print(
+            f"warning: resumed {change}: on a GPU the result may differ by rounding "
+            "from an uninterrupted run",
+            file=sys.stderr,
+        )
     for name in ("threads", "replicas"):
         before, after = stored["device"].get(name), now["device"][name]
         if before not in (None, after):

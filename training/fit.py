@@ -37,9 +37,6 @@ class Options:
     resume: bool = False
     """Continue the interrupted run in --out."""
     saving: tyro.conf.OmitArgPrefixes[Saving] = field(default_factory=Saving)
-    deterministic: bool = False
-    """Use only operations that give the same bits every time; slower on a GPU, and
-    needed there for a resumed run to equal an uninterrupted one. A CPU's always do."""
     profile: int = 0
     """Steps to record for TensorBoard's profiler, after the first five; 0: none."""
     workers: int = 1
@@ -147,8 +144,6 @@ def train_here(options: Options) -> None:
     from training.callbacks.profiling import profiling
     from training.train import train
 
-    if options.deterministic:
-        tf.config.experimental.enable_op_determinism()
     run, adapt = options.run, profiling(options.run, options.profile)
     try:
         train(options.hyperparameters, run, options.saving, adapt=adapt)

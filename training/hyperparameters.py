@@ -168,3 +168,6 @@ class Machine:
     where the device has it and it pays, which a resumed run keeps to."""
     xla: Literal["auto", "on", "off"] = "auto"
     """Compile the training step with XLA."""
+    deterministic: bool = False
+    """Use only operations that give the same bits every time; slower on a GPU, and
+    needed there for a resumed run to equal an uninterrupted one. A CPU's always do."""

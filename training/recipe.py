@@ -103,8 +103,8 @@ class Recipe(
         return asdict(self)
 
 
-# What changes no bit of a run, so that a resumed one may have it otherwise.
-EPHEMERAL = ("cache",)
+# What a resumed run may have otherwise: it changes no bit, or it is warned of.
+EPHEMERAL = ("cache", "deterministic")
 
 # Bounds of the numbers: field, lowest, highest (None: any finite). None values pass.
 _RANGES: tuple[tuple[str, float, float | None], ...] = (

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import keras
+import tensorflow as tf
 
 from keras_resnet.describe import count_macs
 from keras_resnet.errors import UsageError
@@ -61,6 +62,8 @@ def prepare(recipe: Recipe, precision: str | None = None) -> Session:
         UsageError: Network, data or their combination are not possible.
     """
     spec = find_spec(recipe.model, **recipe.spec_fields)
+    if recipe.deterministic:
+        tf.config.experimental.enable_op_determinism()
     replicas = Replicas(devices.strategy())
     dataset = recipe_data(recipe)
     images = len(dataset.splits["train"])

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_resnet.errors import UsageError
+from training.recipe import Recipe
 from training.runs import Run
 from training.writing import flush, make_folder, taken, write_json, written_to
 
@@ -115,7 +116,12 @@ class Sweep:
                 make_folder(self.path / name)
 
     def _require(self, settings: dict[str, Any]) -> None:
-        for part, stored in self.settings.items():
+        defaults = json.loads(json.dumps(Recipe().to_dict()))
+        kept = self.settings
+        if "recipe" in kept:  # fields that it lacks are younger: they had defaults
+            recipe = {name: defaults[name] for name in settings["recipe"]}
+            kept = kept | {"recipe": recipe | kept["recipe"]}
+        for part, stored in kept.items():
             name, before, now = _difference(part, stored, settings.get(part))
             if before != now:
                 raise UsageError(
