@@ -3,6 +3,7 @@
 import base64
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -253,6 +254,38 @@ def models() -> ModelServerConfig:
     text = (DEPLOY / "models.config").read_text()
     config: ModelServerConfig = text_format.Parse(text, ModelServerConfig())
     return config
+
+
+@pytest.mark.parametrize(
+    ("redirection", "status", "said"),
+    [
+        (">&-", 1, "Bad file descriptor"),
+        ("> /dev/full", 1, "No space left on device"),
+        ("| true", 0, ""),
+        ("| cat", 0, ""),
+    ],
+)
+def test_the_client_tells_where_its_answers_cannot_be_printed(
+    redirection: str, status: int, said: str, client: ModuleType, tmp_path: Path
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(DEPLOY)!r}); import client\n"
+        "client.ask_rest = lambda *_: [client.Answer('größe', [1.0])]\n"
+        "client.main()\n"
+    )
+    line = f"{sys.executable} {script} {script} {redirection}"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )
+    error = f"error: cannot write to standard output: {said}\n" if said else ""
+    assert (done.returncode, done.stderr) == (status, error)
+    shown = f"{script}\tgr\\xf6\\xdfe\t1.0000\n" if redirection == "| cat" else ""
+    assert done.stdout == shown
 
 
 def test_models_config_is_one() -> None:

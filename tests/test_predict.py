@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -84,6 +85,21 @@ def predicted(
     with pytest.raises(SystemExit) as stop:
         command.run(main)
     assert stop.value.code == status
+
+
+def test_file_names_need_not_be_text(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    found = [Prediction(Path(name), ("größe",), (1.0,))]
+    monkeypatch.setattr("export.predict._with_progress", lambda options: found)
+    for form in ("csv", "json"):
+        arguments = ("artifact", "image", "--format", form, "--out", tmp_path / form)
+        predicted(monkeypatch, *arguments)
+    table = (tmp_path / "csv").read_text("utf-8")
+    assert table.splitlines()[1] == "caf\\udce9.png,1,größe,1.0"
+    (told,) = json.loads((tmp_path / "json").read_bytes())
+    assert os.fsencode(told["file"]) == b"caf\xe9.png"
 
 
 @pytest.fixture(scope="module")
