@@ -73,7 +73,12 @@ def make_folder(path: Path) -> None:
 
 def flush(path: Path) -> None:
     """Has the disk write a file, or the entries of a folder, before it returns."""
-    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        if path.is_dir():  # one that may be written to need not be readable
+            return
+        raise
     try:
         os.fsync(descriptor)
     finally:
@@ -118,7 +123,9 @@ def written_to(path: Path) -> Iterator[None]:
         yield
     except Exception as error:
         number, file = (getattr(error, n, None) for n in ("errno", "filename"))
-        if number in NO_PLACE and file is not None and _is_output(file, path):
+        if file is not None and not _is_output(file, path):
+            raise
+        if number in NO_PLACE and file is not None:
             raise UsageError(_refused(number, Path(os.fsdecode(file)), path)) from error
         full = "No space left" in str(error) or "File too large" in str(error)
         if not full and number not in FULL_DISK:
