@@ -2,7 +2,9 @@
 
 import gc
 import sys
+import warnings
 from collections.abc import Callable
+from functools import partial
 from itertools import permutations, product
 from pathlib import Path
 from typing import Any
@@ -172,16 +174,158 @@ def test_forms_are_the_same_function(
         np.testing.assert_allclose(mine, slope, rtol=0, atol=1e-5 * scale, err_msg=name)
 
 
-def test_transfer_to_stochastic_depth(
-    enliven: Callable[[keras.Model], keras.Model],
-) -> None:
-    model = enliven(create_model("resnet20_cifar", **TINY))
-    dropped = create_model("resnet20_cifar", survival=0.999999, **TINY)
-    weights.transfer(model, dropped)
+# Fields that change what is computed, of the same weights.
+OTHERS: list[dict[str, Any]] = [
+    {"order": "relu_before_addition"},
+    {"order": "relu_only_preactivation"},
+    {"skip": "constant_scaling"},
+    {"shortcut": "none", "depths": (2,)},
+    {"survival": 0.5},
+    {"halve_in": "last"},
+]
+SAVED = ("model.keras", "model.h5", "model.weights.h5")
+
+
+def same_everywhere(one: keras.Model, other: keras.Model) -> None:
     images = shapes(8)
     np.testing.assert_allclose(
-        dropped(images, training=False), model(images, training=False), atol=1e-4
+        other(images, training=False), one(images, training=False), rtol=0, atol=1e-6
     )
+
+
+def refused(model: keras.Model, load: Callable[[], None], message: str) -> None:
+    before = model.get_weights()
+    with pytest.raises(UsageError, match=message) as error:
+        load()
+    assert "\n" not in str(error.value) and len(str(error.value)) < 700
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("fields", OTHERS, ids=str)
+@pytest.mark.parametrize("way", ["cloned", *SAVED])
+def test_another_function_is_refused(
+    fields: dict[str, Any], way: str, tmp_path: Path
+) -> None:
+    source = create_model("resnet20_cifar", **TINY | fields)
+    model = create_model(
+        "resnet20_cifar", **TINY | {"depths": fields.get("depths", (2, 1))}
+    )
+    if way == "cloned":
+        source = keras.models.clone_model(source)
+        load = partial(weights.transfer, source, model)
+    else:
+        path = saved(source, tmp_path / way)
+        load = partial(weights.load_file, model, path)
+    message = r"must be of a network that computes what resnet20_cifar does, got \d+ "
+    refused(model, load, message)
+
+
+def saved(model: keras.Model, path: Path) -> Path:
+    with warnings.catch_warnings(action="ignore"):  # of Keras, about its old format
+        weights_only = path.name.endswith(".weights.h5")
+        model.save_weights(path) if weights_only else model.save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"drop_mode": "sample", "survival": 0.5},
+        {"skip": "dropout", "survival": 0.5},
+        {"survival": 0.5, "classes": 0},
+    ],
+    ids=str,
+)
+def test_what_only_training_sees_may_differ(
+    fields: dict[str, Any], enliven: Callable[[keras.Model], keras.Model]
+) -> None:
+    classes = {"classes": fields.get("classes", 10)}
+    one = enliven(create_model("resnet20_cifar", survival=0.5, **TINY, **classes))
+    other = create_model("resnet20_cifar", **TINY, **fields)
+    weights.transfer(one, other)
+    same_everywhere(one, other)
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_a_file_without_a_head_keeps_a_fresh_one(
+    name: str, tmp_path: Path, enliven: Callable[[keras.Model], keras.Model]
+) -> None:
+    options = TINY | {"survival": 0.5}
+    one = enliven(create_model("resnet20_cifar", classes=0, **options))
+    path = saved(one, tmp_path / name)
+    with pytest.warns(UserWarning, match=r"no head for 4 classes: .* \(logits\) stays"):
+        other = create_model("resnet20_cifar", classes=4, weights=path, **options)
+    backbone = keras.Model(other.input, other.get_layer("pool").output)
+    same_everywhere(one, backbone)
+    again = create_model("resnet20_cifar", classes=0, weights=path, **options)
+    same_everywhere(one, again)
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model.weights.h5"])
+@pytest.mark.parametrize("form", ["A", "C"])
+def test_h5_files_of_a_form(
+    name: str,
+    form: str,
+    tmp_path: Path,
+    enliven: Callable[[keras.Model], keras.Model],
+) -> None:
+    options = SMALL_RESNEXT | {"survival": 0.5}
+    one = enliven(create_model("resnext50_32x4d", form=form, **options))
+    path = saved(one, tmp_path / name)
+    other = create_model("resnext50_32x4d", form="B", weights=path, **options)
+    images = shapes(8)
+    np.testing.assert_allclose(other(images), one(images), rtol=0, atol=1e-5)
+
+
+TINY_VGG: dict[str, Any] = {"input_shape": (32, 32, 3), "hidden": 8}
+
+
+@pytest.fixture(scope="module")
+def vgg() -> keras.Model:
+    """keras.applications' VGG16 without its top."""
+    return live(
+        keras.applications.VGG16(
+            weights=None, input_shape=(32, 32, 3), include_top=False
+        )
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["model", *SAVED])
+@pytest.mark.parametrize("classes", [0, 4])
+def test_vgg_without_its_top(
+    vgg: keras.Model, way: str, classes: int, tmp_path: Path
+) -> None:
+    model = create_model("vgg16", classes=classes, **TINY_VGG)
+    message = r"no hidden layers" if classes == 0 else "no head for 4 classes"
+    with pytest.warns(UserWarning, match=rf"{message}: .* \(fc1, fc2.*\) stays"):
+        if way == "model":
+            weights.load_keras_applications(model, vgg)
+        else:
+            weights.load_file(model, saved(vgg, tmp_path / way))
+    features = keras.Model(model.input, model.get_layer("stage5_pool").output)
+    expected = np.asarray(vgg(shapes(32), training=False))
+    np.testing.assert_allclose(
+        features(shapes(32)), expected, rtol=0, atol=1e-5 * np.ptp(expected)
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "fields",
+    [{"order": "relu_before_addition"}, {"skip": "constant_scaling"}],
+    ids=str,
+)
+def test_another_function_than_keras_applications_is_refused(
+    fields: dict[str, Any],
+) -> None:
+    reference = keras.applications.ResNet50(
+        weights=None, input_shape=(32, 32, 3), include_top=False
+    )
+    model = create_model("resnet50", input_shape=(32, 32, 3), classes=0, **fields)
+    load = partial(weights.load_keras_applications, model, reference)
+    refused(model, load, r"must be of a network that computes what resnet50 does, got")
 
 
 def test_transfer_of_another_network_is_refused() -> None:
@@ -240,11 +384,12 @@ def test_weights_file_of_another_network_is_a_diff(tmp_path: Path) -> None:
     path = tmp_path / "model.weights.h5"
     create_model("resnet20_cifar", **TINY | {"depths": (1, 1)}).save_weights(path)
     with pytest.raises(
-        UsageError, match=r"must fit resnet20_cifar, got \d+ missing \(\w+/vars/0 \("
+        UsageError,
+        match=r"got 10 missing \(stage1_block2_conv1/kernel \(3, 3, 16, 16\)",
     ):
         create_model("resnet20_cifar", weights=path, **TINY | {"depths": (2, 1)})
     with pytest.raises(
-        UsageError, match=r"got \d+ of another shape \(\w+/vars/0 \(.*\) for \("
+        UsageError, match=r"got \d+ of another shape \(\w+/kernel \(.*\) for \("
     ):
         create_model(
             "resnet20_cifar", weights=path, width=32, **TINY | {"depths": (1, 1)}

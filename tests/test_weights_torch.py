@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -79,17 +80,19 @@ def test_logits_are_theirs(library: str, name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "option"),
-    [
-        ("resnet18", {"survival": 0.5}),
-        pytest.param("densenet121", {"memory_efficient": True}, marks=pytest.mark.slow),
-    ],
-)
-def test_layers_within_others_are_found(name: str, option: dict[str, Any]) -> None:
-    plain, nested = create_model(name), create_model(name, **option)
-    for model in (plain, nested):
-        weights.load_torch(model, state_dict("torchvision", name))
+def test_layers_within_others_are_found() -> None:
+    """So are DenseNet's published names, which torchvision's densenet.py renames."""
+    name = "densenet121"
+    plain, nested = create_model(name), create_model(name, memory_efficient=True)
+    state = state_dict("torchvision", name)
+    weights.load_torch(plain, state)
+    published = {
+        re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", key): value
+        for key, value in state.items()
+        if not key.endswith("num_batches_tracked")
+    }
+    assert "features.denseblock1.denselayer1.norm.1.weight" in published
+    weights.load_torch(nested, published)
     expected = weights_of(plain)
     for path, variable in weights_of(nested).items():
         np.testing.assert_array_equal(variable, expected.pop(path), err_msg=path)
@@ -133,12 +136,55 @@ def tiny_state(classes: int = 1000) -> dict[str, np.ndarray]:
     return {name: drawn(name, shape) for name, shape in shapes.items()}
 
 
-def test_tensors_and_wrapped_names_are_taken() -> None:
+@pytest.mark.parametrize(
+    "prefix",
+    ["", "module.", "_orig_mod.", "model.", "module._orig_mod.", "model._orig_mod."],
+)
+@pytest.mark.parametrize(
+    "keys", [(), ("state_dict",), ("model_state_dict",), ("model_ema",), ("net",)]
+)
+def test_tensors_and_wrapped_names_are_taken(
+    prefix: str, keys: tuple[str, ...]
+) -> None:
     model = create_model("resnet18", **TINY)
     state = tiny_state()
-    weights.load_torch(model, {f"module.{n}": Tensor(v) for n, v in state.items()})
+    wrapped: dict[str, Any] = {f"{prefix}{n}": Tensor(v) for n, v in state.items()}
+    wrapped["n_averaged"] = Tensor(np.array(3))  # of PyTorch's AveragedModel
+    for key in keys:
+        wrapped = {key: wrapped, "epoch": 3, "optimizer": {"lr": 0.1}}
+    weights.load_torch(model, wrapped)
     kernel = np.asarray(model.get_layer("stem_conv").kernel)
     np.testing.assert_array_equal(kernel, state["conv1.weight"].transpose(2, 3, 1, 0))
+
+
+def test_two_networks_in_one_state_dict_are_refused() -> None:
+    model = create_model("resnet18", **TINY)
+    state = tiny_state()
+    both = {**state, **{f"model.{name}": value for name, value in state.items()}}
+    message = "must be of one network, got 'conv1.weight' and 'model.conv1.weight'"
+    with pytest.raises(UsageError, match=message):
+        weights.load_torch(model, both)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"order": "relu_before_addition"},
+        {"skip": "constant_scaling"},
+        {"shortcut": "none"},
+        {"survival": 0.5},
+    ],
+    ids=str,
+)
+def test_another_function_is_refused(fields: dict[str, Any]) -> None:
+    model = create_model("resnet18", **TINY, **fields)
+    before = model.get_weights()
+    with pytest.raises(
+        UsageError, match=r"state dict must be of a network that computes what resnet18"
+    ):
+        weights.load_torch(model, tiny_state())
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
 
 
 def test_other_classes_keep_a_fresh_head() -> None:

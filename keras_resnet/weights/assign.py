@@ -9,9 +9,12 @@ import numpy as np
 
 from keras_resnet.errors import UsageError
 from keras_resnet.layers import Nested, leaf_layers
+from keras_resnet.weights.function import Function, function_of
 
 HEAD = ("logits/kernel", "logits/bias")
-SHOWN = 3  # names of each kind in an error message
+# The hidden layers of VGG and AlexNet, which files without a head lack too.
+HIDDEN = tuple(f"fc{i}/{kind}" for i in (1, 2, 6, 7) for kind in ("kernel", "bias"))
+SHOWN = 2  # names of each kind in an error message
 
 
 def weights_of(model: keras.Model) -> dict[str, Any]:
@@ -24,7 +27,14 @@ def weights_of(model: keras.Model) -> dict[str, Any]:
     }
 
 
-def assign(model: keras.Model, values: Mapping[str, np.ndarray], source: str) -> None:
+def assign(
+    model: keras.Model,
+    values: Mapping[str, np.ndarray],
+    source: str,
+    function: Function,
+    *,
+    settings: bool = True,
+) -> None:
     """Sets all weights of ``model``, or none.
 
     Where nothing but the number of classes differs, or ``values`` has no head, the head
@@ -34,67 +44,85 @@ def assign(model: keras.Model, values: Mapping[str, np.ndarray], source: str) ->
         model: A network of this library.
         values: Arrays by the names of ``weights_of``.
         source: Where they come from, for messages.
+        function: What the network of ``values`` computes.
+        settings: Whether ``function`` has the settings of its layers.
 
     Raises:
-        UsageError: Names or shapes differ.
+        UsageError: Names or shapes differ, or the function.
     """
     variables = weights_of(model)
-    values = dict(values)
-    fresh = _other_head(variables, values)
-    if fresh or HEAD[0] not in variables:
-        values = {name: v for name, v in values.items() if name not in HEAD}
-        variables = {name: v for name, v in variables.items() if name not in HEAD}
+    fresh = _fresh_head(variables, values)
+    ignored = {*fresh, *(name for name in HEAD if name not in variables)}
+    values = {name: v for name, v in values.items() if name not in ignored}
+    variables = {name: v for name, v in variables.items() if name not in ignored}
     require_same(
         {name: tuple(v.shape) for name, v in variables.items()},
         {name: tuple(v.shape) for name, v in values.items()},
         f"weights of {source} must fit {model.name}",
+        "of another shape",
+    )
+    require_same(
+        function_of(model, settings=settings),
+        function,
+        f"{source} must be of a network that computes what {model.name} does",
+        "of another kind",
+        "; create the network with the spec that the weights were trained with",
     )
     for name, variable in variables.items():
         variable.assign(values[name])
     if fresh:
+        layers = ", ".join(dict.fromkeys(name.partition("/")[0] for name in fresh))
+        head = f"head for {model.output_shape[-1]} classes"
         warnings.warn(
-            f"{source} has no head for {model.output_shape[-1]} classes: that of "
-            f"{model.name} stays as initialised",
+            f"{source} has no {head if HEAD[0] in fresh else 'hidden layers'}: that of "
+            f"{model.name} ({layers}) stays as initialised",
             stacklevel=3,
         )
 
 
 def require_same(
-    wanted: Mapping[str, tuple[int, ...]],
-    given: Mapping[str, tuple[int, ...]],
+    wanted: Mapping[str, object],
+    given: Mapping[str, object],
     rule: str,
+    differs: str,
+    fix: str = "",
 ) -> None:
-    """Raises UsageError with a short diff unless names and shapes are the same."""
+    """Raises UsageError with a short diff unless the mappings are the same."""
     missing = [f"{name} {wanted[name]}" for name in wanted if name not in given]
     unknown = [f"{name} {given[name]}" for name in given if name not in wanted]
     others = [
-        f"{name} {given[name]} for {shape}"
-        for name, shape in wanted.items()
-        if name in given and given[name] != shape
+        f"{name} {given[name]} for {value}"
+        for name, value in wanted.items()
+        if name in given and given[name] != value
     ]
     parts = [
         f"{len(names)} {what} ({_some(names)})"
         for what, names in (
             ("missing", missing),
             ("unknown", unknown),
-            ("of another shape", others),
+            (differs, others),
         )
         if names
     ]
     if parts:
-        raise UsageError(f"{rule}, got {', '.join(parts)}")
+        raise UsageError(f"{rule}, got {', '.join(parts)}{fix}")
 
 
-def _other_head(variables: Mapping[str, Any], values: Mapping[str, np.ndarray]) -> bool:
-    """Whether the network has a head and ``values`` none of its size."""
-    kernel = variables.get(HEAD[0])
-    if kernel is None:
-        return False
-    given = values.get(HEAD[0])
+def _fresh_head(
+    variables: Mapping[str, Any], values: Mapping[str, np.ndarray]
+) -> list[str]:
+    """The weights of the head that ``values`` lack, or have for other classes."""
+    hidden = [name for name in HIDDEN if name in variables]
+    if any(name in values for name in (*hidden, *HEAD)):
+        hidden = []  # with a part of it missing, they are one mismatch among many
+    kernel, given = variables.get(HEAD[0]), values.get(HEAD[0])
     # With other features below it, the head is one mismatch among many.
-    return given is None or (
-        given.shape[0] == kernel.shape[0] and given.shape[1] != kernel.shape[1]
+    fits = given is not None and (
+        kernel is None
+        or given.shape[0] != kernel.shape[0]
+        or given.shape == kernel.shape
     )
+    return [*hidden, *(HEAD if kernel is not None and not fits else ())]
 
 
 def _some(names: Iterable[str]) -> str:

@@ -1,8 +1,6 @@
 """Weights from files, and those that keras.applications publishes."""
 
 import pickle
-import tempfile
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,11 +8,15 @@ from typing import Any
 import keras
 
 from keras_resnet.errors import UsageError
-from keras_resnet.layer_names import HEAD
-from keras_resnet.weights.assign import require_same
-from keras_resnet.weights.keras_applications import load_keras_applications
+from keras_resnet.weights.assign import assign
+from keras_resnet.weights.h5 import read_h5
+from keras_resnet.weights.keras_applications import (
+    is_theirs,
+    load_arrays,
+    load_keras_applications,
+)
 from keras_resnet.weights.torch import load_torch
-from keras_resnet.weights.transfer import transfer
+from keras_resnet.weights.transfer import laid_out, transfer
 
 IMAGENET = {  # our name -> keras.applications' constructor
     **{f"resnet{depth}": f"ResNet{depth}" for depth in (50, 101, 152)},
@@ -52,12 +54,13 @@ def load_file(model: keras.Model, path: str | Path) -> None:
 
     Args:
         model: A network made by ``create_model``.
-        path: ``.keras`` or ``.weights.h5`` of a network of this library; ``.pth``,
-            ``.pt`` or ``.safetensors`` of torchvision's or timm's (extra ``[torch]``).
+        path: ``.keras``, ``.h5`` or ``.weights.h5`` of a network of this library or of
+            keras.applications; ``.pth``, ``.pt`` or ``.safetensors`` of torchvision's
+            or timm's (extra ``[torch]``).
 
     Raises:
         UsageError: There is no such file, it is of another kind or damaged, or its
-            names or shapes differ from the network's.
+            names, shapes or function differ from the network's.
     """
     path = Path(path)
     if not path.is_file():
@@ -72,66 +75,20 @@ def load_file(model: keras.Model, path: str | Path) -> None:
 def _load_keras(model: keras.Model, path: Path) -> None:
     from keras_resnet.models import load_model
 
-    transfer(load_model(path), model)
+    source = load_model(path)
+    if is_theirs(layer.name for layer in source.layers):
+        load_keras_applications(model, source)
+    else:
+        transfer(source, model)
 
 
 def _load_h5(model: keras.Model, path: Path) -> None:
-    """Keras' weights files know layers by class and order, not by name."""
-    from keras_resnet.models import MODELS
-
-    shapes = _read(path, _shapes_in_h5)
-    classes = _classes(shapes)
-    twin = model
-    if classes and model.output_shape[-1] != classes and model.name in MODELS:
-        twin = keras.models.clone_model(model)
-        features = twin.get_layer(HEAD).input if _has_head(twin) else twin.output
-        head = keras.layers.Dense(classes, name=HEAD)
-        twin = keras.Model(twin.input, head(features), name=model.name)
-    before = twin.get_weights()
-    try:
-        with warnings.catch_warnings(action="ignore"):  # Keras', of each that differs
-            _read(path, twin.load_weights)
-    except UsageError:
-        twin.set_weights(before)  # Keras has taken over what fits
-        own = _shapes_as_h5(twin)
-        require_same(own, shapes, f"weights {path} must fit {model.name}")
-        raise
-    if twin is not model:
-        transfer(twin, model)
-
-
-def _shapes_as_h5(model: keras.Model) -> dict[str, tuple[int, ...]]:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "model.weights.h5")
-        model.save_weights(path)
-        return _shapes_in_h5(path)
-
-
-def _shapes_in_h5(path: Path) -> dict[str, tuple[int, ...]]:
-    """Of the layers' variables, by Keras' names: ``conv2d_3/vars/0``."""
-    import h5py
-
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            shapes[name] = item.shape
-
-    with h5py.File(path) as file:
-        file["layers"].visititems(visit)
-    return shapes
-
-
-def _has_head(model: keras.Model) -> bool:
-    return any(layer.name == HEAD for layer in model.layers)
-
-
-def _classes(shapes: dict[str, tuple[int, ...]]) -> int | None:
-    """The length of the last fully connected layer's bias; None: there is none."""
-    biases = [n for n in shapes if n.startswith("dense") and n.endswith("/vars/1")]
-    if not biases:
-        return None
-    return shapes[max(biases, key=lambda name: (len(name), name))][0]
+    stored = _read(path, read_h5)
+    if is_theirs(name.partition("/")[0] for name in stored.values):
+        load_arrays(model, stored.values, path.name)
+        return
+    values = laid_out(stored.values, model)
+    assign(model, values, str(path), stored.function, settings=stored.settings)
 
 
 def _load_torch_file(model: keras.Model, path: Path) -> None:
@@ -148,10 +105,6 @@ def _load_torch_file(model: keras.Model, path: Path) -> None:
             ) from None
 
     state = _read(path, load)
-    for key in ("state_dict", "model"):  # how training scripts wrap it
-        state = state.get(key, state) if isinstance(state, dict) else state
-    if not isinstance(state, dict):
-        raise UsageError(f"weights must be a dict of tensors, got {path}")
     load_torch(model, state)
 
 
@@ -189,4 +142,5 @@ LOADERS = {
     ".pth": _load_torch_file,
     ".pt": _load_torch_file,
     ".safetensors": _load_safetensors,
+    ".h5": _load_h5,
 }

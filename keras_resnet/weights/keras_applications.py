@@ -1,7 +1,7 @@
 """Weights of keras.applications' networks."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import keras
 import numpy as np
@@ -11,6 +11,7 @@ from keras_resnet.layer_names import HEAD
 from keras_resnet.layers import leaf_layers
 from keras_resnet.ops import BN_EPSILON
 from keras_resnet.weights.assign import assign, weights_of
+from keras_resnet.weights.function import peer_function
 from keras_resnet.weights.names import (
     KERAS_DENSENET,
     KERAS_RESNET,
@@ -20,6 +21,7 @@ from keras_resnet.weights.names import (
 )
 
 Arrays = dict[str, np.ndarray]
+KERAS_EPSILON = 1.001e-5  # of all batch normalisations there
 
 
 def load_keras_applications(model: keras.Model, reference: keras.Model) -> None:
@@ -36,23 +38,60 @@ def load_keras_applications(model: keras.Model, reference: keras.Model) -> None:
             ``classifier_activation=None`` to compare logits.
 
     Raises:
-        UsageError: The network is not theirs, saying why, or names or shapes differ.
+        UsageError: The network is not theirs, saying why, or names, shapes or the
+            function differ.
     """
-    _require_same_places(model, reference)
-    rules = _rules(model)
-    theirs = {renamed(layer.name, rules): layer.name for layer in leaf_layers(model)}
-    theirs.setdefault("predictions", HEAD)
     values = {
-        f"{theirs.get(layer.name, layer.name)}/{variable.name}": np.array(variable)
+        f"{layer.name}/{variable.name}": np.array(variable)
         for layer in reference.layers
         for variable in layer.weights
     }
-    for layer in reference.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            name = f"{theirs.get(layer.name, layer.name)}/moving_variance"
-            values[name] = values[name] + (layer.epsilon - BN_EPSILON)
+    epsilons = {
+        layer.name: layer.epsilon
+        for layer in reference.layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+    }
+    load_arrays(model, values, reference.name, epsilons)
+
+
+def load_arrays(
+    model: keras.Model,
+    reference: Arrays,
+    source: str,
+    epsilons: Mapping[str, float] | None = None,
+) -> None:
+    """Takes over the weights of a keras.applications network from its arrays.
+
+    Args:
+        model: A network made by ``create_model``.
+        reference: Arrays by the names of Keras' layers and variables.
+        source: Where they come from, for messages.
+        epsilons: ε of each batch normalisation; None: keras.applications' own.
+
+    Raises:
+        UsageError: As ``load_keras_applications``.
+    """
+    theirs = {name.partition("/")[0] for name in reference}
+    _require_same_places(model, theirs, source)
+    rules = _rules(model)
+    ours = {renamed(layer.name, rules): layer.name for layer in leaf_layers(model)}
+    ours.setdefault("predictions", HEAD)
+    values = {}
+    for name, value in reference.items():
+        layer, kind = name.split("/")
+        if kind == "moving_variance":
+            epsilon = KERAS_EPSILON if epsilons is None else epsilons[layer]
+            values[f"{ours.get(layer, layer)}/{kind}"] = value + (epsilon - BN_EPSILON)
+        else:
+            values[f"{ours.get(layer, layer)}/{kind}"] = np.array(value)
     _fold_biases(values, weights_of(model))
-    assign(model, values, reference.name)
+    resnet = "resnet50_v2_keras" if "post_bn" in theirs else "resnet50"
+    assign(model, values, source, peer_function(model, resnet))
+
+
+def is_theirs(layers: Iterable[str]) -> bool:
+    """Whether layers of these names are a network's of keras.applications."""
+    return not {"conv1_conv", "block1_conv1"}.isdisjoint(layers)
 
 
 def _rules(model: keras.Model) -> tuple[Rule, ...]:
@@ -64,10 +103,9 @@ def _rules(model: keras.Model) -> tuple[Rule, ...]:
     return KERAS_RESNET
 
 
-def _require_same_places(model: keras.Model, reference: keras.Model) -> None:
-    """Shapes of weights do not tell where a network strides, pools or activates."""
+def _require_same_places(model: keras.Model, theirs: set[str], source: str) -> None:
+    """Says where to load a network that strides, pools or activates elsewhere."""
     ours = {layer.name: layer for layer in leaf_layers(model)}
-    theirs = {layer.name for layer in reference.layers}
     reason = None
     if "post_bn" in theirs and "stem_pool_pad" not in ours:
         reason = (
@@ -84,8 +122,7 @@ def _require_same_places(model: keras.Model, reference: keras.Model) -> None:
             )
     if reason:
         raise UsageError(
-            f"{reference.name} of keras.applications must be the network "
-            f"{model.name}: {reason}"
+            f"{source} of keras.applications must be the network {model.name}: {reason}"
         )
 
 

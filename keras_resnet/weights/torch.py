@@ -1,5 +1,6 @@
 """Weights of torchvision's and timm's networks."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from keras_resnet.errors import UsageError
 from keras_resnet.layer_names import HEAD
 from keras_resnet.layers import leaf_layers
 from keras_resnet.weights.assign import assign, weights_of
+from keras_resnet.weights.function import peer_function
 from keras_resnet.weights.names import TORCH_DENSENET, TORCH_RESNET, renamed
 
 VARIABLES = {
@@ -20,7 +22,15 @@ VARIABLES = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
-IGNORED = "num_batches_tracked"  # PyTorch counts batches; nothing reads it here
+IGNORED = ("num_batches_tracked", "n_averaged")  # counters; nothing reads them here
+# Where training scripts put the state dict, the first one that is there.
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights")
+WRAPPERS += ("state_dict_ema", "model_ema")
+# Modules around the network: DistributedDataParallel and averages, torch.compile,
+# Lightning and other training scripts.
+AROUND = {"module", "_orig_mod", "model", "net"}
+# Published DenseNets have "norm.1" for "norm1", which torchvision renames too.
+DENSE_LAYER = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d)")
 # timm keeps VGG's fully connected layers as convolutions, under names of its own.
 TIMM_VGG = {
     "pre_logits.fc1": "classifier.0",
@@ -37,25 +47,20 @@ def load_torch(model: keras.Model, state_dict: Mapping[str, Any]) -> None:
 
     Args:
         model: A network made by ``create_model``.
-        state_dict: Parameters by name, as tensors or arrays.
+        state_dict: Parameters by name, as tensors or arrays. A training script's
+            checkpoint is taken too: the state dict may be in one of ``WRAPPERS``, the
+            trained weights rather than their average, and the network in ``AROUND``.
 
     Raises:
         UsageError: The network is not theirs, saying why, ``state_dict`` is none, or
-            names or shapes differ.
+            names, shapes or the function differ.
     """
-    if not isinstance(state_dict, Mapping) or not all(
-        isinstance(name, str) and value is not None
-        for name, value in state_dict.items()
-    ):
-        raise UsageError(
-            "state_dict must map names to tensors, got "
-            f"{state_dict!r:.60}; create_model(..., weights=PATH) reads files"
-        )
+    state = _unwrapped(state_dict)
     layers = {layer.name: layer for layer in leaf_layers(model)}
     theirs = _module_names(model, layers)
     given = {
-        name: _array(value)
-        for name, value in map(_torchvision_name, state_dict.items())
+        _torchvision_name(name): _array(value)
+        for name, value in state.items()
         if not name.endswith(IGNORED)
     }
     values = {}
@@ -67,7 +72,38 @@ def load_torch(model: keras.Model, state_dict: Mapping[str, Any]) -> None:
     if "logits/kernel" not in values:  # a network without a head has no use for one
         for kind in ("weight", "bias"):
             given.pop(f"{theirs['logits']}.{kind}", None)
-    assign(model, {**values, **given}, "the state dict")
+    assign(model, {**values, **given}, "the state dict", peer_function(model))
+
+
+def _unwrapped(state: Any) -> Mapping[str, Any]:
+    """The state dict in a checkpoint.
+
+    Raises:
+        UsageError: There is none, or there are two networks in it.
+    """
+    while isinstance(state, Mapping):
+        inside = (state[key] for key in WRAPPERS if isinstance(state.get(key), Mapping))
+        inner = next(inside, None)
+        if inner is None:
+            break
+        state = inner
+    if not isinstance(state, Mapping) or not all(
+        isinstance(name, str) and value is not None and not isinstance(value, Mapping)
+        for name, value in state.items()
+    ):
+        raise UsageError(
+            "state_dict must map names to tensors, got "
+            f"{state!r:.60}; create_model(..., weights=PATH) reads files"
+        )
+    seen: dict[str, str] = {}
+    for name in state:
+        other = seen.setdefault(_torchvision_name(name), name)
+        if other != name:
+            raise UsageError(
+                f"state_dict must be of one network, got {other!r} and {name!r}; "
+                "give the names of one"
+            )
+    return state
 
 
 def _module_names(
@@ -83,7 +119,7 @@ def _module_names(
     names = [*(name for name in layers if name != HEAD), HEAD]
     if "flatten" in layers:
         return _places(names)
-    dense = any(name.startswith("transition") for name in names)
+    dense = "stage1_layer1_conv1" in layers
     rules = TORCH_DENSENET if dense else TORCH_RESNET
     return {name: renamed(name, rules) for name in names}
 
@@ -123,9 +159,10 @@ def _difference(layers: Mapping[str, keras.layers.Layer]) -> str | None:
     return None if ours & set(layers) else "they have no such network"
 
 
-def _torchvision_name(item: tuple[str, Any]) -> tuple[str, Any]:
-    module, _, kind = item[0].removeprefix("module.").rpartition(".")
-    return f"{TIMM_VGG.get(module, module)}.{kind}", item[1]
+def _torchvision_name(name: str) -> str:
+    name = ".".join(part for part in name.split(".") if part not in AROUND)
+    module, _, kind = DENSE_LAYER.sub(r"\1\2", name).rpartition(".")
+    return f"{TIMM_VGG.get(module, module)}.{kind}".removeprefix(".")
 
 
 def _array(value: Any) -> np.ndarray:

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_resnet.weights.assign import assign, weights_of
+from keras_resnet.weights.function import function_of
 
 PATH = re.compile(r"(.+)_path(\d+)_(.+)")
 LAST = "conv3/kernel"  # of a bottleneck's path: the one that outputs are added of
@@ -16,15 +17,23 @@ def transfer(source: keras.Model, target: keras.Model) -> None:
 
     Between the forms A, B and C of a ResNeXt the paths' weights are joined or parted:
     outputs are the same afterwards. Where only the number of classes differs, the
-    target keeps its head, with a warning.
+    target keeps its head, with a warning. Both networks must compute the same function:
+    order, skip, shortcut, strides, survival and everything else but dropout rates.
 
     Reference: Xie et al., "Aggregated Residual Transformations", 2017, fig. 3.
 
     Raises:
-        UsageError: Names or shapes differ.
+        UsageError: Names or shapes differ, or the function.
     """
-    values = _joined({n: np.array(v) for n, v in weights_of(source).items()})
-    assign(target, _parted(values, list(weights_of(target))), source.name)
+    values = {n: np.array(v) for n, v in weights_of(source).items()}
+    assign(target, laid_out(values, target), source.name, function_of(source))
+
+
+def laid_out(
+    values: dict[str, np.ndarray], target: keras.Model
+) -> dict[str, np.ndarray]:
+    """Returns the weights of a form A, B or C of a ResNeXt for the target's form."""
+    return _parted(_joined(values), list(weights_of(target)))
 
 
 def _joined(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
