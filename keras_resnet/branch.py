@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from keras import KerasTensor, layers
 
-from keras_resnet.ops import NORM_RELU, Conv, Step, activate, conv
+from keras_resnet.ops import NORM_RELU, Conv, Step, activate, conv, he_normal
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def branch(
     groups = max(c.groups for c in convs)
     inner = [replace(c, filters=c.filters // groups, groups=1) for c in inner]
     names = [f"{name}_path{path}" for path in range(1, groups + 1)]
-    paths = [_inner(x, inner, order, name=path) for path in names]
+    paths = [_inner(x, inner, order, name=path, paths=groups) for path in names]
     if form == "B":
         x = _merged(layers.Concatenate(name=f"{name}_concat"), paths)
         x = conv(x, last, name=f"{name}_conv{end}")
@@ -80,10 +80,10 @@ def branch(
 
 
 def _inner(
-    x: KerasTensor, convs: Sequence[Conv], order: Order, *, name: str
+    x: KerasTensor, convs: Sequence[Conv], order: Order, *, name: str, paths: int = 1
 ) -> KerasTensor:
     for i, c in enumerate(convs, 1):
-        x = conv(x, c, name=f"{name}_conv{i}")
+        x = conv(x, c, name=f"{name}_conv{i}", initializer=he_normal(paths=paths))
         x = activate(x, order.between, prefix=name, suffix=str(i))
     return x
 

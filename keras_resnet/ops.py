@@ -21,17 +21,18 @@ Step = str  # "norm" or "relu"
 NORM_RELU: tuple[Step, ...] = ("norm", "relu")
 
 
-def he_normal(fan: str = "fan_out") -> keras.initializers.Initializer:
+def he_normal(fan: str = "fan_out", paths: int = 1) -> keras.initializers.Initializer:
     """Zero-mean normal of variance ``2 / (kernel² · filters)``.
 
     With ``"fan_in"``, of ``2 / (kernel² · channels)``, which keeps the size of what
-    flows forward instead of the gradient's.
+    flows forward instead of the gradient's. A convolution that is one of several
+    ``paths`` starts like its share of one convolution with all their filters.
 
     Reference: He et al., "Delving Deep into Rectifiers", 2015, eq. 14 (eq. 10 for
     ``"fan_in"``), which the ResNet paper (section 3.4) initialises by. Not truncated,
     unlike Keras' HeNormal.
     """
-    return keras.initializers.VarianceScaling(2.0, fan, "untruncated_normal")
+    return keras.initializers.VarianceScaling(2.0 / paths, fan, "untruncated_normal")
 
 
 @dataclass(frozen=True)

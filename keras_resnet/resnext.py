@@ -63,7 +63,7 @@ RESNEXTS = {
     "resnext101_64x4d": ResNeXtSpec((3, 4, 23, 3), cardinality=64),
     # Mahajan et al., 2018; torchvision
     "resnext101_32x8d": ResNeXtSpec((3, 4, 23, 3), group_width=8),
-    # [1] section 5.2
+    # [1] section 5.3
     "resnext29_8x64d_cifar": _cifar(cardinality=8),
     "resnext29_16x64d_cifar": _cifar(cardinality=16),
 }

@@ -127,6 +127,21 @@ def test_forms_have_as_many_parameters_and_macs(form: str) -> None:
     assert keras.ops.all(keras.ops.isfinite(model(x)))
 
 
+@pytest.mark.parametrize("form", ["A", "B"])
+def test_forms_start_alike(form: str) -> None:
+    """resnext.lua draws a kernel by its side and the filters of all groups."""
+    model = create_model("resnext50_32x4d", form=form, **SMALL | {"group_width": 16})
+    for conv, filters in (("conv1", 4 * 32), ("conv2", 4 * 32), ("conv3", 8 * 4 * 2)):
+        kernels = [
+            np.asarray(layer.kernel)
+            for layer in model.layers
+            if layer.name.startswith("stage2_block1") and layer.name.endswith(conv)
+        ]
+        side = kernels[0].shape[0]
+        drawn = np.concatenate([kernel.ravel() for kernel in kernels])
+        assert drawn.std() == pytest.approx((2 / (side**2 * filters)) ** 0.5, rel=0.05)
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
