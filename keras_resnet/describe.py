@@ -66,16 +66,16 @@ def layer_macs(layer: Layer) -> int | None:
 
 def layer_label(layer: Layer) -> str:
     """What a convolution, pooling or dense layer is, ``3×3 64/2``, else nothing."""
+    place = " shortcut" if "shortcut" in layer.name else ""
     if isinstance(layer, keras.layers.Conv2D):
         kernel = "×".join(map(str, layer.kernel_size))
         stride = f"/{layer.strides[0]}" if layer.strides[0] > 1 else ""
         groups = f" ({layer.groups} groups)" if layer.groups > 1 else ""
-        place = " shortcut" if "shortcut" in layer.name else ""
         return f"{kernel} {layer.filters}{stride}{groups}{place}"
     if isinstance(layer, keras.layers.MaxPooling2D | keras.layers.AveragePooling2D):
         kind = "max" if isinstance(layer, keras.layers.MaxPooling2D) else "average"
         side, width = layer.pool_size
-        return f"{kind}-pool {side}×{width}/{layer.strides[0]}"
+        return f"{kind}-pool {side}×{width}/{layer.strides[0]}{place}"
     if isinstance(layer, keras.layers.GlobalAveragePooling2D):
         return "average"
     if isinstance(layer, keras.layers.Dense):

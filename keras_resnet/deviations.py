@@ -223,6 +223,14 @@ DEVIATIONS = (
         _is(ResNetSpec, shortcut="A"),
     ),
     Deviation(
+        "sd_initial",
+        PAPER,
+        "initial weights have the variance of the fan-out; in the authors' code that "
+        "of the fan-in. The code's convolutions have biases, which the batch "
+        "normalisation that follows takes out again",
+        _is(ResNetSpec, shortcut="A_pooled"),
+    ),
+    Deviation(
         "keras_bias",
         KERAS,
         "no convolution has a bias ahead of a batch normalisation; Keras' have",

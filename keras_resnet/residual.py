@@ -11,6 +11,7 @@ names are part of the interface (checkpoints and weight import rely on them)::
     {unit}_norm1 {unit}_relu1 …          after each of them
     {unit}_path1_conv1 …                 the same in the paths of forms A and B
     {unit}_shortcut {unit}_shortcut_norm the shortcut, where it is not the identity
+    {unit}_shortcut_pool                 ahead of it, in option A_pooled
     {unit}_gate                          the convolution of a gate
     {unit}_branch                        the branch as a model, with stochastic depth
     {unit}_add                           the addition
@@ -29,6 +30,8 @@ from keras_resnet.ops import Conv, activate, conv, norm
 # He et al., "Deep Residual Learning for Image Recognition", 2016, section 3.3:
 SHORTCUTS = {
     "A": "identity, zero-padded where the number of channels changes",
+    # Huang et al., "Deep Networks with Stochastic Depth", 2016: ResidualDrop.lua
+    "A_pooled": "as A, with averages in place of every other pixel",
     "B": "identity, projected by a 1×1 convolution where the channels change",
     "C": "projected by a 1×1 convolution everywhere",
     "none": "no shortcut: the plain network",
@@ -172,7 +175,7 @@ def _shortcut(
 
 
 def _reshaped(x: KerasTensor, unit: Unit, *, name: str) -> KerasTensor:
-    """Options A, B and C. A projection is normalised where the branch's end is."""
+    """The options. A projection is normalised where the branch's end is."""
     widens = x.shape[-1] != unit.filters
     if unit.shortcut == "C" or unit.skip.projects or (unit.shortcut == "B" and widens):
         c = Conv(unit.filters, 1, unit.stride)
@@ -183,10 +186,14 @@ def _reshaped(x: KerasTensor, unit: Unit, *, name: str) -> KerasTensor:
         return x
     if unit.filters < x.shape[-1]:
         raise UsageError(
-            f"shortcut 'A' can only add channels, got {x.shape[-1]} → {unit.filters} "
-            f"in {name}; use shortcut 'B'"
+            f"shortcut {unit.shortcut!r} can only add channels, got {x.shape[-1]} → "
+            f"{unit.filters} in {name}; use shortcut 'B'"
         )
-    return ZeroPaddedShortcut(unit.filters, unit.stride, name=f"{name}_shortcut")(x)
+    stride = unit.stride
+    if unit.shortcut == "A_pooled" and stride > 1:
+        pool = {"padding": "same", "name": f"{name}_shortcut_pool"}
+        x, stride = layers.AveragePooling2D(stride, **pool)(x), 1
+    return ZeroPaddedShortcut(unit.filters, stride, name=f"{name}_shortcut")(x)
 
 
 def _scaled(x: KerasTensor, scale: float, *, name: str) -> KerasTensor:

@@ -41,8 +41,9 @@ class ResNetSpec:
             bias, pooled before the first normalisation; TF-slim's ResNet v2).
         stem_width: Channels of the stem's convolution.
         order: Where normalisation and ReLU stand, a key of ``ORDERS``; [2] fig. 4.
-        shortcut: ``"A"``, ``"B"`` or ``"C"``; [1] section 3.3. ``"none"`` makes a
-            plain network of it.
+        shortcut: ``"A"``, ``"B"`` or ``"C"``; [1] section 3.3. ``"A_pooled"`` is A
+            with averages where the size changes ([3], the authors' code). ``"none"``
+            makes a plain network of it.
         skip: What else is done to the shortcut, a key of ``SKIPS``; [2] fig. 2.
         stride_at: The convolution of a bottleneck that halves the size: ``"1x1"``, the
             first one ([1]) or ``"3x3"`` ("v1.5"; fb.resnet.torch).
@@ -184,6 +185,7 @@ _v2 = partial(_v1_5, order="full_preactivation")
 _v2_keras = partial(_v2, stem="pool_first", halve_in="last")
 _cifar = partial(ResNetSpec, width=16, stem="cifar", stem_width=16)
 _cifar_basic = partial(_cifar, unit="basic", shortcut="A")
+_stochastic = partial(_cifar_basic, shortcut="A_pooled", survival=0.5)
 
 RESNETS = {
     # [1] table 1
@@ -217,9 +219,9 @@ RESNETS = {
     "resnet110_v2_cifar": _cifar_basic((18, 18, 18), order="full_preactivation"),
     "resnet164_v2_cifar": _cifar((18, 18, 18), order="full_preactivation"),
     "resnet1001_v2_cifar": _cifar((111, 111, 111), order="full_preactivation"),
-    # [3] section 4
-    "resnet110_sd_cifar": _cifar_basic((18, 18, 18), survival=0.5),
-    "resnet1202_sd_cifar": _cifar_basic((200, 200, 200), survival=0.5),
+    # [3] section 4; the shortcuts are the authors' ResidualDrop.lua's
+    "resnet110_sd_cifar": _stochastic((18, 18, 18)),
+    "resnet1202_sd_cifar": _stochastic((200, 200, 200)),
 }
 
 # [1] sections 3.3 and 4: the residual networks of basic units without their shortcuts

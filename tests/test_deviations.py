@@ -139,6 +139,15 @@ CHECKS: dict[str, Callable[[str], bool]] = {
         and type(layers(n)["stem_pool_pad"]) is keras.layers.ZeroPadding2D
     ),
     "option_a": lambda n: not layers(n)["stage2_block1_shortcut"].weights,
+    "sd_initial": lambda n: (
+        not layers(n)["stem_conv"].use_bias
+        and np.std(layers(n)["stem_conv"].kernel)
+        == pytest.approx(
+            (2 / (9 * 16)) ** 0.5, rel=0.25
+        )  # fan-in: (2 / (9 · 3)) ** 0.5
+        and type(layers(n)["stage2_block1_shortcut_pool"])
+        is keras.layers.AveragePooling2D
+    ),
     "keras_bias": lambda n: (
         peer(n)["conv1_conv"].use_bias
         and not any(x.use_bias for x in convs(layers(n)) if x.name != "stem_conv")

@@ -19,6 +19,17 @@ def test_documentation_has_the_table() -> None:
     assert published.table() in (DOCS / "training.md").read_text("utf-8")
 
 
+def test_stochastic_depth_is_trained_as_published() -> None:
+    """Huang et al., 2016, section 4."""
+    for name, epochs, drops in (
+        ("stochastic_depth_cifar", 500, [250, 375]),
+        ("stochastic_depth1202_cifar", 300, [150, 225]),
+    ):
+        recipe = RECIPES[name]
+        assert recipe.epochs == epochs
+        assert [share * epochs for share in recipe.milestones] == drops
+
+
 def test_cost_is_counted() -> None:
     rows = dict(
         (line.split("`")[1], line.split("|")[-2].strip())

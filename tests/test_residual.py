@@ -80,13 +80,20 @@ def way(order: str, branch: tuple[Conv, ...]) -> list[str]:
 def expected_shortcut(
     x: np.ndarray, weights: Weights, branch: tuple[Conv, ...], shortcut: str
 ) -> np.ndarray:
-    """Option A, B or C; "C" is what a 1×1 convolution on every shortcut is, too."""
+    """Options A, A_pooled, B, C; "C" is a 1×1 convolution on every shortcut, too."""
     stride, filters = max(c.stride for c in branch), branch[-1].filters
     if shortcut == "C" or (shortcut == "B" and filters != x.shape[-1]):
         h = convolve(x, weights["unit_shortcut"][0], stride)
         norm = weights.get("unit_shortcut_norm")
         return h if norm is None else normalise(h, norm)
     new = filters - x.shape[-1]
+    if shortcut == "A_pooled":  # ResidualDrop.lua: SpatialAveragePooling, then Padding
+        ends = ((0, 0), *((0, -side % stride) for side in x.shape[1:3]), (0, 0))
+        whole = np.pad(x, ends, constant_values=np.nan)
+        pixels = [
+            whole[:, i::stride, j::stride] for i in range(stride) for j in range(stride)
+        ]
+        return np.pad(np.nanmean(pixels, 0), ((0, 0), (0, 0), (0, 0), (0, new)))
     return np.pad(x[:, ::stride, ::stride], ((0, 0), (0, 0), (0, 0), (0, new)))
 
 
@@ -216,7 +223,7 @@ def test_unit_of_a_plain_network_has_no_shortcut(
 def test_every_published_row_is_tested() -> None:
     assert set(FIGURE_4) == set(ORDERS)
     assert set(TABLE_1) == set(SKIPS)
-    assert set(SHORTCUTS) == {"A", "B", "C", "none"}
+    assert set(SHORTCUTS) == {"A", "A_pooled", "B", "C", "none"}
 
 
 CHANGING = BRANCHES["bottleneck", True]

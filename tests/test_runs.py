@@ -4,11 +4,15 @@ import errno
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from keras_resnet.errors import UsageError
+from keras_resnet.models import find_spec
+from keras_resnet.resnet import ResNetSpec
 from training.readable import readable
+from training.recipes import load_recipe
 from training.runs import Run
 from training.writing import write_atomically, write_json, written_to
 
@@ -154,3 +158,22 @@ def test_json_of_a_run_is_readable_and_reads_back() -> None:
     lines = text.splitlines()
     assert lines[1:5] == ['  "a": 1,', '  "rows": [', "    [1, 2],", "    [3, 4]"]
     assert '      {"b": 2}' in lines and '    "b": 2' in lines
+
+
+@pytest.mark.parametrize("by", ["run", "recipe"])
+def test_an_older_config_keeps_the_network_that_was_trained(
+    by: str, tmp_path: Path
+) -> None:
+    """Stochastic depth's networks subsampled before configs held a spec."""
+    config: dict[str, Any] = {
+        "recipe": {"model": "resnet110_sd_cifar", "overrides": ["depths=(1,1)"]},
+        "model": {"name": "resnet110_sd_cifar"},
+    }
+    path = tmp_path / "config.json"
+    for spec, shortcut in (({}, "A"), ({"spec": {}}, "A_pooled")):
+        stored = {**config, "model": config["model"] | spec}
+        path.write_text(json.dumps(stored), "utf-8")
+        recipe = Run(tmp_path).recipe if by == "run" else load_recipe(str(path))
+        found = find_spec(recipe.model, **recipe.spec_fields)
+        assert isinstance(found, ResNetSpec)
+        assert (found.shortcut, found.depths) == (shortcut, (1, 1))

@@ -5,6 +5,7 @@ import os
 import platform
 import shlex
 import sys
+from dataclasses import asdict
 from typing import Any
 
 import keras
@@ -15,6 +16,7 @@ import tensorflow as tf
 import keras_resnet
 from keras_resnet.describe import count_macs, count_params
 from keras_resnet.errors import UsageError
+from keras_resnet.models import find_spec
 from training.augmentation.changes import flips, geometry, named
 from training.data.pipeline import cores
 from training.devices import Hardware
@@ -45,6 +47,7 @@ def config(session: Session) -> dict[str, Any]:
         "model": {
             "name": recipe.model,
             "overrides": recipe.spec_fields,
+            "spec": asdict(find_spec(recipe.model, **recipe.spec_fields)),
             "input_shape": list(session.prepared.input_shape),
             "classes": len(dataset.labels),
             "params": count_params(session.model),

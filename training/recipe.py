@@ -103,6 +103,29 @@ class Recipe(
         return asdict(self)
 
 
+# What the rows of these networks had before a config held its network's spec.
+_FORMER = {
+    "resnet110_sd_cifar": "shortcut=A",
+    "resnet1202_sd_cifar": "shortcut=A",
+}
+
+
+def as_trained(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns a run's config with the network that the run trained.
+
+    The name of a network in an older config may stand for another one today; it gets
+    the overrides that make it the former one.
+    """
+    recipe, model = config.get("recipe"), config.get("model")
+    if not isinstance(recipe, dict) or not isinstance(model, dict) or "spec" in model:
+        return config
+    former = _FORMER.get(recipe.get("model", ""))
+    if former is None:
+        return config
+    overrides = [former, *recipe.get("overrides", ())]  # the last one of a field counts
+    return {**config, "recipe": {**recipe, "overrides": overrides}}
+
+
 # What a resumed run may have otherwise: it changes no bit, or it is warned of.
 EPHEMERAL = ("cache", "deterministic")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_resnet.errors import UsageError
-from training.recipes import Recipe
+from training.recipe import Recipe, as_trained
 from training.writing import make_folder, write_json, written_to
 
 
@@ -127,7 +127,7 @@ class Run:
     @property
     def config(self) -> dict[str, Any]:
         """Everything needed to repeat the run."""
-        return dict(json.loads(self._config.read_text(encoding="utf-8")))
+        return as_trained(json.loads(self._config.read_text(encoding="utf-8")))
 
     @property
     def recipe(self) -> Recipe:

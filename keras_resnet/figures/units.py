@@ -100,6 +100,7 @@ def _place(name: str) -> str:
 def _said(layer: keras.layers.Layer, name: str) -> str:
     special = {
         "carry": "1 − g",
+        "shortcut_pool": "average-pool",
         "shortcut_gated": "× (1 − g)",
         "gated": "× g",
         "gate_sigmoid": "sigmoid",
