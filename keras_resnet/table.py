@@ -32,9 +32,11 @@ _VGG = "Simonyan & Zisserman, 2015, tables 2 and 3"
 _GOOGLE = "Szegedy et al., 2015, table 1"
 _HIGHWAY = "Srivastava et al., 2015 (layer)"
 _V1 = "He et al., 2016, tables 1 and 3 (10-crop)"
+_V1_SMALL = "He et al., 2016, tables 1 and 2 (10-crop)"
 _CIFAR = "He et al., 2016, table 6"
 _V2 = "He et al., ECCV 2016"
 _SD = "Huang et al., 2016, table 1"
+_SD_1202 = "Huang et al., 2016, section 4"
 _NEXT = "Xie et al., 2017"
 _DENSE = "Huang et al., 2017"
 
@@ -49,10 +51,10 @@ SOURCES = {
     **{f"vgg{d}_bn": Source("torchvision") for d in (11, 13, 16, 19)},
     "googlenet": Source(_GOOGLE, "6.8M", "1.5G", "10.07 ImageNet val, top-5"),
     **{f"highway{d}_cifar": Source(_HIGHWAY) for d in (20, 32, 56, 110)},
-    "plain18": Source(_V1, "", "1.8G", "27.94 ImageNet val"),
-    "plain34": Source(_V1, "", "3.6G", "28.54 ImageNet val"),
+    "plain18": Source(_V1_SMALL, "", "1.8G", "27.94 ImageNet val"),
+    "plain34": Source(_V1_SMALL, "", "3.6G", "28.54 ImageNet val"),
     **{f"plain{d}_cifar": Source(_CIFAR) for d in (20, 32, 44, 56, 110)},
-    "resnet18": Source(_V1, "", "1.8G", "27.88 ImageNet val"),
+    "resnet18": Source(_V1_SMALL, "", "1.8G", "27.88 ImageNet val (A)"),
     "resnet34": Source(_V1, "", "3.6G", "24.52 ImageNet val (B)"),
     "resnet50": Source(_V1, "", "3.8G", "22.85 ImageNet val"),
     "resnet101": Source(_V1, "", "7.6G", "21.75 ImageNet val"),
@@ -62,8 +64,8 @@ SOURCES = {
         for d in (50, 101, 152)
     },
     **{f"resnet{d}_v2": Source(_V2) for d in (50, 101)},
-    "resnet152_v2": Source(f"{_V2}, table 5", "", "", "21.1 ImageNet val"),
-    "resnet200_v2": Source(f"{_V2}, table 5", "", "", "20.7 ImageNet val"),
+    "resnet152_v2": Source(f"{_V2}, table 5", "", "", "21.1 ImageNet val, 320 pixels"),
+    "resnet200_v2": Source(f"{_V2}, table 5", "", "", "20.7 ImageNet val, 320 pixels"),
     **{f"resnet{d}_v2_keras": Source("keras.applications") for d in (50, 101, 152)},
     "resnet20_cifar": Source(_CIFAR, "0.27M", "", "8.75 CIFAR-10"),
     "resnet32_cifar": Source(_CIFAR, "0.46M", "", "7.51 CIFAR-10"),
@@ -76,7 +78,7 @@ SOURCES = {
     "resnet164_v2_cifar": Source(f"{_V2}, table 4", "1.7M", "", "5.46 CIFAR-10"),
     "resnet1001_v2_cifar": Source(f"{_V2}, table 4", "10.2M", "", "4.92 CIFAR-10"),
     "resnet110_sd_cifar": Source(_SD, "1.7M", "", "5.25 CIFAR-10"),
-    "resnet1202_sd_cifar": Source(_SD, "19.4M", "", "4.91 CIFAR-10"),
+    "resnet1202_sd_cifar": Source(_SD_1202, "19.4M", "", "4.91 CIFAR-10"),
     "resnext50_32x4d": Source(
         f"{_NEXT}, tables 1 and 3", "25.0M", "4.2G", "22.2 ImageNet val"
     ),
@@ -114,12 +116,13 @@ in percent, not measured here.
 |---|---|---|---|---|---|---|"""
 
 NOTES = """
-Where the printed numbers differ from those counted:
+Where the printed numbers differ from those counted, or are another network's:
 
 - `googlenet`, 6.8M: the table's column is in units of 2¹⁰ and adds up to 6.96M. It has
   2.7K for the first convolution, whose 7×7 filters make 9.2K, and 463K, 580K, 1,072K
   and 1,388K for the modules 4c, 4d, 5a and 5b, whose own filters make 499K, 592K,
   1,019K and 1,410K.
+- `resnet18`, 27.88 %: of shortcut option A; this network has B, as the deeper ones.
 - `resnet1001_v2_cifar`, 10.2M: its convolutions and classifier, 10,178,490; the batch
   normalisations have 149,216 more.
 
