@@ -125,10 +125,10 @@ def create_model(
         classes: Number of classes; 0 gives pooled features ``(N, C)`` instead of
             logits. Default: the paper's.
         dtype: Keras dtype policy, say ``"mixed_bfloat16"``. Default: the global one.
-        weights: A file of weights (``.keras``, ``.weights.h5``, or torchvision's and
-            timm's ``.pth`` and ``.safetensors``), or ``"imagenet"`` for those that
-            keras.applications publishes. A head for another number of classes is left
-            out, with a warning. Default: fresh ones.
+        weights: A file of weights (``.keras``, ``.h5``, ``.weights.h5``, or
+            torchvision's and timm's ``.pth`` and ``.safetensors``), or ``"imagenet"``
+            for those that keras.applications publishes. A head for another number of
+            classes is left out, with a warning. Default: fresh ones.
         **overrides: Fields of the network's spec to replace, say ``shortcut="C"``.
 
     Returns:

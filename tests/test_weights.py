@@ -270,7 +270,8 @@ def test_h5_files_of_a_form(
     tmp_path: Path,
     enliven: Callable[[keras.Model], keras.Model],
 ) -> None:
-    options = SMALL_RESNEXT | {"survival": 0.5}
+    # Twelve paths, the tenth of which files list ahead of the second.
+    options = SMALL_RESNEXT | {"survival": 0.5, "cardinality": 12, "depths": (1, 1)}
     one = enliven(create_model("resnext50_32x4d", form=form, **options))
     path = saved(one, tmp_path / name)
     other = create_model("resnext50_32x4d", form="B", weights=path, **options)

@@ -41,13 +41,14 @@ VARIABLES = (
 def config(session: Session) -> dict[str, Any]:
     """Returns everything needed to repeat the run."""
     recipe, dataset, placement = session.recipe, session.dataset, session.placement
+    spec: Any = find_spec(recipe.model, **recipe.spec_fields)  # a dataclass
     return {
         "recipe": recipe.to_dict(),
         "command": _command(),
         "model": {
             "name": recipe.model,
             "overrides": recipe.spec_fields,
-            "spec": asdict(find_spec(recipe.model, **recipe.spec_fields)),
+            "spec": asdict(spec),
             "input_shape": list(session.prepared.input_shape),
             "classes": len(dataset.labels),
             "params": count_params(session.model),

@@ -23,6 +23,7 @@ SETTINGS = (
     *("strides", "stride", "padding", "dilation_rate", "pool_size", "activation"),
     *("epsilon", "scale", "offset", "size", "alpha", "beta", "k", "survival"),
 )
+USUAL = ("[1, 1]", '"linear"', "true")  # and therefore not told
 # The identity in inference, or given by the shapes around them.
 UNSEEN = {"inputlayer", "dropout", "flatten", "concatenate", "recomputed", "branch"}
 PATH = re.compile(r"_path\d+(?=_)|_sum$")  # of forms A and B of a ResNeXt
@@ -63,7 +64,7 @@ def described(layers: Iterable[Described]) -> Function:
             for key in SETTINGS
             if key in config
         }
-        told = (f"{key} {value}" for key, value in known.items())
+        told = (f"{key} {v}" for key, v in known.items() if v not in USUAL)
         function[whole] = ", ".join([kind, *told])
     return function
 

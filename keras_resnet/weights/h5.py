@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_resnet.weights.function import Function, described, function_in
+from keras_resnet.weights.function import Described, Function, described, function_in
 
 NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 OTHER = ("kernel", "bias")
@@ -56,7 +56,8 @@ def read_h5(path: Path) -> Stored:
 
 def _weights_file(group: Any) -> tuple[dict[str, np.ndarray], Function]:
     """Keras 3's own format, ``conv2d_3/vars/0``, with the layers' names beside."""
-    values, layers = {}, []
+    values: dict[str, np.ndarray] = {}
+    layers: list[Described] = []
     for path, item in _items(group):
         owner, _, number = path.rpartition("/")
         if not owner.endswith("vars") and number != "vars":

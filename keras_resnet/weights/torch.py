@@ -24,8 +24,10 @@ VARIABLES = {
 }
 IGNORED = ("num_batches_tracked", "n_averaged")  # counters; nothing reads them here
 # Where training scripts put the state dict, the first one that is there.
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights")
-WRAPPERS += ("state_dict_ema", "model_ema")
+WRAPPERS = (
+    *("state_dict", "model_state_dict", "model", "net", "weights"),
+    *("state_dict_ema", "model_ema"),
+)
 # Modules around the network: DistributedDataParallel and averages, torch.compile,
 # Lightning and other training scripts.
 AROUND = {"module", "_orig_mod", "model", "net"}

@@ -37,15 +37,17 @@ def laid_out(
 
 
 def _joined(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Form C: one array for those of all paths, which come in the paths' order."""
-    paths: dict[str, list[np.ndarray]] = {}
+    """Form C: one array for those of all paths."""
+    paths: dict[str, dict[int, np.ndarray]] = {}
     for name, value in values.items():
         match = PATH.fullmatch(name)
-        paths.setdefault(f"{match[1]}_{match[3]}" if match else name, []).append(value)
-    return {
-        name: np.concatenate(parts, _axis(name)) if len(parts) > 1 else parts[0]
-        for name, parts in paths.items()
-    }
+        whole, path = (f"{match[1]}_{match[3]}", int(match[2])) if match else (name, 0)
+        paths.setdefault(whole, {})[path] = value
+    joined = {}
+    for name, parts in paths.items():
+        arrays = [parts[path] for path in sorted(parts)]  # files have another order
+        joined[name] = np.concatenate(arrays, _axis(name)) if arrays[1:] else arrays[0]
+    return joined
 
 
 def _parted(values: dict[str, np.ndarray], names: list[str]) -> dict[str, np.ndarray]:
