@@ -32,7 +32,7 @@ EXTRA = {  # file -> package, and whether only inside functions
     ("layers/recomputed.py", "tensorflow", True),
     ("layers/stochastic_depth.py", "tensorflow", True),
     ("network.py", "tensorflow", True),
-    ("weights/files.py", "h5py", True),
+    ("weights/h5.py", "h5py", True),
 }
 
 

@@ -110,12 +110,14 @@ _FORMER = {
 }
 
 
-def as_trained(config: dict[str, Any]) -> dict[str, Any]:
+def as_trained(config: Any) -> Any:
     """Returns a run's config with the network that the run trained.
 
     The name of a network in an older config may stand for another one today; it gets
     the overrides that make it the former one.
     """
+    if not isinstance(config, dict):  # no config, which its reader tells
+        return config
     recipe, model = config.get("recipe"), config.get("model")
     if not isinstance(recipe, dict) or not isinstance(model, dict) or "spec" in model:
         return config

@@ -127,7 +127,8 @@ class Run:
     @property
     def config(self) -> dict[str, Any]:
         """Everything needed to repeat the run."""
-        return as_trained(json.loads(self._config.read_text(encoding="utf-8")))
+        stored = json.loads(self._config.read_text(encoding="utf-8"))
+        return dict(as_trained(stored))
 
     @property
     def recipe(self) -> Recipe:
