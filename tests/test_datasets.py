@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from data import labels_of, pixel_dataset, sizes, write_classes
+from sklearn.model_selection import train_test_split
 
 from keras_resnet.errors import UsageError
 from training.data.datasets import Dataset, hold_out, mirrors, with_test
@@ -61,12 +62,46 @@ def test_hold_out_takes_its_share_of_each_class() -> None:
 
 
 @pytest.mark.parametrize(
+    "counts, share, held",
+    [
+        ([60] + [2] * 10, 0.2, [12] + [1] * 10),
+        ([60] + [2] * 10, 0.8, [48] + [1] * 10),
+        ([40, 3, 40], 0.9, [36, 2, 36]),
+        ([40, 0, 20], 0.25, [10, 0, 5]),  # EMNIST names a class that it has no image of
+    ],
+)
+def test_hold_out_leaves_every_class_on_both_sides(
+    counts: list[int], share: float, held: list[int]
+) -> None:
+    dataset = hold_out(one_split(counts), "test", share)
+    classes = len(counts)
+    for name, wanted in (("test", held), ("train", np.subtract(counts, held))):
+        found = np.bincount(labels_of(dataset, name), minlength=classes)
+        assert found.tolist() == list(wanted)
+    note = f"test split: {sum(held)} of {sum(counts)} training images held out"
+    assert dataset.notes == (note,)
+
+
+def test_hold_out_is_scikit_learns_where_that_keeps_every_class() -> None:
+    """The splits of runs that exist stay as they are."""
+    dataset = one_split([31, 17, 52])
+    labels = np.array(labels_of(dataset, "train"))
+    kept, held = train_test_split(
+        np.arange(100), test_size=0.1, stratify=labels, random_state=0
+    )
+    after = hold_out(dataset, "val", 0.1)
+    images = dataset.splits["train"].images.numpy()
+    for name, indices in (("train", kept), ("val", held)):
+        assert np.array_equal(after.splits[name].images, images[np.sort(indices)])
+
+
+@pytest.mark.parametrize(
     "counts, share, message",
     [
         ([1, 50], 0.2, "every class on both sides, got 1 of class 'class0'"),
-        ([50, 0, 50], 0.2, "got 0 of class 'class1'"),
-        ([20, 10], 0.01, "every class on both sides, got 10 of class 'class1'"),
-        ([2] * 10, 0.9, "every class on both sides"),
+        ([0, 1, 50], 0.2, "every class on both sides, got 1 of class 'class1'"),
+        ([20, 10], 0.01, "got 1 images for it and 29 left of 2 classes"),
+        ([2] * 10, 0.9, "got 18 images for it and 2 left of 10 classes"),
     ],
 )
 def test_hold_out_needs_images(counts: list[int], share: float, message: str) -> None:

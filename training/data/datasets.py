@@ -181,8 +181,10 @@ def with_test(dataset: Dataset) -> Dataset:
 def hold_out(dataset: Dataset, name: str, share: float) -> Dataset:
     """Moves a fixed share of each class from the training split into a new one.
 
+    Each class that has images has at least one in both.
+
     Raises:
-        UsageError: A class has too few images.
+        UsageError: A class has one image, or the share is too small or too large.
     """
     if share == 0 or name in dataset.splits:
         return dataset
@@ -190,18 +192,25 @@ def hold_out(dataset: Dataset, name: str, share: float) -> Dataset:
 
     train = dataset.splits["train"]
     labels = train.labels.numpy()
-    counts = np.bincount(labels, minlength=len(dataset.labels))
+    classes, counts = np.unique(labels, return_counts=True)
     held_count = math.ceil(share * len(train))
-    if counts.min() < 2 or min(held_count, len(train) - held_count) < len(counts):
+    sides = f"a {name} split of {share:.0%} must leave an image of every class on both"
+    if counts.min() < 2:
+        label = dataset.labels[classes[counts.argmin()]]
         raise UsageError(
-            f"a {name} split of {share:.0%} must leave an image of every class on both "
-            f"sides, got {counts.min()} of class "
-            f"{dataset.labels[int(counts.argmin())]!r} and {len(train)} in all; add "
+            f"{sides} sides, got 1 of class {label!r} in the training split; add "
             "images or a split of your own"
+        )
+    if min(held_count, len(train) - held_count) < len(classes):
+        raise UsageError(
+            f"{sides} sides, got {held_count} images for it and "
+            f"{len(train) - held_count} left of {len(classes)} classes; add images, "
+            "change the share or add a split of your own"
         )
     kept, held = train_test_split(
         np.arange(len(train)), test_size=share, stratify=labels, random_state=0
     )
+    kept, held = _with_every_class(kept, held, labels)
     splits = {
         **dataset.splits,
         "train": train.take(np.sort(kept)),
@@ -209,3 +218,21 @@ def hold_out(dataset: Dataset, name: str, share: float) -> Dataset:
     }
     note = f"{name} split: {len(held)} of {len(train)} training images held out"
     return replace(dataset, splits=splits, notes=(*dataset.notes, note))
+
+
+def _with_every_class(
+    kept: np.ndarray, held: np.ndarray, labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Moves one image of each class that scikit-learn rounded away from a side.
+
+    Its other images stay where they are, so that most splits are scikit-learn's.
+    """
+
+    def lacking(side: np.ndarray, other: np.ndarray) -> np.ndarray:
+        lost = np.setdiff1d(labels, labels[side])
+        return np.array([i for c in lost for i in other[labels[other] == c][:1]], int)
+
+    to_held, to_kept = lacking(held, kept), lacking(kept, held)
+    kept = np.concatenate([np.setdiff1d(kept, to_held), to_kept])
+    held = np.concatenate([np.setdiff1d(held, to_kept), to_held])
+    return kept, held
