@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class UsageError(ValueError):
@@ -35,6 +35,12 @@ def require_local(path: str | os.PathLike[str]) -> None:
             f"path must be local, got the URL {os.fspath(path)!r}; use a local path "
             "and copy the files"
         )
+
+
+def first_few(names: Sequence[object], most: int = 5) -> str:
+    """Joins names by commas for a message, ``most`` of them at most."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(map(str, names[:most])) + more
 
 
 def require_choice(field: str, value: str, choices: Iterable[str]) -> None:

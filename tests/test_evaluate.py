@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from sklearn.metrics import accuracy_score, recall_score
 
 from keras_resnet.errors import UsageError
 from training import devices
@@ -132,6 +133,26 @@ def test_averaging_over_views_is_told_and_not_kept(
     assert len(said["views"]) == 5  # synthetic images are not mirrored
     assert said["examples"] == run.evaluated["examples"]
     assert (run.assessment.read_bytes(), run.evaluation.read_bytes()) == before
+
+
+def test_a_class_without_examples_has_a_support_of_0() -> None:
+    """Figures as scikit-learn has them of the classes that there are."""
+    rng = np.random.default_rng(0)
+    labels, predicted = rng.choice([0, 2, 3], 60), rng.integers(0, 4, 60)
+    columns = (labels, predicted, np.full(60, 0.5), np.ones(60), labels == predicted)
+    split = pixels(np.zeros((60, 1, 1, 1), np.uint8), labels)
+    data = Dataset("made", {"test": split}, tuple("abcd"), 1, (1, 1), mirrors=False)
+    table = np.stack(columns, -1).astype(float)
+    found = assess(Predictions.from_table(table), data, "test")
+    json.dumps(found, allow_nan=False)
+    recalls = recall_score(labels, predicted, average=None, labels=[0, 2, 3])
+    assert [c["recall"] for c in found["classes"]] == [
+        *(pytest.approx(recalls[0]), None),
+        *map(pytest.approx, recalls[1:]),
+    ]
+    assert found["classes"][1]["support"] == 0
+    assert found["classes"][1]["precision"] == 0
+    assert found["top1"] == pytest.approx(accuracy_score(labels, predicted))
 
 
 def test_mistakes_name_their_files(tmp_path: Path) -> None:

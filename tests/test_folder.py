@@ -46,6 +46,54 @@ def test_folder_always_has_a_test_split(
     assert sizes(load_dataset(f"folder:{tmp_path}")) == expected
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Training", "Testing"),
+        ("TRAIN", "dev", "Test"),
+        ("train", "Valid", "test"),
+        ("training_set", "Validation", "test-set"),
+        ("Train", "Val"),
+    ],
+)
+def test_splits_go_by_their_usual_names(names: tuple[str, ...], tmp_path: Path) -> None:
+    for count, split in enumerate(names, 2):
+        write_classes(tmp_path / split, count=count)
+    dataset = load_dataset(f"folder:{tmp_path}")
+    assert dataset.labels == ("a", "b")
+    assert list(sizes(dataset).values()) == [4, 6, 8][: len(names)]
+    wanted = ["train", "val", "test"] if len(names) == 3 else ["train", "test"]
+    assert list(dataset.splits) == wanted
+
+
+@pytest.mark.parametrize("name", ["train", "valid", "Test"])
+def test_class_may_be_called_as_a_split(name: str, tmp_path: Path) -> None:
+    """Beside other classes, as long as it holds no folders; or in a train split."""
+    classes = ["bus", name]
+    write_classes(tmp_path / "flat", classes, count=5)
+    write_classes(tmp_path / "split" / "train", classes, count=5)
+    flat = load_dataset(f"folder:{tmp_path / 'flat'}")
+    assert set(flat.labels) == set(classes)
+    assert flat.notes[0] == f"read as classes, not splits: {name}"
+    assert set(load_dataset(f"folder:{tmp_path / 'split'}").labels) == set(classes)
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_class_may_be_absent_from_validation_and_test(
+    empty: bool, tmp_path: Path
+) -> None:
+    for split, classes in (("train", "abc"), ("val", "ac"), ("test", "b")):
+        write_classes(tmp_path / split, classes)
+    if empty:
+        (tmp_path / "test" / "a").mkdir()
+    dataset = load_dataset(f"folder:{tmp_path}")
+    assert labels_of(dataset, "test") == [1, 1]
+    assert dataset.notes == (
+        "val split: no image of b",
+        "test split: no image of a, c",
+    )
+
+
 def test_folder_of_several_sizes_and_formats(tmp_path: Path) -> None:
     for i, name in enumerate(("a.jpg", "b.png", "c.gif", "d.bmp", "e.webp", "f.JPEG")):
         write_image(tmp_path / "one" / name, smooth(10 + i, 20 - i))
@@ -74,7 +122,7 @@ def test_class_of_bad_files_only_is_refused(tmp_path: Path) -> None:
     write_classes(tmp_path)
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "0.png").write_bytes(b"")
-    with pytest.raises(UsageError, match="must have a good image, got none in 'c'"):
+    with pytest.raises(UsageError, match=r"to train on, got none in .*/c$"):
         load_dataset(f"folder:{tmp_path}", reading=Reading(skip_bad_images=True))
 
 
@@ -92,9 +140,27 @@ def unnamed_class(root: Path) -> None:
     write_classes(root, [os.fsdecode(b"\xff"), "b"])
 
 
-def missing_class(root: Path) -> None:
-    write_classes(root / "train", "abc")
-    write_classes(root / "test", "ab")
+def empty_split(root: Path) -> None:
+    write_classes(root / "train")
+    (root / "test" / "a").mkdir(parents=True)
+
+
+def flat_splits(root: Path) -> None:
+    for split in ("train", "test"):
+        write_image(root / split / "0.png", noise(9, 9, 3))
+
+
+def splits(*names: str) -> Callable[[Path], None]:
+    def write(root: Path) -> None:
+        for name in names:
+            write_classes(root / name)
+
+    return write
+
+
+def split_and_class(root: Path) -> None:
+    write_classes(root / "Train")
+    write_classes(root, "c")
 
 
 @pytest.mark.parametrize(
@@ -103,10 +169,19 @@ def missing_class(root: Path) -> None:
         (lambda root: None, "must hold one folder a class, at least 2, got 0"),
         (lambda root: write_classes(root, "a"), "at least 2, got 1"),
         (lambda root: write_classes(root / "train", "a"), "train must hold one folder"),
-        (empty_class, "class folder must hold images, got none in .*/empty"),
+        (empty_class, "good images to train on, got none in .*/empty$"),
         (unknown_class, "test must hold classes of the training split only, got 'c'"),
         (unnamed_class, "names of classes must be UTF-8, got"),
-        (missing_class, "every class must have a good image, got none in 'c'"),
+        (
+            lambda root: write_classes(root, ["a\rb", "c"]),
+            r"not be empty or have control characters, got 'a\\rb' for class 0",
+        ),
+        (empty_split, "^test split must hold good images, .*, got none in .*/test;"),
+        (flat_splits, "train must hold one folder a class, at least 2, got 0"),
+        (splits("train", "val", "validation"), "val split, got 'val' and 'validation'"),
+        (splits("train", "Test", "testing"), "test split, got 'Test' and 'testing'"),
+        (splits("val", "test"), "must hold a train split beside val, test, got none"),
+        (split_and_class, "splits or classes, got the split 'Train' beside 'c'"),
     ],
 )
 def test_bad_folder_is_refused(

@@ -131,7 +131,16 @@ def test_idx(compressed: bool, tmp_path: Path) -> None:
         ),
         (
             {"labels.txt": b"\xff\xfe"},
-            "labels.txt",
+            "labels.txt must be UTF-8 text, got ",
+        ),
+        ({"labels.txt": b""}, "one name a line, .* got '' in line 1"),
+        ({"labels.txt": b"a\n\nb\nc\n"}, "got '' in line 2"),
+        ({"labels.txt": b"a\nb\n \t\nc"}, "got '' in line 3"),
+        ({"labels.txt": b"a\nb\tx\nc\n"}, r"control characters, got 'b\\tx' in line 2"),
+        ({"labels.txt": b"a\nb\na \nc\n"}, "got 'a' in lines 1 and 3"),
+        (
+            {TRAIN_LABELS: numbers(*6 * [0]), TEST_LABELS: numbers(*3 * [0])},
+            "must have at least 2 classes, got 1",
         ),
     ],
 )
@@ -144,7 +153,13 @@ def test_damaged_idx_is_refused(
 
 
 @pytest.mark.parametrize(
-    "text", ["cat\ndog\nT-shirt/top", "cat\r\ndog\r\nT-shirt/top\n"]
+    "text",
+    [
+        "cat\ndog\nT-shirt/top",
+        "cat\r\ndog\r\nT-shirt/top\n",
+        "cat\rdog\rT-shirt/top\r",
+        "\ufeffcat\ndog  \n\tT-shirt/top\n\n",
+    ],
 )
 def test_class_names_come_from_labels_txt(text: str, tmp_path: Path) -> None:
     write_idx(tmp_path, {**IDX, "labels.txt": text.encode()})

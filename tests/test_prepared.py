@@ -22,10 +22,13 @@ def write_tfds(
     root: Path,
     name: str,
     shape: tuple[Any, ...],
+    *,
     label: str = "label",
     file_format: str = "tfrecord",
+    names: tuple[str, ...] = ("x", "y", "z"),
+    splits: tuple[str, ...] = ("train", "test"),
 ) -> None:
-    """Writes 12 and 6 images of three classes as a prepared data set."""
+    """Writes 12 and 6 images of the classes in turn as a prepared data set."""
     import tensorflow_datasets as tfds
 
     def split(count: int, seed: int) -> tf.data.Dataset:
@@ -33,7 +36,7 @@ def write_tfds(
             for i in range(count):
                 height, width = (side or 8 + i for side in shape[:2])
                 image = noise(height, width, shape[2], seed=seed + i)
-                yield {"image": image, label: i % 3}
+                yield {"image": image, label: i % len(names)}
 
         spec = {
             "image": tf.TensorSpec(shape, tf.uint8),
@@ -46,11 +49,14 @@ def write_tfds(
         version="1.0.0",
         data_dir=root,
         file_format=file_format,
-        split_datasets={"train": split(12, 0), "test": split(6, 100)},
+        split_datasets={
+            name: split(*made)
+            for name, made in zip(splits, ((12, 0), (6, 100), (3, 200)), strict=False)
+        },
         features=tfds.features.FeaturesDict(
             {
                 "image": tfds.features.Image(shape=shape),
-                label: tfds.features.ClassLabel(names=["x", "y", "z"]),
+                label: tfds.features.ClassLabel(names=names),
             }
         ),
     )
@@ -155,6 +161,33 @@ def test_extraction_that_was_interrupted_is_begun_again(
     assert after.encoded(0)[1:4] == b"PNG"
 
 
+def test_splits_go_by_their_usual_names(tmp_path: Path) -> None:
+    write_tfds(tmp_path, "named", (8, 9, 1), splits=("Training", "Testing"))
+    dataset = load_dataset(f"tfds:{tmp_path / 'named' / '1.0.0'}")
+    assert sizes(dataset) == {"train": 12, "test": 6}
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"shape": (None, None, 4)}, "must have 1 or 3 channels, got 4; "),
+        ({"names": ("x",)}, "must have at least 2 classes, got 1"),
+        ({"names": ("x", "y", "")}, "labels of train .* must be 0 to 1, .*, got 2"),
+        ({"names": ("x", "y\tz", "z")}, r"control characters, got 'y\\tz' for class 1"),
+        (
+            {"splits": ("train", "val", "validation")},
+            "must have one val split, got 'val' and 'validation'",
+        ),
+    ],
+)
+def test_data_set_that_cannot_be_trained_on_is_refused(
+    options: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    write_tfds(tmp_path, "odd", **{"shape": (8, 9, 1), **options})
+    with pytest.raises(UsageError, match=message):
+        load_dataset(f"tfds:{tmp_path / 'odd' / '1.0.0'}")
+
+
 @pytest.mark.parametrize("cache", ["none", "disk"])
 @pytest.mark.parametrize("whole", [0, 100, None], ids=["empty", "cut", "gone"])
 @pytest.mark.parametrize("name", ["tiny_fixed", "tiny_array"])
@@ -193,6 +226,9 @@ def test_image_above_the_limit_is_told(
     dataset = load_dataset(place, reading=reading)
     assert sizes(dataset) == {"train": 8, "test": 6}
     assert dataset.notes[-1] == "skipped 4 bad images of 12"
+    reading = Reading(skip_bad_images=True, cache=cache, max_pixels=1)
+    with pytest.raises(UsageError, match=r"^train of .* good images, got 12 bad"):
+        load_dataset(place, reading=reading)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from keras_resnet.errors import UsageError
+import numpy as np
+
+from keras_resnet.errors import UsageError, first_few
 from training.data.datasets import Dataset, hold_out, with_test
 from training.data.sources import folder, idx, memory, prepared
 from training.data.sources.reading import Reading
@@ -36,7 +38,19 @@ def load_dataset(
         UsageError: The data set is unknown, missing or damaged.
     """
     dataset = _load(name, reading or Reading())
-    return hold_out(with_test(dataset), "val", validation)
+    return _noting_absences(hold_out(with_test(dataset), "val", validation))
+
+
+def _noting_absences(dataset: Dataset) -> Dataset:
+    """Notes the classes that are trained on but have no image in another split."""
+    classes = {n: np.unique(split.labels) for n, split in dataset.splits.items()}
+    notes = []
+    for name in dataset.splits:
+        absent = np.setdiff1d(classes["train"], classes[name])
+        if len(absent):
+            labels = [dataset.labels[number] for number in absent]
+            notes.append(f"{name} split: no image of {first_few(labels)}")
+    return replace(dataset, notes=(*dataset.notes, *notes))
 
 
 def load_foreign(name: str, *, skip_bad_images: bool = False) -> Dataset:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 
-from keras_resnet.errors import UsageError
+from keras_resnet.errors import UsageError, first_few
 from training.data import places
 from training.data.datasets import Dataset, Split, mirrors, strings
 from training.data.sources import cache, tree
@@ -14,14 +14,16 @@ from training.data.sources.inspection import (
     facts,
     inspect_all,
 )
+from training.data.sources.names import find_splits, require_classes, split_called
 from training.data.sources.reading import Reading
 
-SPLITS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
 Files = list[tuple[str, int]]  # places and class numbers
 
 
 def load(argument: str, reading: Reading | None = None) -> Dataset:
     """Loads ``DIR/CLASS/*`` or ``DIR/{train,val,test}/CLASS/*``; files stay on disk.
+
+    Names of splits may be written otherwise (``names.SPLITS``).
 
     Every file is decoded once, so that a bad one is found before training begins.
 
@@ -30,20 +32,14 @@ def load(argument: str, reading: Reading | None = None) -> Dataset:
         reading: How files are read; None: with the defaults.
 
     Raises:
-        UsageError: The folder or a class is empty, or a file is no image.
+        UsageError: The folder, a split or a class is empty, or a file is no image.
     """
     reading = reading or Reading()
     root = tree.root(argument, "image folder")
     roots = _roots(root)
-    labels = tuple(tree.folders(roots["train"]))
-    if len(labels) < 2:
-        raise UsageError(
-            f"{roots['train']} must hold one folder a class, at least 2, got "
-            f"{len(labels)}"
-        )
-    if unread := [label for label in labels if not places.is_text(label)]:
-        raise UsageError(f"names of classes must be UTF-8, got {unread[0]!r}")
+    labels = _labels(roots["train"])
     files = {name: _files(place, labels) for name, place in roots.items()}
+    _require_images(files, roots, labels)
     listed = [place for split in files.values() for place, _ in split]
     stored, note = cache.kept(listed, reading.cache)
     findings = _inspected(listed, stored, reading)
@@ -51,9 +47,18 @@ def load(argument: str, reading: Reading | None = None) -> Dataset:
     notes = [note] if note else []
     if count := sum(finding.bad is not None for finding in findings):
         notes.append(f"skipped {count} bad files of {len(listed)}")
+    good = {
+        name: [
+            (place, number) for place, number in split if known[place][1].bad is None
+        ]
+        for name, split in files.items()
+    }
+    _require_images(good, roots, labels)
+    if roots == {"train": root} and (odd := [x for x in labels if split_called(x)]):
+        notes.append(f"read as classes, not splits: {first_few(odd)}")
     return Dataset(
         name="folder",
-        splits={name: _split(split, known, labels) for name, split in files.items()},
+        splits={name: _split(split, known) for name, split in good.items()},
         labels=labels,
         channels=3,
         size=None,
@@ -63,33 +68,74 @@ def load(argument: str, reading: Reading | None = None) -> Dataset:
 
 
 def _roots(root: str) -> dict[str, str]:
-    """The folders of the splits; the root itself where it holds the classes."""
+    """The folders of the splits; the root itself where it holds the classes.
+
+    Beside classes, a folder with the name of a split is a class too (a *train* beside
+    a *bus*) unless it holds folders.
+    """
     folders = tree.folders(root)
-    roots = {ours: folders[n] for n, ours in SPLITS.items() if n in folders}
-    if not roots:
-        return {"train": root}
-    others = sorted(set(folders) - set(SPLITS))
-    if "train" not in roots or others:
+    others = [name for name in folders if not split_called(name)]
+    if others:
+        named = (name for name in folders if split_called(name))
+        split = next((name for name in named if tree.folders(folders[name])), None)
+        if split is None:
+            return {"train": root}
         raise UsageError(
-            f"{root} must hold either classes or the splits train, val and test, got "
-            f"{', '.join(folders)}"
+            f"{root} must hold either splits or classes, got the split {split!r} "
+            f"beside {others[0]!r}; move all classes into one folder train, or what "
+            "is no split elsewhere"
         )
-    return roots
+    splits = find_splits(folders, root)
+    if splits and "train" not in splits:
+        raise UsageError(
+            f"{root} must hold a train split beside {first_few([*splits.values()])}, "
+            "got none"
+        )
+    return {split: folders[name] for split, name in splits.items()} or {"train": root}
+
+
+def _labels(root: str) -> tuple[str, ...]:
+    """The names of the classes, those of the training split's folders."""
+    labels = tuple(tree.folders(root))
+    if len(labels) < 2:
+        raise UsageError(
+            f"{root} must hold one folder a class, at least 2, got {len(labels)}"
+        )
+    if unread := [label for label in labels if not places.is_text(label)]:
+        raise UsageError(f"names of classes must be UTF-8, got {unread[0]!r}")
+    require_classes(labels, root)
+    return labels
 
 
 def _files(root: str, labels: tuple[str, ...]) -> Files:
     """The files of a split with their class numbers, in the order of their names."""
+    numbers = {label: number for number, label in enumerate(labels)}
     found = []
     for name, folder in tree.folders(root).items():
-        if name not in labels:
+        if name not in numbers:
             raise UsageError(
                 f"{root} must hold classes of the training split only, got {name!r}"
             )
-        files = tree.files(folder)
-        if not files:
-            raise UsageError(f"class folder must hold images, got none in {folder}")
-        found += [(place, labels.index(name)) for place in files]
+        found += [(place, numbers[name]) for place in tree.files(folder)]
     return found
+
+
+def _require_images(
+    splits: dict[str, Files], roots: dict[str, str], labels: tuple[str, ...]
+) -> None:
+    """Raises UsageError unless every split has images, and every class to train on."""
+    for name, files in splits.items():
+        if not files:
+            raise UsageError(
+                f"{name} split must hold good images, one folder a class, got none in "
+                f"{roots[name]}; add some or remove the folder"
+            )
+    trained = {number for _, number in splits["train"]}
+    if absent := [label for i, label in enumerate(labels) if i not in trained]:
+        raise UsageError(
+            "class folder must hold good images to train on, got none in "
+            f"{roots['train']}/{absent[0]}"
+        )
 
 
 def _inspected(
@@ -111,19 +157,8 @@ def _inspected(
     return findings
 
 
-def _split(
-    files: Files, known: dict[str, tuple[Kept, Finding]], labels: tuple[str, ...]
-) -> Split:
-    good = [
-        (image, found, label, place)
-        for place, label in files
-        for image, found in [known[place]]
-        if found.bad is None and not isinstance(image, OSError)
-    ]
-    missing = set(range(len(labels))) - {label for _, _, label, _ in good}
-    if missing:
-        raise UsageError(
-            f"every class must have a good image, got none in {labels[min(missing)]!r}"
-        )
-    images, findings, numbers, origins = zip(*good, strict=True)
+def _split(files: Files, known: dict[str, tuple[Kept, Finding]]) -> Split:
+    images, findings, numbers, origins = zip(
+        *((*known[place], number, place) for place, number in files), strict=True
+    )
     return strings(images, numbers, facts(findings), origins)

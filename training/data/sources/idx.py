@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import re
 import zlib
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from keras_resnet.errors import UsageError
 from training.data import places
 from training.data.datasets import Dataset, Split, mirrors, pixels
 from training.data.sources import tree
+from training.data.sources.names import is_name, require_classes
 
 PREFIXES = {"train": "train", "test": "t10k"}
 UINT8 = 8  # the only element type that images and labels use
@@ -116,11 +118,7 @@ def _labels(folder: str, splits: dict[str, Split]) -> tuple[str, ...]:
     used = {name: np.unique(split.labels.numpy()) for name, split in splits.items()}
     names = f"{folder}/labels.txt"
     if places.filesystem(names).isfile(names):
-        try:
-            text = places.read(names).decode().replace("\r\n", "\n")
-            labels = tuple(text.rstrip("\n").split("\n"))
-        except UnicodeDecodeError as error:
-            raise UsageError(f"{names} must be UTF-8 text: {error}") from None
+        labels = _listed(names)
     else:
         # A gap in the numbers is far likelier a damaged file than an unused class.
         classes = len(used["train"])
@@ -139,6 +137,27 @@ def _labels(folder: str, splits: dict[str, Split]) -> tuple[str, ...]:
                 f"{name} labels of {folder} must be 0 to {len(labels) - 1}, "
                 f"got {numbers[-1]}; name every class in labels.txt if that is right"
             )
-    if len(labels) < 2:
-        raise UsageError(f"{folder} must have at least 2 classes, got {len(labels)}")
+    require_classes(labels, folder)
     return labels
+
+
+def _listed(path: str) -> tuple[str, ...]:
+    """Reads names of classes, one a line, whatever editor wrote them."""
+    try:
+        text = places.read(path).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} must be UTF-8 text, got {error}") from None
+    lines = [line.strip() for line in re.split("\r\n|\r|\n", text.rstrip())]
+    first: dict[str, int] = {}
+    for number, line in enumerate(lines, 1):
+        if not is_name(line):
+            raise UsageError(
+                f"{path} must have one name a line, without control characters, got "
+                f"{line!r} in line {number}"
+            )
+        if first.setdefault(line, number) != number:
+            raise UsageError(
+                f"{path} must have a name of its own for every class, got {line!r} in "
+                f"lines {first[line]} and {number}"
+            )
+    return tuple(lines)

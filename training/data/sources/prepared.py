@@ -13,11 +13,12 @@ import tensorflow as tf
 from keras_resnet.errors import UsageError
 from training.data import places
 from training.data.datasets import Dataset, Split, mirrors, pixels, strings
+from training.data.images import FILE_CHANNELS
 from training.data.sources import cache, extracted
 from training.data.sources.inspection import facts, inspect_all
+from training.data.sources.names import find_splits, require_classes
 from training.data.sources.reading import Reading
 
-SPLITS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
 PIXELS_BELOW_BYTES = 2**30  # images of one size are decoded once up to this
 
 
@@ -39,6 +40,8 @@ def load(argument: str, reading: Reading | None = None) -> Dataset:
     reading = reading or Reading()
     builder = _builder(argument)
     image, label = keys = _features(builder, argument)
+    labels = tuple(builder.info.features[label].names)
+    require_classes(labels, f"tfds:{argument}")
     on_disk = reading.cache == "disk"
     if not on_disk:
         needed = sum(split.num_bytes for split in builder.info.splits.values())
@@ -54,10 +57,16 @@ def load(argument: str, reading: Reading | None = None) -> Dataset:
     count = sum(len(split) for split in splits.values())
     if size and not on_disk and count * int(np.prod(shape)) <= PIXELS_BELOW_BYTES:
         splits = {name: _decode(split, channels) for name, split in splits.items()}
+    elif channels not in (None, *FILE_CHANNELS):
+        raise UsageError(
+            f"images of tfds:{argument} must have 1 or 3 channels, got {channels}; "
+            "other numbers need images of one size, a gibibyte at most, and no "
+            "--cache disk"
+        )
     return Dataset(
         name="tfds",
         splits=splits,
-        labels=tuple(builder.info.features[label].names),
+        labels=labels,
         channels=channels or 3,
         size=size,
         mirrors=mirrors(builder.name),
@@ -111,25 +120,32 @@ def _splits(
     on_disk = reading.cache == "disk"
     read = extracted.files if on_disk else extracted.contents
     varied = None in builder.info.features[keys[0]].shape[:2]
+    classes = len(builder.info.features[keys[1]].names)
     splits: dict[str, Split] = {}
     notes = [f"images cached in {cache.folder()}"] if on_disk else []
-    for theirs in (name for name in SPLITS if name in builder.info.splits):
+    where = f"tfds:{builder.name}"
+    for ours, theirs in find_splits(builder.info.splits, where).items():
         try:
             images, labels = read(builder, theirs, keys)
         except (tf.errors.OpError, FileNotFoundError, RuntimeError) as error:
             # TFRecord's and ArrayRecord's, of shards that are cut or gone.
             raise UsageError(
-                f"files of {theirs} of tfds:{builder.name} must be whole, got "
+                f"files of {theirs} of {where} must be whole, got "
                 f"{places.reason(error)}; prepare it again"
             ) from None
         if min(labels) < 0:  # some public test splits are unlabelled
             continue
+        if max(labels) >= classes:
+            raise UsageError(
+                f"labels of {theirs} of {where} must be 0 to {classes - 1}, those of "
+                f"its names of classes, got {max(labels)}"
+            )
         split = strings(images, labels)
         if varied:  # those of one size have been through a decoder
-            split = _checked(split, f"{theirs} of tfds:{builder.name}", reading)
+            split = _checked(split, f"{theirs} of {where}", reading)
         if skipped := len(labels) - len(split):
             notes.append(f"skipped {skipped} bad images of {len(labels)}")
-        splits[SPLITS[theirs]] = split
+        splits[ours] = split
     return splits, notes
 
 
@@ -146,6 +162,8 @@ def _checked(split: Split, name: str, reading: Reading) -> Split:
             f"{name}: {first} ({len(split) - len(good)} bad of {len(split)}); "
             "use --skip-bad-images"
         )
+    if not good:
+        raise UsageError(f"{name} must have good images, got {len(split)} bad ones")
     known = facts([findings[i] for i in good])
     return replace(split.take(np.array(good)), facts=known)
 
