@@ -1,8 +1,11 @@
 """Evaluation: every example once, whatever the batches; other data must fit."""
 
+import errno
 import json
+import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, recall_score
 
+from keras_resnet.analysis.__main__ import main as analyse
 from keras_resnet.errors import UsageError
-from training import devices
+from training import devices, fit
 from training.assessment import SUMMARY, assess, predict
 from training.data.datasets import Dataset, pixels, strings
 from training.data.preprocessing import Preprocessing
@@ -120,6 +124,90 @@ def test_an_unfinished_run_is_told_to_go_on(
     monkeypatch.setattr(sys, "argv", ["evaluate", str(copy.path)])
     with pytest.raises(UsageError, match=r"must be complete, got .* --resume --out"):
         main()
+
+
+PLACE, ROOM = "must be writable, got .*: ", "disk must have room for "
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command, number, message",
+    [
+        ("evaluate", errno.EACCES, f"{PLACE}Permission denied"),
+        ("evaluate", errno.EROFS, f"{PLACE}Read-only file system"),
+        ("evaluate", errno.ENOSPC, ROOM),
+        ("fit", errno.ENOSPC, ROOM),
+        ("analysis", errno.EACCES, f"{PLACE}Permission denied"),
+    ],
+)
+def test_a_result_is_printed_before_it_is_stored(
+    command: str,
+    number: int,
+    message: str,
+    copied: Run,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a disk that is full or read-only, or in another user's run."""
+    top1, path = copied.evaluated["top1"], str(copied.path)
+    command_main, line, said = {
+        "evaluate": (main, [path], f'"top1": {top1}'),
+        "fit": (fit.main, ["--resume", "--out", path], f"test: top-1 {top1:.4f}, "),
+        "analysis": (analyse, ["paths", path, "--samples", "1"], "carry 95 % of the"),
+    }[command]
+    if command == "fit":  # its last step is left
+        copied.evaluation.unlink()
+
+    def refuse(path: Path, *_: Any) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr("training.assessment.write_json", refuse)
+    monkeypatch.setattr("training.writing.write_json", refuse)
+    monkeypatch.setattr(sys, "argv", ["command", *line])
+    with pytest.raises(UsageError, match=message) as caught:
+        command_main()
+    assert "\n" not in str(caught.value)
+    assert said in capsys.readouterr().out
+
+
+@pytest.fixture
+def copied(run: Run, tmp_path: Path) -> Run:
+    return Run(Path(shutil.copytree(run.path, tmp_path / "run")))
+
+
+@pytest.mark.parametrize("classes", [100, 101])
+def test_of_many_classes_the_lowest_are_printed(
+    classes: int,
+    run: Run,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And a file that is asked for has all."""
+    labels = np.arange(classes).repeat(2)
+    half, zero = np.full(len(labels), 0.5), np.zeros(len(labels))
+    table = np.stack((labels, labels, half, zero, zero), -1).astype(float)
+    table[14, 1] = 0  # an image of class 7
+    data = dataset(len(labels), classes)
+    split = pixels(np.zeros((len(labels), 1, 1, 1), np.uint8), labels)
+    data = replace(data, splits={"val": split})
+    found = assess(Predictions.from_table(table), data, "val")
+    monkeypatch.setattr("training.evaluate._found", lambda *_, **__: found)
+    out = tmp_path / "all.json"
+    line = ["evaluate", str(run.path), "--split", "val", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", line)
+    main()
+    printed = json.loads(capsys.readouterr().out)
+    assert json.loads(out.read_text()) == found
+    assert {n: printed[n] for n in SUMMARY} == {n: found[n] for n in SUMMARY}
+    if classes == 100:
+        assert printed == found
+        return
+    assert printed["class_count"] == 101
+    assert "confusion" not in printed and "classes" not in printed
+    assert len(printed["lowest"]) == 20
+    worst = {"label": "7", "support": 2, "recall": 0.5, "precision": 1.0}
+    assert printed["lowest"][0] == worst
 
 
 @pytest.mark.slow

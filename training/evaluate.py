@@ -8,12 +8,16 @@ import tyro
 
 from keras_resnet import command
 from keras_resnet.errors import UsageError
+from training.pages.facts import lowest
 from training.readable import readable
 from training.runs import Run
+from training.writing import write_json, written_to
 
 if TYPE_CHECKING:
     from training.data.datasets import Dataset
     from training.data.preprocessing import Preprocessing
+
+MOST_CLASSES = 100  # whose table and confusion matrix are printed
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,10 @@ class Options:
     """Leave out files of that folder that are no image."""
     tta: bool = False
     """Average the probabilities of each image and its mirror image, or of small shifts
-    where the run's images are not mirrored; nothing is then written."""
+    where the run's images are not mirrored; nothing is then written to the run."""
+    out: Path | None = None
+    """JSON file for all that is found; what is printed leaves tables of more than a
+    hundred classes out."""
 
 
 def evaluate_run(
@@ -56,9 +63,19 @@ def evaluate_run(
         What ``assess`` does; with ``tta`` the names of the ``views`` too.
 
     Raises:
-        UsageError: The data set has other classes, or no such split.
+        UsageError: The data set has other classes, or no such split; or the folder
+            cannot be written to.
     """
-    from training.assessment import assess, predict, store
+    result = _found(run, split, dataset, skip_bad_images=skip_bad_images, tta=tta)
+    if _is_kept(run, split, dataset, tta=tta):
+        _keep(run, result)
+    return result
+
+
+def _found(
+    run: Run, split: str, dataset: str | None, *, skip_bad_images: bool, tta: bool
+) -> dict[str, Any]:
+    from training.assessment import assess, predict
     from training.augmentation.views import views
     from training.devices import detect
     from training.metrics import Evaluator
@@ -75,11 +92,19 @@ def evaluate_run(
         views=tuple(averaged.values()),
     )
     result = assess(predict(evaluator, data, prepared, split), data, split)
-    if tta:
-        return {**result, "views": list(averaged)}
-    if dataset in (None, run.recipe.dataset) and split == "test":
+    return {**result, "views": list(averaged)} if tta else result
+
+
+def _is_kept(run: Run, split: str, dataset: str | None, *, tta: bool) -> bool:
+    own = dataset in (None, run.recipe.dataset)
+    return own and split == "test" and not tta
+
+
+def _keep(run: Run, result: dict[str, Any]) -> None:
+    from training.assessment import store
+
+    with written_to(run.path):
         store(run, result)
-    return result
 
 
 def _data(
@@ -119,14 +144,28 @@ def main() -> None:
     run = Run.open(options.run)
     run.require_complete()
     command.start_backend()
-    result = evaluate_run(
+    result = _found(
         run,
         options.split,
         options.dataset,
         skip_bad_images=options.skip_bad_images,
         tta=options.tta,
     )
-    print(readable(result))
+    print(readable(_summary(result)), flush=True)
+    if options.out is not None:
+        with written_to(options.out):
+            write_json(options.out, result)
+    if _is_kept(run, options.split, options.dataset, tta=options.tta):
+        _keep(run, result)
+
+
+def _summary(result: dict[str, Any]) -> dict[str, Any]:
+    """What of a result is printed: of many classes those of lowest recall."""
+    count = len(result["classes"])
+    if count <= MOST_CLASSES:
+        return result
+    few = {k: v for k, v in result.items() if k not in ("classes", "confusion")}
+    return few | {"class_count": count, "lowest": lowest(result["classes"])}
 
 
 if __name__ == "__main__":

@@ -161,11 +161,13 @@ def _assess(session: Session, run: Run, evaluator: Evaluator) -> None:
     predictions = predict(evaluator, dataset, session.prepared, "test")
     if replicas.chief:
         result = assess(predictions, dataset, "test")
-        store(run, result)
         print(
             f"test: top-1 {result['top1']:.4f}, top-5 {result['top5']:.4f}, loss "
-            f"{result['loss']:.4f} on {result['examples']} images\nrun: {run.path}"
+            f"{result['loss']:.4f} on {result['examples']} images",
+            flush=True,
         )
+        store(run, result)
+        print(f"run: {run.path}")
     replicas.wait()  # for the one that writes
 
 

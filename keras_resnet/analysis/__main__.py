@@ -186,7 +186,7 @@ def _write(
     rows: list[dict[str, Any]],
     picture: tuple[Any, str],
 ) -> None:
-    """Writes ``analysis/NAME.json``, ``.csv``, ``.svg`` and ``.png``; says it."""
+    """Says what was found, then writes ``analysis/NAME.json``, ``.csv``, pictures."""
     from keras_resnet.figures import save
     from training.writing import (
         make_folder,
@@ -198,6 +198,7 @@ def _write(
     folder = run.path / "analysis"
     figure, said = picture
     text = io.StringIO(newline="")
+    print(said, flush=True)  # first, since the folder may not be writable
     table = csv.DictWriter(text, list(rows[0]))
     table.writeheader()
     table.writerows(rows)
@@ -213,7 +214,7 @@ def _write(
                 folder / f"{name}{suffix}",
                 lambda file: save(figure, file, title=name, text=said),
             )
-    print(f"{said}\n{name}: {folder / name}.json .csv .svg .png")
+    print(f"{name}: {folder / name}.json .csv .svg .png")
 
 
 if __name__ == "__main__":
