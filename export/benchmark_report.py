@@ -2,10 +2,12 @@
 
 import platform
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.contenders import PLAIN
+from keras_resnet.figures.fonts import savefig
 from training.writing import make_folder, write_atomically, write_json, written_to
 
 if TYPE_CHECKING:
@@ -129,7 +131,7 @@ def write(measured: list[Measurement], out: Path) -> None:
         write_json(out / "benchmark.json", values)
         figure = plot(measured)
         for kind in ("svg", "png"):
-            write_atomically(out / f"benchmark.{kind}", figure.savefig)
+            write_atomically(out / f"benchmark.{kind}", partial(savefig, figure))
 
 
 def plot(measured: list[Measurement]) -> "Figure":

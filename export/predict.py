@@ -17,7 +17,7 @@ from export.runtimes import RUNTIMES, Array, Session
 from export.vetting import vet
 from export.worker import BATCH_SIZE, ENVIRONMENT
 from keras_resnet import command
-from keras_resnet.errors import Stopped, UsageError, require_positive
+from keras_resnet.errors import Stopped, UsageError, first_few, require_positive
 from training.writing import make_folder, write_atomically, written_to
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp"}
@@ -89,7 +89,7 @@ def listed(paths: tuple[Path, ...]) -> list[Path]:
         else:
             raise UsageError(f"image must be a file or a folder, got no {path}")
     if not files:
-        given = ", ".join(map(str, paths)) or "none"
+        given = first_few(paths) or "none"
         raise UsageError(f"images must be files or folders with some, got {given}")
     return files
 

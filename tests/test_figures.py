@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from PIL import Image
 
 from keras_resnet import UsageError, __main__, command, create_model
@@ -15,6 +16,17 @@ from keras_resnet.figures.volumes import groups, volumes
 from keras_resnet.residual import SKIPS
 
 SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_text_is_in_a_font_that_has_its_characters(suffix: str, tmp_path: Path) -> None:
+    """Ⓐ is in a font that comes with matplotlib, cuneiform in hardly any."""
+    figure = new_figure(2, 2)
+    known, unknown = figure.text(0, 0, "Ⓐ"), figure.text(0, 0.5, "\U00012000")
+    save(figure, tmp_path / f"text{suffix}", title="text", text="text")
+    fonts = [FontProperties(family=[name]) for name in known.get_fontfamily()]
+    assert any(get_font(findfont(font)).get_char_index(ord("Ⓐ")) for font in fonts)
+    assert unknown.get_text() == "\U00012000"
 
 
 def test_volumes_of_a_residual_network() -> None:

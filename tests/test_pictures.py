@@ -37,6 +37,14 @@ def test_curves_say_in_words_what_they_show() -> None:
     )
 
 
+def test_names_of_any_script_are_drawn_without_a_warning() -> None:
+    """Cuneiform too, for which hardly a machine has a font: the page's reader may."""
+    names = ["猫", "犬 cat", "\U00012000", "é"]
+    picture = confusion(np.eye(4, dtype=int), names)
+    assert picture is not None
+    assert all(f">{name}</text>" in picture.svg for name in names)
+
+
 def test_one_epoch_is_a_point() -> None:
     columns = {name: values[:1] for name, values in COLUMNS.items()}
     assert all("<use" in picture.svg for picture in curves(columns))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from keras_resnet import command
-from keras_resnet.errors import UsageError
+from keras_resnet.errors import UsageError, first_few
 from training.pages.facts import lowest
 from training.readable import readable
 from training.runs import Run
@@ -123,7 +123,7 @@ def _data(
     if data.labels != trained_on:
         raise UsageError(
             f"classes of {data.name} must be the run's, {_short(trained_on)}; got "
-            f"{_short(data.labels)}"
+            f"{_short(data.labels)}, {_difference(data.labels, trained_on)}"
         )
     prepared = Preprocessing.from_dict(config["preprocessing"])
     if data.channels != prepared.channels:
@@ -135,7 +135,15 @@ def _data(
 
 
 def _short(labels: tuple[str, ...]) -> str:
-    return f"{len(labels)} classes ({', '.join(labels[:4])}, …)"
+    return f"{len(labels)} classes ({first_few(labels, 4)})"
+
+
+def _difference(labels: tuple[str, ...], expected: tuple[str, ...]) -> str:
+    if added := [label for label in labels if label not in set(expected)]:
+        return f"with {first_few(added, 4)}"
+    if absent := [label for label in expected if label not in set(labels)]:
+        return f"without {first_few(absent, 4)}"
+    return "in another order"
 
 
 def main() -> None:

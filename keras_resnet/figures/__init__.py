@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keras_resnet.errors import UsageError, require_local
+from keras_resnet.figures.fonts import savefig
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,11 +66,11 @@ def save(figure: "Figure", path: Path, *, title: str, text: str) -> None:
 
     require_suffix(path)
     if path.suffix.lower() == ".png":
-        figure.savefig(path, dpi=DOTS, metadata={"Title": title, "Description": text})
+        savefig(figure, path, dpi=DOTS, metadata={"Title": title, "Description": text})
         return
     # Text stays text: it can be read aloud, searched and copied.
     with rc_context({"svg.fonttype": "none"}):
-        figure.savefig(path, metadata={"Title": title, "Date": None})
+        savefig(figure, path, metadata={"Title": title, "Date": None})
     drawn = path.read_text(encoding="utf-8")
     root = f'<svg role="img" aria-label="{escape(title)}" '
     words = f"<title>{escape(title)}</title><desc>{escape(text)}</desc>"

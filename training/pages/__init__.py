@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_resnet.figures import ACCENT, INK, MUTED, PAPER, WARM
+from keras_resnet.figures.fonts import savefig
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -124,7 +125,7 @@ def inline(figure: "Figure") -> str:
 
     drawn = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none"}):
-        figure.savefig(drawn, format="svg", transparent=True)
+        savefig(figure, drawn, format="svg", transparent=True)
     return adapted(drawn.getvalue())
 
 
