@@ -139,9 +139,9 @@ def _short(labels: tuple[str, ...]) -> str:
 
 
 def _difference(labels: tuple[str, ...], expected: tuple[str, ...]) -> str:
-    if added := [label for label in labels if label not in set(expected)]:
+    if added := sorted(set(labels) - set(expected)):
         return f"with {first_few(added, 4)}"
-    if absent := [label for label in expected if label not in set(labels)]:
+    if absent := sorted(set(expected) - set(labels)):
         return f"without {first_few(absent, 4)}"
     return "in another order"
 
