@@ -24,6 +24,8 @@ EXTRA = {  # file -> package, and whether only inside functions
     ("analysis/plots.py", "matplotlib", False),
     ("figures/__init__.py", "matplotlib", False),  # for types only
     ("figures/__init__.py", "matplotlib", True),
+    ("figures/fonts.py", "matplotlib", False),
+    ("figures/fonts.py", "matplotlib", True),
     ("figures/units.py", "matplotlib", False),
     ("figures/walk.py", "matplotlib", False),
     ("figures/walk.py", "matplotlib", True),
