@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_resnet.layers import leaf_layers
 from training.recipes import Recipe
 from training.runs import Run
 
@@ -42,7 +43,7 @@ def enliven() -> Callable[[keras.Model], keras.Model]:
 
     def enliven(model: keras.Model) -> keras.Model:
         rng = np.random.default_rng(0)
-        for layer in model.layers:
+        for layer in leaf_layers(model):
             if isinstance(layer, keras.layers.BatchNormalization):
                 for weight in layer.weights:
                     spread = rng.uniform(0.5, 1.5, weight.shape)

@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 
 from keras_resnet import UsageError, create_model, weights
+from keras_resnet.branch import ORDERS
 from keras_resnet.weights import files
 from keras_resnet.weights.assign import weights_of
 
@@ -180,7 +181,6 @@ OTHERS: list[dict[str, Any]] = [
     {"order": "relu_only_preactivation"},
     {"skip": "constant_scaling"},
     {"shortcut": "none", "depths": (2,)},
-    {"survival": 0.5},
     {"halve_in": "last"},
 ]
 SAVED = ("model.keras", "model.h5", "model.weights.h5")
@@ -219,6 +219,39 @@ def test_another_function_is_refused(
         load = partial(weights.load_file, model, path)
     message = r"must be of a network that computes what resnet20_cifar does, got \d+ "
     refused(model, load, message)
+
+
+SURVIVALS = list(permutations((1.0, 0.8, 0.5), 2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("before, after", SURVIVALS)
+@pytest.mark.parametrize(
+    "name, fields",
+    [
+        *(("resnet20_cifar", {"order": order}) for order in ORDERS),
+        ("resnet20_cifar", {"skip": "exclusive_gating"}),
+        *(("resnext50_32x4d", {"form": form}) for form in "ABC"),
+        ("resnext50_32x4d", {"form": "A", "order": "full_preactivation"}),
+    ],
+    ids=str,
+)
+def test_branches_are_rescaled_where_they_survive_otherwise(
+    before: float,
+    after: float,
+    name: str,
+    fields: dict[str, Any],
+    enliven: Callable[[keras.Model], keras.Model],
+) -> None:
+    options = (TINY if name == "resnet20_cifar" else SMALL_RESNEXT) | fields
+    one = enliven(create_model(name, survival=before, **options))
+    other = create_model(name, survival=after, **options)
+    weights.transfer(one, other)
+    images = shapes(8)
+    expected = np.asarray(one(images, training=False))
+    np.testing.assert_allclose(
+        other(images, training=False), expected, rtol=0, atol=1e-5 * np.ptp(expected)
+    )
 
 
 def saved(model: keras.Model, path: Path) -> Path:

@@ -172,7 +172,6 @@ def test_two_networks_in_one_state_dict_are_refused() -> None:
         {"order": "relu_before_addition"},
         {"skip": "constant_scaling"},
         {"shortcut": "none"},
-        {"survival": 0.5},
     ],
     ids=str,
 )
@@ -185,6 +184,16 @@ def test_another_function_is_refused(fields: dict[str, Any]) -> None:
         weights.load_torch(model, tiny_state())
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+def test_branches_that_are_dropped_in_training_answer_the_same() -> None:
+    images = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
+    logits = []
+    for survival in (1.0, 0.5):
+        model = create_model("resnet18", survival=survival, **TINY)
+        weights.load_torch(model, tiny_state())
+        logits.append(np.asarray(model(images, training=False)))
+    np.testing.assert_allclose(*logits, rtol=0, atol=1e-5 * np.ptp(logits[0]))
 
 
 def test_other_classes_keep_a_fresh_head() -> None:

@@ -1,5 +1,6 @@
 """Named arrays into a network: compared first, then assigned."""
 
+import re
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 
 from keras_resnet.errors import UsageError
 from keras_resnet.layers import Nested, leaf_layers
-from keras_resnet.weights.function import Function, function_of
+from keras_resnet.weights.function import Function, function_of, survival_ratios
 
 HEAD = ("logits/kernel", "logits/bias")
 # The hidden layers of VGG and AlexNet, which files without a head lack too.
@@ -38,7 +39,8 @@ def assign(
     """Sets all weights of ``model``, or none.
 
     Where nothing but the number of classes differs, or ``values`` has no head, the head
-    stays as it is and a warning says so.
+    stays as it is and a warning says so. Where branches survive with another
+    probability, their last weights are rescaled, so that outputs are the same.
 
     Args:
         model: A network of this library.
@@ -61,13 +63,16 @@ def assign(
         f"weights of {source} must fit {model.name}",
         "of another shape",
     )
+    ratios = survival_ratios(function_of(model), function)
+    alike = {f"{unit}_add": "add" for unit in ratios}
     require_same(
-        function_of(model, settings=settings),
-        function,
+        function_of(model, settings=settings) | alike,
+        {**function, **alike},
         f"{source} must be of a network that computes what {model.name} does",
         "of another kind",
         "; create the network with the spec that the weights were trained with",
     )
+    values = _rescaled(values, ratios)
     for name, variable in variables.items():
         variable.assign(values[name])
     if fresh:
@@ -78,6 +83,25 @@ def assign(
             f"{model.name} ({layers}) stays as initialised",
             stacklevel=3,
         )
+
+
+def _rescaled(
+    values: dict[str, np.ndarray], ratios: Mapping[str, float]
+) -> dict[str, np.ndarray]:
+    """Multiplies the outputs of units' branches by a ratio each.
+
+    The last weights of a branch are those of a normalisation or, where an order has
+    none there, of its last convolution.
+    """
+    for unit, ratio in ratios.items():
+        kernel = re.compile(rf"{unit}_(?:path\d+_)?conv(\d+)/kernel")
+        found = [(match, name) for name in values if (match := kernel.fullmatch(name))]
+        end = max(int(match[1]) for match, _ in found)
+        last = [f"{unit}_norm{end}/{kind}" for kind in ("gamma", "beta")]
+        if last[0] not in values:
+            last = [name for match, name in found if int(match[1]) == end]
+        values = values | {name: values[name] * ratio for name in last}
+    return values
 
 
 def require_same(

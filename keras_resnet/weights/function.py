@@ -27,6 +27,7 @@ USUAL = ("[1, 1]", '"linear"', "true")  # and therefore not told
 # The identity in inference, or given by the shapes around them.
 UNSEEN = {"inputlayer", "dropout", "flatten", "concatenate", "recomputed", "branch"}
 PATH = re.compile(r"_path\d+(?=_)|_sum$")  # of forms A and B of a ResNeXt
+SURVIVAL = re.compile(r"add|stochasticdepth, survival (.+)")
 HEAD = re.compile(r"(logits|fc\d)(_relu)?")  # that of another data set may be replaced
 SIDE = 64  # of the images of a network that is built only to be compared with
 
@@ -67,6 +68,34 @@ def described(layers: Iterable[Described]) -> Function:
         told = (f"{key} {v}" for key, v in known.items() if v not in USUAL)
         function[whole] = ", ".join([kind, *told])
     return function
+
+
+def survival_ratios(ours: Function, theirs: Function) -> dict[str, float]:
+    """Compares the probabilities with which residual branches survive.
+
+    Args:
+        ours: What one network computes.
+        theirs: What another one of the same layers computes.
+
+    Returns:
+        For each unit with another probability, its name and the ratio theirs / ours.
+        Adding a branch without dropping it counts as a probability of 1.
+    """
+    pairs = {
+        name: (_survival(theirs.get(name, "")), _survival(kind))
+        for name, kind in ours.items()
+    }
+    return {
+        name.removesuffix("_add"): given / own
+        for name, (given, own) in pairs.items()
+        if given and own and given != own
+    }
+
+
+def _survival(kind: str) -> float | None:
+    """The probability of a branch; None: it is not told, or the layer adds none."""
+    found = SURVIVAL.fullmatch(kind)
+    return float(found[1] or 1) if found else None
 
 
 def peer_function(model: keras.Model, resnet: str = "resnet50_v1_5") -> Function:

@@ -17,8 +17,9 @@ def transfer(source: keras.Model, target: keras.Model) -> None:
 
     Between the forms A, B and C of a ResNeXt the paths' weights are joined or parted:
     outputs are the same afterwards. Where only the number of classes differs, the
-    target keeps its head, with a warning. Both networks must compute the same function:
-    order, skip, shortcut, strides, survival and everything else but dropout rates.
+    target keeps its head, with a warning. Where ``survival`` differs, branches are
+    rescaled, so that outputs are the same. Everything else that the networks compute
+    (order, skip, shortcut, strides) must be the same, except for dropout rates.
 
     Reference: Xie et al., "Aggregated Residual Transformations", 2017, fig. 3.
 
