@@ -4,27 +4,87 @@ A SavedModel is a program: whoever loads or calls it runs what is in it. This mo
 knows nothing of the rest of this project.
 """
 
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-# State of the graph's own: variables, tables, control flow.
-OWN_STATE = {
-    *("VarHandleOp", "ReadVariableOp", "AssignVariableOp", "VarIsInitializedOp"),
-    *("DisableCopyOnRead", "DestroyResourceOp", "VariableShape", "ResourceGather"),
-    *("HashTableV2", "LookupTableFindV2", "LookupTableSizeV2", "InitializeTableV2"),
-    *("LookupTableImportV2", "LookupTableExportV2", "AnonymousHashTable"),
-    *("StatefulPartitionedCall", "If", "While", "Case", "Assert", "Empty"),
-    *("TensorArrayV3", "TensorArrayReadV3", "TensorArrayWriteV3", "TensorArraySizeV3"),
-    *("TensorArrayGatherV3", "TensorArrayScatterV3", "TensorArrayCloseV3"),
+# Operations that compute, and no others: what TensorFlow does not mark as stateful may
+# still end the process (Abort), wait for ever (QueueDequeue), read files (ReadFile) or
+# compile code (MlirPassthroughOp), and each TensorFlow brings new ones. Add to a kind
+# here what you have looked at.
+COMPUTING = {
+    "constants and control flow": """
+        Assert Case Const ControlTrigger Enter Exit Identity IdentityN If LoopCond Merge
+        NextIteration NoOp PartitionedCall Placeholder PlaceholderV2
+        PlaceholderWithDefault PreventGradient Snapshot StatefulPartitionedCall
+        StatelessCase StatelessIf StatelessWhile StopGradient Switch While""",
+    "state of the graph's own": """
+        AnonymousHashTable AssignVariableOp DestroyResourceOp DisableCopyOnRead
+        HashTableV2 InitializeTableV2 LookupTableExportV2 LookupTableFindV2
+        LookupTableImportV2 LookupTableSizeV2 ReadVariableOp ResourceGather VarHandleOp
+        VarIsInitializedOp VariableShape""",
+    "lists of tensors": """
+        EmptyTensorList TensorArrayCloseV3 TensorArrayGatherV3 TensorArrayReadV3
+        TensorArrayScatterV3 TensorArraySizeV3 TensorArrayV3 TensorArrayWriteV3
+        TensorListConcatV2 TensorListElementShape TensorListFromTensor TensorListGather
+        TensorListGetItem TensorListLength TensorListPopBack TensorListPushBack
+        TensorListReserve TensorListResize TensorListScatterV2 TensorListSetItem
+        TensorListSplit TensorListStack""",
+    "of each element": """
+        Abs Acos Acosh Add AddN AddV2 Angle ApproximateEqual Asin Asinh Atan Atan2 Atanh
+        Bitcast BitwiseAnd BitwiseOr BitwiseXor Cast Ceil ClipByValue Complex ComplexAbs
+        Conj Cos Cosh Digamma Div DivNoNan Elu Equal Erf Erfc Erfinv Exp Expm1 Floor
+        FloorDiv FloorMod Greater GreaterEqual Imag Inv Invert IsFinite IsInf IsNan
+        LeakyRelu LeftShift Less LessEqual Lgamma Log Log1p LogicalAnd LogicalNot
+        LogicalOr Maximum Minimum Mod Mul MulNoNan Ndtri Neg NextAfter NotEqual Pow Real
+        RealDiv Reciprocal Relu Relu6 RightShift Rint Round Rsqrt Select SelectV2 Selu
+        Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Square SquaredDifference Sub Tan
+        Tanh TruncateDiv TruncateMod Xdivy Xlog1py Xlogy""",
+    "reductions and products of matrices": """
+        All Any ArgMax ArgMin BatchMatMul BatchMatMulV2 BatchMatMulV3 Bincount Cross
+        Cumprod Cumsum CumulativeLogsumexp DenseBincount Einsum EuclideanNorm InTopKV2
+        L2Loss LogSoftmax MatMul Max Mean Min Prod SegmentMax SegmentMean SegmentMin
+        SegmentProd SegmentSum Softmax Sum TopK TopKV2 UnsortedSegmentMax
+        UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum""",
+    "shapes and places": """
+        BroadcastArgs BroadcastTo Concat ConcatOffset ConcatV2 ConjugateTranspose Diag
+        DiagPart DynamicPartition DynamicStitch Empty EnsureShape ExpandDims Fill Gather
+        GatherNd GatherV2 InvertPermutation LinSpace ListDiff LowerBound MatrixBandPart
+        MatrixDiagPartV3 MatrixDiagV3 MatrixSetDiagV3 MirrorPad OneHot OnesLike Pack Pad
+        PadV2 Range Rank Reshape Reverse ReverseSequence ReverseV2 Roll ScatterNd Shape
+        ShapeN Size Slice Split SplitV Squeeze StridedSlice TensorScatterAdd
+        TensorScatterMax TensorScatterMin TensorScatterSub TensorScatterUpdate
+        TensorStridedSliceUpdate Tile Transpose Unique UniqueV2 UniqueWithCounts
+        UniqueWithCountsV2 Unpack UnravelIndex UpperBound Where ZerosLike""",
+    "layers": """
+        AvgPool AvgPool3D BatchNormWithGlobalNormalization BatchToSpace BatchToSpaceND
+        BiasAdd BiasAddV1 Conv Conv2D Conv2DBackpropInput Conv2DBackpropInputV2 Conv3D
+        Conv3DBackpropInputV2 DataFormatDimMap DataFormatVecPermute DepthToSpace
+        DepthwiseConv2dNative Dequantize Dilation2D FakeQuantWithMinMaxArgs
+        FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel FusedBatchNorm
+        FusedBatchNormV2 FusedBatchNormV3 LRN MaxPool MaxPool3D MaxPoolV2
+        MaxPoolWithArgmax QuantizeAndDequantizeV2 QuantizeAndDequantizeV3
+        QuantizeAndDequantizeV4 QuantizeV2 SpaceToBatch SpaceToBatchND SpaceToDepth""",
+    "images": """
+        AdjustContrastv2 AdjustHue AdjustSaturation CombinedNonMaxSuppression
+        CropAndResize DecodeAndCropJpeg DecodeBmp DecodeGif DecodeImage DecodeJpeg
+        DecodePng DecodeWebP EncodeJpeg EncodePng ExtractImagePatches ExtractJpegShape
+        HSVToRGB ImageProjectiveTransformV2 ImageProjectiveTransformV3
+        NonMaxSuppressionV3 NonMaxSuppressionV4 NonMaxSuppressionV5 RGBToHSV ResizeArea
+        ResizeBicubic ResizeBilinear ResizeNearestNeighbor ScaleAndTranslate""",
+    "texts": """
+        AsString DecodeBase64 DecodeRaw EncodeBase64 ReduceJoin RegexFullMatch
+        RegexReplace StaticRegexFullMatch StaticRegexReplace StringJoin StringLength
+        StringLower StringSplitV2 StringStrip StringToHashBucketFast StringToNumber
+        StringUpper Substr""",
+    "numbers drawn from a seed that is given": """
+        RandomIndexShuffle StatelessMultinomial StatelessRandomGetKeyCounter
+        StatelessRandomNormal StatelessRandomNormalV2 StatelessRandomUniform
+        StatelessRandomUniformFullInt StatelessRandomUniformFullIntV2
+        StatelessRandomUniformInt StatelessRandomUniformIntV2 StatelessRandomUniformV2
+        StatelessShuffle StatelessTruncatedNormal StatelessTruncatedNormalV2""",
 }
-# TensorFlow marks as stateful what has effects, but not what only reads; these read
-# files, or files of any address, or call Python.
-READS = re.compile(
-    "File|Reader|Dataset|Debug|PyFunc|^CopyHost$|^Copy$|^ImmutableConst$|^Skipgram$"
-    "|^DecodeProto|^EncodeProto|^GenerateVocabRemapping$|^RemoteFusedGraphExecute$"
-)
+ALLOWED = frozenset(" ".join(COMPUTING.values()).split())
 # What TensorFlow writes into every SavedModel to save its variables and, which loading
 # runs, to restore them.
 SAVING = frozenset({"ShardedFilename", "SaveV2", "MergeV2Checkpoints"})
@@ -36,10 +96,10 @@ OTHER_GRAPHS = ("saved_model.cpb", "saved_model.pbtxt")
 def flagged(path: Path) -> list[str]:
     """Lists a SavedModel's operations that may do more than compute.
 
-    These are operations that touch files, the network, the console or devices, call
-    Python, draw random numbers, or are unknown to this TensorFlow. The function that
-    the loader itself saves variables by may write checkpoints, and the one that it
-    restores them by may read some.
+    These are all that are not in ``COMPUTING``, among them those that touch files, the
+    network, the console or devices, call Python, end the process, wait, or draw random
+    numbers without a seed. The function that the loader itself saves variables by may
+    write checkpoints, and the one that it restores them by may read some.
 
     Args:
         path: A version folder.
@@ -100,24 +160,19 @@ def _functions(graph: Any) -> Iterator[tuple[str, Iterable[Any]]]:
 
 
 def _suspects(meta_graph: Any) -> Iterator[tuple[str, str]]:
-    graph = meta_graph.graph_def
-    own = {function.signature.name for function in graph.library.function}
-    exempt = _checkpointing(meta_graph)
-    for name, nodes in _functions(graph):
-        for node in nodes:
-            allowed = node.op in own or node.op in exempt.get(name, ())
-            if not allowed and not _computes(node.op):
-                yield node.op, name
-
-
-def _computes(op: str) -> bool:
-    # TensorFlow has no public way to ask what it knows about an operation.
+    # TensorFlow has no public way to ask which operations it has.
     from tensorflow.python.framework import op_def_registry
 
-    known = op_def_registry.get(op)
-    if known is None or op.startswith("_"):
-        return False
-    return op in OWN_STATE or not (known.is_stateful or READS.search(op))
+    graph = meta_graph.graph_def
+    # A function with the name of an operation could be taken for either.
+    names = (function.signature.name for function in graph.library.function)
+    own = {name for name in names if op_def_registry.get(name) is None}
+    exempt = _checkpointing(meta_graph)
+    for name, nodes in _functions(graph):
+        allowed = ALLOWED | own | exempt.get(name, frozenset())
+        for node in nodes:
+            if node.op not in allowed:
+                yield node.op, name
 
 
 def _checkpointing(meta_graph: Any) -> dict[str, frozenset[str]]:

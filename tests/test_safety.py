@@ -5,11 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import pytest
 import tensorflow as tf
+from backends import NETWORKS, SMALL
+from tensorflow.core.framework.op_def_pb2 import OpList
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-from tensorflow.python.framework import op_def_registry
+from tensorflow.python.client import pywrap_tf_session
 
+import keras_resnet
 from export import safety
 
 Function = Callable[[tf.Tensor], tf.Tensor]
@@ -147,19 +151,84 @@ def test_unknown_operations_are_flagged(tmp_path: Path) -> None:
     ]
 
 
-# Names of inputs and attributes that may be a file's or an address.
+def registered() -> dict[str, Any]:
+    """Every operation of this TensorFlow, with its definition."""
+    buffer = pywrap_tf_session.TF_GetAllOpList()
+    listed = OpList.FromString(pywrap_tf_session.TF_GetBuffer(buffer))
+    return {op.name: op for op in listed.op}
+
+
+# Words in the names of operations that do more than compute, or wait, whether or not
+# TensorFlow marks them as stateful.
+EFFECTS_BY_NAME = re.compile(
+    "Abort|Barrier|^Batch(Function)?$|Call$|Checkpoint|Collective|Copy(Host)?$|DTensor|"
+    "Dataset|Debug|Deadline|Dump|Event|Feed|File|Host|Iterator|Mlir|Mutex|Nccl|Print|"
+    "PyFunc|Queue|Reader|Recv|Restore|Rpc|Save|Send|Session|Sleep|Stage$|Summary|TPU|"
+    "Timestamp|Tpu|Write(File|Raw|.*Summary)|Xla|ImmutableConst|MapDefun"
+)
 PLACES = re.compile("file|_urls|address|memory_region|descriptor_source|debug_ops")
-PLACELESS = {"ShardedFilename", "ShardedFilespec"}  # make a name and nothing of it
+CALLS = {"PartitionedCall", "StatefulPartitionedCall"}  # of the graph's own functions
+# Stateful for TensorFlow, but only within the graph.
+STATEFUL = set(safety.COMPUTING["state of the graph's own"].split()) | {
+    *("Assert", "Case", "Empty", "If", "StatefulPartitionedCall", "While"),
+    *(op for op in safety.ALLOWED if op.startswith("TensorArray")),
+}
 
 
-def test_every_operation_that_takes_a_file_or_address_is_flagged() -> None:
-    for op in filter(str.isidentifier, dir(tf.raw_ops)):
-        known = op_def_registry.get(op)
-        if known is None:
-            continue
-        fields = [*known.input_arg, *known.attr]
-        if op not in PLACELESS and any(PLACES.search(f.name) for f in fields):
-            assert not safety._computes(op), op
+def test_allowed_operations_exist_and_do_nothing_else() -> None:
+    known = registered()
+    assert known.keys() >= safety.ALLOWED
+    listed = " ".join(safety.COMPUTING.values()).split()
+    assert len(listed) == len(set(listed))
+    for op in safety.ALLOWED:
+        fields = [*known[op].input_arg, *known[op].attr]
+        assert not any(PLACES.search(field.name) for field in fields), op
+        assert op in CALLS or not EFFECTS_BY_NAME.search(op), op
+        assert op in STATEFUL or not known[op].is_stateful, op
+
+
+def test_all_other_registered_operations_are_flagged(tmp_path: Path) -> None:
+    path = save(tf.nn.relu, tmp_path)
+    others = registered().keys() - safety.ALLOWED
+    assert {
+        "Abort",
+        "QueueDequeue",
+        "ReadFile",
+        "SleepOp",
+        "MlirPassthroughOp",
+    } < others
+
+    def use_all(graph: Any) -> None:
+        for number, op in enumerate(sorted(others)):
+            graph.node.add(name=f"other{number}", op=op)
+
+    change(path, use_all)
+    assert safety.flagged(path) == sorted(f"{op} in the graph" for op in others)
+
+
+def test_a_function_does_not_hide_an_operation_of_its_name(tmp_path: Path) -> None:
+    path = save(tf.nn.relu, tmp_path)
+
+    def shadow(graph: Any) -> None:
+        graph.library.function.add().signature.name = "Abort"
+        graph.node.add(name="end", op="Abort")
+
+    change(path, shadow)
+    assert safety.flagged(path) == ["Abort in the graph"]
+
+
+PEERS = ("ConvNeXtTiny", "EfficientNetV2B0", "MobileNetV3Small", "NASNetMobile")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*NETWORKS, *PEERS])
+def test_what_keras_exports_is_not_flagged(name: str, tmp_path: Path) -> None:
+    if name in NETWORKS:
+        model = keras_resnet.create_model(name, **{**SMALL, **NETWORKS[name]})
+    else:
+        model = getattr(keras.applications, name)(weights=None, classes=3)
+    model.export(str(tmp_path), verbose=False)
+    assert safety.flagged(tmp_path) == []
 
 
 def test_what_holds_no_graph_is_refused(tmp_path: Path) -> None:
