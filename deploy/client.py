@@ -9,13 +9,16 @@ REST needs nothing but Python. gRPC needs tensorflow-serving-api.
 import argparse
 import base64
 import errno
+import http.client
 import json
 import math
 import os
+import re
 import sys
 import urllib.error
+import urllib.parse
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,12 +50,14 @@ class Answer(NamedTuple):
 
 def rest_request(model: Model, files: Sequence[bytes]) -> urllib.request.Request:
     """Returns the HTTP request for a batch of files, JSON with base64 bytes."""
+    name = urllib.parse.quote(model.name, safe="")
     version = f"/versions/{model.version}" if model.version is not None else ""
-    version = f"/labels/{model.label}" if model.label is not None else version
+    if model.label is not None:
+        version = f"/labels/{urllib.parse.quote(model.label, safe='')}"
     encoded = [{"b64": base64.b64encode(data).decode()} for data in files]
     body = {"signature_name": SIGNATURE, "inputs": {"image_bytes": encoded}}
     return urllib.request.Request(
-        f"http://{model.server}/v1/models/{model.name}{version}:predict",
+        f"http://{model.server}/v1/models/{name}{version}:predict",
         json.dumps(body).encode(),
         {"Content-Type": "application/json"},
     )
@@ -62,18 +67,25 @@ def ask_rest(model: Model, files: Sequence[bytes], seconds: float) -> list[Answe
     """Asks over REST.
 
     Raises:
-        RuntimeError: The server refused, with its reason.
+        RuntimeError: The server refused, with its reason, or is no such server.
     """
-    request = rest_request(model, files)
     try:
+        request = rest_request(model, files)
         with urllib.request.urlopen(request, timeout=seconds) as response:
-            outputs = json.load(response)["outputs"]
+            body = response.read()
     except urllib.error.HTTPError as error:
-        raise RuntimeError(_reason(error.read())) from None
-    except OSError as error:
-        raise RuntimeError(f"{model.server} does not answer: {error}") from None
-    pairs = zip(outputs["label"], outputs["probabilities"], strict=True)
-    return [Answer(label, probabilities) for label, probabilities in pairs]
+        raise RuntimeError(_reason(error)) from None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        # Also another protocol's port, and a connection that ends in mid-answer.
+        reason = str(error) or type(error).__name__
+        raise RuntimeError(
+            f"{model.server} does not answer over REST: {reason}"
+        ) from None
+    try:
+        outputs = json.loads(body)["outputs"]
+        return _answers(outputs["label"], outputs["probabilities"], len(files))
+    except (ValueError, KeyError, TypeError):
+        raise RuntimeError(_not_an_answer(model, body)) from None
 
 
 def grpc_request(model: Model, files: Sequence[bytes]) -> Any:
@@ -104,24 +116,73 @@ def ask_grpc(model: Model, files: Sequence[bytes], seconds: float) -> list[Answe
         PredictionServiceStub,
     )
 
-    request = grpc_request(model, files)
     try:
+        request = grpc_request(model, files)
         with grpc.insecure_channel(model.server) as channel:
             response = PredictionServiceStub(channel).Predict(request, seconds)
     except grpc.RpcError as error:
         raise RuntimeError(f"{error.code().name}: {error.details()}") from None
-    labels, probabilities = (
-        make_ndarray(response.outputs[name]) for name in ("label", "probabilities")
-    )
-    pairs = zip(labels, probabilities, strict=True)
-    return [Answer(label.decode(), shares.tolist()) for label, shares in pairs]
+    except ValueError as error:
+        raise RuntimeError(
+            f"{model.server} cannot be asked over gRPC: {error}"
+        ) from None
+    try:
+        labels, probabilities = (
+            make_ndarray(response.outputs[name]).tolist()
+            for name in ("label", "probabilities")
+        )
+        labels = [label.decode() for label in labels]
+        return _answers(labels, probabilities, len(files))
+    except (ValueError, TypeError, AttributeError):
+        raise RuntimeError(_not_an_answer(model, b"")) from None
 
 
-def _reason(body: bytes) -> str:
+def _answers(
+    labels: Iterable[str], probabilities: Iterable[Sequence[float]], count: int
+) -> list[Answer]:
+    """Pairs the outputs; raises ValueError or TypeError where they are none."""
+    answers = [
+        Answer(label, [float(share) for share in shares])
+        for label, shares in zip(labels, probabilities, strict=True)
+    ]
+    if len(answers) != count or not all(answer.probabilities for answer in answers):
+        raise ValueError(f"answers must be {count}, got {len(answers)}")
+    return answers
+
+
+def _not_an_answer(model: Model, body: bytes) -> str:
+    got = f", got: {body.decode(errors='replace')[:100]}" if body else ""
+    return f"{model.server} must answer label and probabilities of each file{got}"
+
+
+def _reason(error: urllib.error.HTTPError) -> str:
+    """What a server says that refuses."""
+    try:
+        body = error.read()
+    except (OSError, http.client.HTTPException):
+        body = b""
     try:
         return str(json.loads(body)["error"])
     except (ValueError, KeyError, TypeError):
-        return body.decode(errors="replace")[:200]
+        said = body.decode(errors="replace")[:200]
+        return f"HTTP status {error.code} {error.reason}: {said}"
+
+
+def address(text: str) -> str:
+    """Reads ``host:port``; the host of an IPv6 address is in brackets."""
+    if not re.fullmatch(r"([\w.-]+|\[[\da-fA-F:.]+\]):\d{1,5}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(
+            f"server must be host:port, without http:// or a path, got {text!r}"
+        )
+    return text
+
+
+def duration(text: str) -> float:
+    """Reads a number of seconds."""
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"seconds must be above 0, got {text}")
+    return seconds
 
 
 def print_answers(files: Sequence[Path], answers: Sequence[Answer]) -> None:
@@ -148,18 +209,16 @@ def main() -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("images", nargs="+", type=Path, help="image files")
-    parser.add_argument("--server", help="host:port (default: localhost, 8501 or 8500)")
+    parser.add_argument(
+        "--server", type=address, help="host:port (default: localhost, 8501 or 8500)"
+    )
     parser.add_argument("--model", default="photos", help="the model's name")
     version = parser.add_mutually_exclusive_group()
     version.add_argument("--version", type=int, help="its version; default: the newest")
     version.add_argument("--label", help="the version with this label")
     parser.add_argument("--grpc", action="store_true", help="gRPC instead of REST")
-    parser.add_argument("--seconds", type=float, default=10, help="longest wait")
+    parser.add_argument("--seconds", type=duration, default=10, help="longest wait")
     options = parser.parse_args()
-    if not 0 < options.seconds < math.inf:
-        parser.error(
-            f"--seconds must be finite and greater than 0, got {options.seconds}"
-        )
     server = options.server or f"localhost:{8500 if options.grpc else 8501}"
     model = Model(server, options.model, options.version, options.label)
     ask = ask_grpc if options.grpc else ask_rest
@@ -169,6 +228,8 @@ def main() -> None:
         parser.error(f"image must be readable, got {error.filename}: {error.strerror}")
     try:
         answers = ask(model, files, options.seconds)
+    except ModuleNotFoundError as error:
+        sys.exit(f"error: --grpc needs tensorflow-serving-api, got: {error}")
     except RuntimeError as error:
         sys.exit(f"error: {' '.join(str(error).split())}")
     try:

@@ -1,13 +1,15 @@
 """What deploy/ sends and configures, against the real signatures and messages."""
 
 import base64
+import contextlib
 import importlib.util
 import json
 import os
 import re
+import socketserver
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -250,6 +252,179 @@ def test_command(
     assert "image must be readable" in done.stderr
 
 
+GOOD = {"outputs": {"label": ["cat"], "probabilities": [[0.25, 0.75]]}}
+
+
+def http(body: bytes, status: str = "200 OK", length: int | None = None) -> bytes:
+    length = len(body) if length is None else length
+    return f"HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n".encode() + body
+
+
+def outputs(**values: Any) -> bytes:
+    return http(json.dumps({"outputs": {**GOOD["outputs"], **values}}).encode())
+
+
+# What a server that is none, or is broken, sends back.
+ODD_ANSWERS: dict[str, bytes] = {
+    "HTML": http(b"<html>Welcome to nginx!</html>"),
+    "no JSON object": http(b"[1, 2]"),
+    "JSON without outputs": http(b'{"predictions": []}'),
+    "outputs that are a list": http(b'{"outputs": [[0.25, 0.75]]}'),
+    "no label": http(b'{"outputs": {"probabilities": [[1.0]]}}'),
+    "fewer labels": outputs(label=[]),
+    "more answers": outputs(label=["a", "b"], probabilities=[[1.0], [1.0]]),
+    "no classes": outputs(probabilities=[[]]),
+    "probabilities that are text": outputs(probabilities=[["much"]]),
+    "nothing": b"",
+    "no HTTP": b"SSH-2.0-OpenSSH_9.2\r\n",
+    "HTTP/2, as gRPC": b"\x00\x00\x12\x04\x00\x00\x00\x00\x00" + bytes(18),
+    "a cut answer": http(json.dumps(GOOD).encode(), length=5000),
+    "bytes that are no text": http(b"\xff\xfe\x00"),
+    "an error in HTML": http(b"<html>bad</html>", "502 Bad Gateway"),
+    "an error without a body": http(b"", "503 Service Unavailable"),
+    "a cut error": http(b"{", "400 Bad Request", length=500),
+    "an error of another form": http(b'{"error": {"code": 3}}', "400 Bad Request"),
+}
+
+
+@pytest.fixture
+def odd() -> Iterator[Callable[[bytes], str]]:
+    """A server that sends the same bytes to everyone; gives its address."""
+    with contextlib.ExitStack() as servers:
+
+        def start(answer: bytes) -> str:
+            class Handler(socketserver.BaseRequestHandler):
+                def handle(self) -> None:
+                    self.request.recv(1 << 16)
+                    self.request.sendall(answer)
+
+            server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+            servers.enter_context(server)
+            servers.callback(server.shutdown)
+            Thread(target=server.serve_forever, daemon=True).start()
+            return f"127.0.0.1:{server.server_address[1]}"
+
+        yield start
+
+
+@pytest.fixture
+def ask(
+    client: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Callable[..., tuple[Any, str, str]]:
+    """Runs the command line on a small file; gives its status and what it printed."""
+
+    def ask(*options: str, name: str = "a b.jpg") -> tuple[Any, str, str]:
+        (tmp_path / name).write_bytes(b"an image")
+        line = ["client", str(tmp_path / name), "--seconds", "5", *options]
+        monkeypatch.setattr(sys, "argv", line)
+        status = None
+        try:
+            client.main()
+        except SystemExit as stop:
+            status = stop.code
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
+
+    return ask
+
+
+@pytest.mark.parametrize("name", ODD_ANSWERS)
+def test_odd_answers_are_one_line(
+    name: str, odd: Callable[[bytes], str], ask: Callable[..., tuple[Any, str, str]]
+) -> None:
+    server = odd(ODD_ANSWERS[name])
+    status, printed, _ = ask("--server", server)
+    assert printed == ""
+    assert isinstance(status, str) and status.startswith("error: ")
+    assert status.count("\n") == 0 and len(status) < 400
+    if "error" not in name:
+        assert status.startswith(f"error: {server} ")
+
+
+def test_names_are_escaped(
+    odd: Callable[[bytes], str], ask: Callable[..., tuple[Any, str, str]]
+) -> None:
+    server = odd(outputs(label=["Hündin"]))
+    for options in (["--model", "my photos/ü"], ["--label", "erste Wahl"]):
+        status, printed, _ = ask("--server", server, *options, name="Größe 1.jpg")
+        assert status is None
+        assert printed.endswith("Größe 1.jpg\tHündin\t0.7500\n")
+
+
+def test_escaped_names_are_the_servers(client: ModuleType) -> None:
+    request = client.rest_request(client.Model("a:1", "my/ü", label="x y"), [])
+    assert request.full_url == "http://a:1/v1/models/my%2F%C3%BC/labels/x%20y:predict"
+
+
+@pytest.mark.parametrize(
+    "server",
+    ["http://localhost:8501", "localhost", "localhost:8501/v1", "my host:1", "ü:1", ""],
+)
+def test_a_server_is_a_host_and_a_port(
+    server: str, ask: Callable[..., tuple[Any, str, str]]
+) -> None:
+    for protocol in ([], ["--grpc"]):
+        status, printed, said = ask("--server", server, *protocol)
+        assert (status, printed) == (2, "")
+        assert "server must be host:port, without http:// or a path, got" in said
+
+
+def test_seconds_are_more_than_none(ask: Callable[..., tuple[Any, str, str]]) -> None:
+    for seconds in ("0", "-1", "nan", "inf"):
+        status, _, said = ask(f"--seconds={seconds}")
+        assert status == 2 and "seconds must be above 0, got" in said
+
+
+@pytest.mark.slow
+def test_each_protocol_says_that_a_port_is_the_others(
+    rest: tuple[str, list[str]],
+    rpc: tuple[str, Grpc],
+    odd: Callable[[bytes], str],
+    ask: Callable[..., tuple[Any, str, str]],
+) -> None:
+    status, *_ = ask("--server", rpc[0])
+    assert status.startswith(f"error: {rpc[0]} does not answer over REST: ")
+    for server in (rest[0], odd(ODD_ANSWERS["HTML"])):
+        status, *_ = ask("--server", server, "--grpc")
+        assert status.startswith(("error: UNAVAILABLE: ", "error: DEADLINE_EXCEEDED"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("names", [[], ["label"], ["probabilities"]])
+def test_a_grpc_answer_without_outputs_is_one_line(
+    names: list[str], ask: Callable[..., tuple[Any, str, str]]
+) -> None:
+    class Odd(prediction_service_pb2_grpc.PredictionServiceServicer):
+        def Predict(self, request: Any, context: Any) -> Any:  # noqa: N802
+            response = predict_pb2.PredictResponse()
+            for name in names:
+                response.outputs[name].CopyFrom(tf.make_tensor_proto([1]))
+            return response
+
+    server = grpc.server(ThreadPoolExecutor(1))
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(Odd(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    status, *_ = ask("--server", f"127.0.0.1:{port}", "--grpc")
+    server.stop(None).wait()
+    assert "must answer label and probabilities of each file" in status
+
+
+def test_batching_splits_large_requests() -> None:
+    """As TensorFlow Serving's batching_session.cc requires of these fields."""
+    text = (DEPLOY / "batching.config").read_text()
+    limits = {name: int(n) for name, n in re.findall(r"(\w+) { value: (\d+) }", text)}
+    sizes = [int(n) for n in re.findall(r"^allowed_batch_sizes: (\d+)$", text, re.M)]
+    assert "enable_large_batch_splitting { value: true }" in text
+    assert limits["max_batch_size"] == 1024
+    assert sizes == sorted(sizes) and sizes[-1] == limits["max_execution_batch_size"]
+    waiting = limits["max_enqueued_batches"] * limits["max_execution_batch_size"]
+    assert limits["max_batch_size"] <= waiting
+
+
 def models() -> ModelServerConfig:
     text = (DEPLOY / "models.config").read_text()
     config: ModelServerConfig = text_format.Parse(text, ModelServerConfig())
@@ -305,7 +480,8 @@ def test_kubernetes_fits_the_configuration() -> None:
     assert {p["port"] for p in service["spec"]["ports"]} == set(ports.values())
     for probe in ("startupProbe", "readinessProbe"):
         get = container[probe]["httpGet"]
-        assert get == {"path": f"/v1/models/{model.name}", "port": "rest"}
+        # The model's status, without /metadata, is answered by 200 before it is loaded.
+        assert get == {"path": f"/v1/models/{model.name}/metadata", "port": "rest"}
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
     assert mounts == {"models": model.base_path, "config": "/config"}
     selected = deployment["spec"]["template"]["metadata"]["labels"]
