@@ -6,17 +6,30 @@ A TFLite file has it in the zip archive behind the model, an ONNX file in its
 
 import io
 import json
+import lzma
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from export import manifest
+from export.form import MAX_PIXELS
 from export.load import Artifact
+from keras_resnet.errors import UsageError
 
 LABELS, PREPROCESSING = "labels.txt", "preprocessing.json"
+MAX_BYTES = 2**24  # of each of the two; 22,000 names of ImageNet are 600 KB
 METADATA_PROPS, KEY, VALUE = 14, 1, 2  # numbers of fields in onnx.proto
+
+
+# What reading a damaged or crafted artifact raises: zipfile a RuntimeError for an
+# encrypted file, json a RecursionError, which is one too.
+DAMAGE = (
+    *(KeyError, OSError, TypeError, ValueError, RuntimeError, EOFError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
 
 
 @dataclass(frozen=True)
@@ -37,14 +50,39 @@ class Description:
 
     @classmethod
     def of_run(cls, config: dict[str, Any]) -> "Description":
-        """Reads a run's config."""
-        return cls.of(config["dataset"]["labels"], config["preprocessing"])
+        """Reads a run's config.
+
+        Raises:
+            UsageError: A label has a line break, which its file could not hold.
+        """
+        labels = config["dataset"]["labels"]
+        for label in labels:
+            if "\n" in label or "\r" in label:
+                raise UsageError(
+                    f"labels must be without line breaks for an export, got {label!r}; "
+                    "rename it in the run's config.json"
+                )
+        return cls.of(labels, config["preprocessing"])
 
     @classmethod
     def of(cls, labels: list[str], preprocessing: dict[str, Any]) -> "Description":
-        """Reads labels and what a run's config has as ``"preprocessing"``."""
+        """Reads labels and what a run's config has as ``"preprocessing"``.
+
+        Raises:
+            ValueError: The values are out of range.
+        """
         height, width = preprocessing["size"]
         channels, crop = preprocessing["channels"], preprocessing["crop"]
+        sizes = height, width, channels
+        if not all(isinstance(n, int) and 0 < n <= MAX_PIXELS for n in sizes):
+            raise ValueError(
+                f"size and channels must be positive integers, got {sizes}"
+            )
+        if height * width > MAX_PIXELS or not 0 < crop <= 1:
+            raise ValueError(
+                f"size must be of at most {MAX_PIXELS} pixels and crop above 0 and at "
+                f"most 1, got {height}×{width} and {crop}"
+            )
         return cls(tuple(labels), (height, width), channels, crop)
 
     def files(self) -> dict[str, str]:
@@ -62,24 +100,49 @@ def read(artifact: Artifact) -> Description:
     """
     try:
         texts = READERS[artifact.kind](artifact.path)
-        labels = texts[LABELS].split("\n")[:-1]
-        return Description.of(labels, json.loads(texts[PREPROCESSING]))
-    except (KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        preprocessing = json.loads(texts[PREPROCESSING])
+        return Description.of(_lines(texts[LABELS]), preprocessing)
+    except DAMAGE as error:
         raise ValueError(
             f"artifact must come with its labels and preprocessing, got "
             f"{artifact.path}: {error}"
         ) from None
 
 
+def _lines(text: str) -> list[str]:
+    """The labels of a file, which other programs may have written or changed."""
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    if not lines[-1]:  # what follows the last line feed
+        del lines[-1]
+    if "" in lines:
+        raise ValueError(f"labels must not be empty, got line {lines.index('') + 1}")
+    return lines
+
+
+def _text(file: IO[bytes]) -> str:
+    """A text of a limited size, without a byte order mark."""
+    content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ValueError(
+            f"labels and preprocessing must be of at most {MAX_BYTES} bytes"
+        )
+    return content.decode("utf-8-sig")
+
+
 def _of_saved_model(path: Path) -> dict[str, str]:
-    labels = (path / "assets" / LABELS).read_text(encoding="utf-8")
+    with open(path / "assets" / LABELS, "rb") as file:
+        labels = _text(file)
     prepared = manifest.read(path)["run"]["preprocessing"]
     return {LABELS: labels, PREPROCESSING: json.dumps(prepared)}
 
 
 def _of_tflite(path: Path) -> dict[str, str]:
+    texts = {}
     with zipfile.ZipFile(path) as archive:
-        return {name: archive.read(name).decode() for name in archive.namelist()}
+        for name in (LABELS, PREPROCESSING):
+            with archive.open(name) as file:
+                texts[name] = _text(file)
+    return texts
 
 
 def _of_onnx(path: Path) -> dict[str, str]:
@@ -88,7 +151,8 @@ def _of_onnx(path: Path) -> dict[str, str]:
     entries = [
         dict(_fields(field)) for number, field in model if number == METADATA_PROPS
     ]
-    return {entry[KEY].decode(): entry[VALUE].decode() for entry in entries}
+    texts = {entry[KEY].decode(): io.BytesIO(entry[VALUE]) for entry in entries}
+    return {name: _text(texts[name]) for name in (LABELS, PREPROCESSING)}
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
@@ -112,6 +176,8 @@ def _varint(data: io.BytesIO) -> int:
         shift += 7
         if byte[0] < 128:
             return value
+        if shift > 63:
+            raise ValueError("a number is longer than 64 bits")
     raise ValueError("it is cut off")
 
 

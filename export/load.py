@@ -4,6 +4,7 @@ Neither this module nor ``export.runtimes`` imports keras_resnet or training, so
 can be copied to wherever an artifact is used.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,14 +90,19 @@ def choose(kind: str, runtime: str | None = None) -> str:
     )
 
 
-def versions(folder: Path) -> list[int]:
-    """Returns the version numbers in a folder, lowest first."""
-    return sorted(int(p.name) for p in folder.iterdir() if p.name.isdecimal())
+def versions(folder: Path) -> dict[int, Path]:
+    """Returns what is named by a number in a folder by its number, lowest first.
+
+    As for TensorFlow Serving, ``007`` is version 7.
+    """
+    named = [p for p in folder.iterdir() if re.fullmatch("[0-9]+", p.name)]
+    return {int(p.name): p for p in sorted(named, key=lambda p: int(p.name))}
 
 
 def newest_version(path: Path) -> Path | None:
     """Returns the SavedModel at ``path``, or its newest version; None if neither."""
     if (path / "saved_model.pb").is_file():
         return path
-    found = versions(path) if path.is_dir() else []
-    return path / str(found[-1]) if found else None
+    found = versions(path).values() if path.is_dir() else ()
+    folders = [version for version in found if version.is_dir()]
+    return folders[-1] if folders else None

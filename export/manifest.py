@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from training.runs import Run
 
 NAME = "manifest.json"
+MAX_BYTES = 2**24  # that are read of one
 PACKAGES = ("keras-resnet", "tensorflow", "keras", "numpy")
 
 
@@ -59,10 +60,14 @@ def read(path: Path) -> dict[str, Any]:
     """
     target = location(path)
     try:
-        manifest = json.loads(target.read_text(encoding="utf-8"))
+        with open(target, "rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ValueError(f"more than {MAX_BYTES} bytes")
+        manifest = json.loads(content)
     except FileNotFoundError:
         raise ValueError(f"artifact must have a manifest, got no {target}") from None
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"manifest must be JSON, got {target}: {error}") from None
     files = manifest.get("files") if isinstance(manifest, dict) else None
     if not isinstance(files, dict):
@@ -96,6 +101,8 @@ def check(path: Path) -> None:
             message is one line that names the file.
     """
     listed, found = read(path)["files"], _files(path)
+    if path.is_file() and len(listed) == 1:  # a file may be renamed, with its manifest
+        listed = dict.fromkeys(found, *listed.values())
     for name in sorted(listed.keys() | found.keys()):
         if name not in found:
             raise ValueError(f"artifact must be complete, got {path} without {name}")

@@ -20,7 +20,10 @@ from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError, first_few, require_positive
 from training.writing import make_folder, write_atomically, written_to
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp"}
+SUFFIXES = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif"),
+    *(".png", ".gif", ".bmp", ".webp"),
+}
 Classify = Callable[[list[bytes]], Array]
 
 
@@ -36,7 +39,7 @@ class Options:
     """A SavedModel's version folder or folder of versions, a .tflite or .onnx file."""
     images: tyro.conf.Positional[tuple[Path, ...]]
     """Image files, and folders: of these, every image file at any depth (.jpg, .jpeg,
-    .png, .gif, .bmp, .webp)."""
+    .jpe, .jfif, .png, .gif, .bmp, .webp) that is not hidden by a leading dot."""
     top: int = 1
     """How many labels for each image, most probable first."""
     format: Format = "table"
@@ -58,7 +61,8 @@ def predict(options: Options) -> Iterator[Prediction | tuple[Path, str]]:
 
     Raises:
         UsageError: There is no such artifact, image or runtime.
-        Stopped: The artifact was changed, is dangerous, or says nothing of its labels.
+        Stopped: The artifact was changed, is dangerous, or does not say what its
+            labels are.
     """
     files = listed(options.images)
     classify, about = opened(options)
@@ -68,6 +72,11 @@ def predict(options: Options) -> Iterator[Prediction | tuple[Path, str]]:
             if isinstance(answer, str):
                 yield file, answer
                 continue
+            if len(answer) != len(about.labels):
+                raise Stopped(
+                    f"labels of {options.artifact} must be one for each of its "
+                    f"{len(answer)} classes, got {len(about.labels)}"
+                )
             best = np.argsort(-answer, kind="stable")[: options.top]
             labels = tuple(about.labels[i] for i in best)
             yield Prediction(file, labels, tuple(answer[best].tolist()))
@@ -83,7 +92,7 @@ def listed(paths: tuple[Path, ...]) -> list[Path]:
     for path in paths:
         if path.is_dir():
             inside = sorted(path.rglob("*"))
-            files += [p for p in inside if p.suffix.lower() in SUFFIXES and p.is_file()]
+            files += [p for p in inside if _is_image(p, path) and p.is_file()]
         elif path.exists():
             files.append(path)
         else:
@@ -92,6 +101,15 @@ def listed(paths: tuple[Path, ...]) -> list[Path]:
         given = first_few(paths) or "none"
         raise UsageError(f"images must be files or folders with some, got {given}")
     return files
+
+
+def _is_image(file: Path, folder: Path) -> bool:
+    """Whether its name is an image's, and nothing on the way to it is hidden.
+
+    macOS leaves hidden files beside the others, ``._x.png`` for ``x.png``.
+    """
+    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+    return file.suffix.lower() in SUFFIXES and not hidden
 
 
 def opened(options: Options) -> tuple[Classify, Description]:

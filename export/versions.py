@@ -75,11 +75,11 @@ def replace(complete: Path, out: Path) -> Path:
     Raises:
         UsageError: The file system cannot swap folders.
     """
-    numbers = versions(out)
-    if not numbers:
+    found = list(versions(out).values())
+    if not found:
         return publish(complete, out)
     _sync(complete)
-    target = out / str(numbers[-1])
+    target = found[-1]
     _swap(complete, target)
     flush(out)
     return target
@@ -96,7 +96,7 @@ def prune(out: Path, keep: int, written: Path) -> list[Path]:
     Returns:
         What was removed.
     """
-    old = [out / str(n) for n in versions(out)[:-keep]] if keep else []
+    old = list(versions(out).values())[:-keep] if keep else []
     old = [version for version in old if version != written]
     with draft(out) as hidden:
         for version in old:

@@ -1,7 +1,9 @@
 """An artifact says what its labels are and how an image file becomes pixels."""
 
 import io
+import json
 import sys
+import tracemalloc
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,8 @@ import pytest
 from flatbuffers.table import Table
 from onnx import TensorProto, helper
 
-from export.description import Description, read
+from export import manifest
+from export.description import MAX_BYTES, Description, read
 from export.load import Artifact
 from export.tflite_metadata import pack, tables
 
@@ -78,6 +81,7 @@ def test_damaged_onnx_is_refused(onnx_model: bytes, tmp_path: Path) -> None:
         b"nonsense",
         b"",
         b"\xf7",
+        b"\xff" * 300_000,  # a number that never ends
     ):
         path.write_bytes(data)
         with pytest.raises(ValueError, match="must come with its labels"):
@@ -91,6 +95,104 @@ def test_labels_end_at_line_feeds_only(tmp_path: Path) -> None:
         for name, text in about.files().items():
             archive.writestr(name, text)
     assert read(Artifact(path, "TFLite")) == about
+
+
+VALUES: dict[str, Any] = {"size": [12, 8], "channels": 3, "crop": 0.875}
+
+
+def archive(path: Path, labels: bytes, preprocessing: str, **options: Any) -> Artifact:
+    with zipfile.ZipFile(path, "w", **options) as archive:
+        archive.writestr("labels.txt", labels)
+        archive.writestr("preprocessing.json", preprocessing)
+    return Artifact(path, "TFLite")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        b"\xef\xbb\xbfcat\nH\xc3\xbcndin\nfish\n",  # with a byte order mark
+        b"cat\r\nH\xc3\xbcndin\r\nfish\r\n",
+        b"cat\nH\xc3\xbcndin\nfish",
+    ],
+)
+@pytest.mark.parametrize("kind", ["SavedModel", "TFLite"])
+def test_labels_of_other_programs_are_read(
+    kind: str, labels: bytes, tmp_path: Path
+) -> None:
+    if kind == "TFLite":
+        artifact = archive(tmp_path / "a.tflite", labels, json.dumps(VALUES))
+    else:
+        (tmp_path / "assets").mkdir()
+        (tmp_path / "assets" / "labels.txt").write_bytes(labels)
+        manifest.write(tmp_path, {"run": {"preprocessing": VALUES}})
+        artifact = Artifact(tmp_path, kind)
+    assert read(artifact) == ABOUT
+
+
+def test_a_line_without_a_label_is_refused(tmp_path: Path) -> None:
+    artifact = archive(tmp_path / "a.tflite", b"cat\n\nfish\n", json.dumps(VALUES))
+    with pytest.raises(ValueError, match="labels must not be empty, got line 2"):
+        read(artifact)
+
+
+def test_other_members_of_an_archive_are_not_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "a.tflite"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, text in ABOUT.files().items():
+            file.writestr(name, text)
+        file.writestr("other", b"\xff not UTF-8" + bytes(MAX_BYTES))
+    assert read(Artifact(path, "TFLite")) == ABOUT
+
+
+def peak(path: Path) -> int:
+    """Bytes of memory that a refused artifact took."""
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="must come with its labels"):
+        read(Artifact(path, "TFLite"))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return most
+
+
+def test_a_small_archive_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "a.tflite"
+    packed = {"compression": zipfile.ZIP_DEFLATED}
+    archive(path, b"a\n" * (8 * MAX_BYTES), json.dumps(VALUES), **packed)
+    assert path.stat().st_size < MAX_BYTES / 8
+    assert peak(path) < 4 * MAX_BYTES
+
+
+@pytest.mark.parametrize(
+    "preprocessing",
+    [
+        *("[]", "{}", "[" * 100_000, '{"size": 3}'),
+        *(
+            json.dumps({**VALUES, **change})
+            for change in (
+                *({"size": [100_000, 100_000]}, {"size": [0, 8]}, {"size": ["a", 8]}),
+                *({"size": [1.5, 8]}, {"channels": 0}, {"channels": None}),
+                *({"crop": 0}, {"crop": 2}, {"crop": "1"}, {"crop": float("nan")}),
+            )
+        ),
+    ],
+)
+def test_preprocessing_out_of_range_is_refused(
+    preprocessing: str, tmp_path: Path
+) -> None:
+    artifact = archive(tmp_path / "a.tflite", b"cat\n", preprocessing)
+    with pytest.raises(ValueError, match="must come with its labels"):
+        read(artifact)
+
+
+def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tflite"
+    archive(path, b"cat\n", json.dumps(VALUES))
+    data = bytearray(path.read_bytes())
+    for magic, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(magic) + flags] |= 1
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"must come with its labels.*encrypted"):
+        read(Artifact(path, "TFLite"))
 
 
 class Reader:

@@ -1,5 +1,7 @@
 """What is served is what was trained, in a process that knows nothing of training."""
 
+import json
+import shutil
 import sys
 import zipfile
 from collections.abc import Callable
@@ -14,9 +16,9 @@ import tensorflow as tf
 from conftest import TINY
 
 from export import manifest, onnx, saved_model, serving, tflite
-from export.compare import COMPARED, TOLERANCES, Difference, Tolerances, compare
+from export.compare import COMPARED, Difference, Tolerances, compare, tolerance
 from export.description import Description, read
-from export.load import find
+from export.load import KINDS, find
 from export.runtimes import readers
 from export.verify import _keep, main, verify
 from keras_resnet import command
@@ -107,7 +109,7 @@ def test_every_format_is_the_same_network_in_every_runtime(
     for inputs in filter(answer.__contains__, COMPARED):
         difference = answer[inputs]
         assert difference["images"] == run.evaluated["examples"]
-        assert difference["largest"] <= ROUNDED.get(name, TOLERANCES[runtime])
+        assert difference["largest"] <= ROUNDED.get(name, tolerance(runtime))
         if name not in ROUNDED:
             assert difference["agreement"] == 1
             # As JPEG files, images of noise are others.
@@ -228,7 +230,7 @@ def test_wrong_features_are_found_out(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wrong(self: serving.Serving, image: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"features": 1.1 * self._outputs(image)[0]}
+        return {"features": 1.1 * self.outputs(image)[0]}
 
     monkeypatch.setattr(serving.Serving, "_features", wrong)
     result = verify(saved_model.export(run, tmp_path), run)
@@ -271,6 +273,8 @@ def test_compare_refuses_other_shapes_and_no_numbers() -> None:
         ("tensorflow", 9e-6, 1.0, 0.0, True, True),
         ("tensorflow", 2e-5, 1.0, 0.0, False, True),
         ("litert", 2e-5, 1.0, 0.0, True, True),
+        ("a new runtime", 2e-5, 1.0, 0.0, True, True),
+        ("a new runtime", 2e-4, 1.0, 0.0, False, True),
         ("litert", 0.5, 0.96, 0.9, False, True),
         ("litert", 0.5, 0.94, 0.0, False, False),
         ("litert", 0.5, 1.0, 1.1, False, False),
@@ -295,6 +299,7 @@ def test_tolerances_are_told() -> None:
     assert exact.describe(["tensorflow", "openvino"]) == (
         "1e-05 in tensorflow, 0.0001 in openvino"
     )
+    assert exact.describe(["a new runtime"]) == "0.0001"
     said = Tolerances(rounded=True, max_drop=2).describe(["litert"])
     assert said == "agreement 95%, 2 points of accuracy"
 
@@ -339,6 +344,23 @@ def test_what_is_described_must_be_the_runs(
         verify(file, run)
 
 
+@pytest.mark.parametrize("export", [saved_model.export, quantized("none"), onnx.export])
+@pytest.mark.parametrize("label", ["two\nlines", "old\rMac"])
+def test_a_label_of_two_lines_is_not_exported(
+    export: Callable[[Run, Path], Path], label: str, run: Run, tmp_path: Path
+) -> None:
+    shutil.copytree(run.path, tmp_path / "run")
+    spoiled = Run(tmp_path / "run")
+    config = spoiled.config
+    config["dataset"]["labels"][1] = label
+    (spoiled.path / "config.json").write_text(json.dumps(config))
+    out = tmp_path / "model.onnx" if export is onnx.export else tmp_path / "out"
+    with pytest.raises(UsageError, match=r"labels must be without line breaks.*got '"):
+        export(Run(spoiled.path), out)
+    assert not [path for path in tmp_path.rglob("*") if path.suffix in KINDS]
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_is_no_artifact_is_refused(run: Run, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="artifact must be a SavedModel"):
         verify(tmp_path, run)
@@ -369,5 +391,5 @@ def test_grouped_convolutions_survive_every_format(
     path = EXPORTERS[name](grouped, tmp_path)
     runtimes = tuple(readers(name.split(maxsplit=1)[0]))
     for runtime, answer in verify(path, grouped, runtimes=runtimes)["runtimes"].items():
-        limit = ROUNDED.get(name, TOLERANCES[runtime])
+        limit = ROUNDED.get(name, tolerance(runtime))
         assert answer["pixels"]["largest"] <= limit, runtime

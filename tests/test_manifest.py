@@ -52,6 +52,23 @@ def test_of_a_file(file: Path) -> None:
     ]
 
 
+def test_a_file_may_be_renamed_with_its_manifest(file: Path) -> None:
+    renamed = file.with_name("photos v2.tflite")
+    manifest.location(file).rename(manifest.location(renamed))
+    file.rename(renamed)
+    manifest.check(renamed)
+    flip(renamed)
+    with pytest.raises(ValueError, match=r"photos v2.tflite of .*as exported"):
+        manifest.check(renamed)
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff", b" " * 2**25])
+def test_a_manifest_that_is_none_is_refused(content: bytes, file: Path) -> None:
+    manifest.location(file).write_bytes(content)
+    with pytest.raises(ValueError, match="manifest must be JSON, got"):
+        manifest.read(file)
+
+
 def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-1] ^= 1

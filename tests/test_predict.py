@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -14,7 +15,7 @@ import pytest
 from data import noise, write_image
 from onnx import ModelProto
 
-from export import onnx, saved_model, tflite
+from export import manifest, onnx, saved_model, tflite
 from export.description import Description
 from export.predict import listed, main
 from export.predictions import Prediction, render
@@ -43,6 +44,18 @@ def test_folders_are_searched_and_files_are_taken_as_they_are(images: Path) -> N
     assert listed((images,)) == [images / name for name in FILES]
     notes = images / "notes.txt"
     assert listed((notes, images / "b" / "d")) == [notes, images / "b/d/e.GIF"]
+
+
+def test_hidden_files_are_none_of_the_images(images: Path) -> None:
+    for name in ("photo.jfif", "scan.JPE", "._a.png", ".cache/a.png", "b/._c.jpg"):
+        write_image(images / name, noise(3, 3, 3), format="JPEG")
+    expected = sorted([*FILES, "photo.jfif", "scan.JPE"])
+    assert [str(p.relative_to(images)) for p in listed((images,))] == expected
+    hidden = images / ".cache"
+    assert listed((hidden, images / "._a.png")) == [
+        hidden / "a.png",
+        images / "._a.png",
+    ]
 
 
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
@@ -170,8 +183,6 @@ def test_changed_artifacts_are_not_loaded(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from export import manifest
-
     path = tmp_path / "model.tflite"
     path.write_bytes(b"one")
     predicted(monkeypatch, path, images, status=1)
@@ -180,6 +191,25 @@ def test_changed_artifacts_are_not_loaded(
     path.write_bytes(b"two")
     predicted(monkeypatch, path, images, status=1)
     assert "error: not loaded: model.tflite of" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_too_few_labels_are_one_line(
+    exported: dict[str, Path],
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "1"
+    shutil.copytree(exported["SavedModel"], path)
+    (path / "assets" / "labels.txt").write_text("a\nb\n")
+    facts = manifest.read(path)
+    facts.pop("files")
+    manifest.write(path, facts)
+    predicted(monkeypatch, path, images, status=1)
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.endswith("must be one for each of its 3 classes, got 2")
 
 
 @pytest.mark.parametrize("kind", ["TFLite", "ONNX"])

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from export import versions
+from export.load import newest_version
 from keras_resnet.errors import UsageError
 
 swap = versions._swap
@@ -50,6 +51,20 @@ def test_a_version_has_the_permissions_that_the_umask_leaves(tmp_path: Path) -> 
         os.umask(before)
     assert version.stat().st_mode & 0o777 == 0o750
     assert (version / "deep" / "file").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_number_may_begin_with_zeros(tmp_path: Path) -> None:
+    for name in ("007", "6", "٣", "8 old"):
+        (tmp_path / name).mkdir()
+    assert list(versions.versions(tmp_path)) == [6, 7]
+    (tmp_path / "99").write_text("no folder")
+    assert newest_version(tmp_path) == tmp_path / "007"
+    (tmp_path / "99").unlink()
+    replaced = complete(tmp_path, "new")(versions.replace)
+    assert replaced == tmp_path / "007"
+    published = complete(tmp_path, "next")(versions.publish)
+    assert published == tmp_path / "8"
+    assert versions.prune(tmp_path, 1, published) == [tmp_path / "6", replaced]
 
 
 def test_what_a_failed_or_killed_export_left_is_removed(tmp_path: Path) -> None:
