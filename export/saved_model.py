@@ -70,12 +70,13 @@ def export(
     from export.serving import Serving
 
     form = form or Form()
+    listed = Description.of_run(run.config).files()[LABELS]
     with tempfile.TemporaryDirectory() as assets:
         labels = Path(assets, LABELS)
         # What cannot be read from the run is no mistake of the place to write to.
         serving = Serving(run, labels, form)
         with written_to(out), versions.draft(out) as draft:
-            labels.write_text(Description.of_run(run.config).files()[LABELS], "utf-8")
+            labels.write_text(listed, "utf-8")
             _write(serving, run, draft, form)
             return (versions.replace if overwrite else versions.publish)(draft, out)
 

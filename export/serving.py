@@ -1,5 +1,6 @@
 """The graph that is served: raw pixels or files in, probabilities and labels out."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,9 @@ from training.network import trained_network
 from training.runs import Run
 
 PARALLEL_DECODES = 4  # images of one request; each may need memory for max_pixels
+# An image whose pixels add up to more than this would overflow float32 in some layer,
+# and each runtime would answer something else.
+MAX_SUM = 1e20
 Network = Callable[[Tensor], Any]  # normalised images -> features and logits
 
 
@@ -46,6 +50,25 @@ def _network(model: keras.Model, form: Form) -> tuple[Network, list[tf.Variable]
     return frozen, []
 
 
+def nan_where_not_finite(image: Tensor, answer: Tensor) -> Tensor:
+    """Replaces the answers for images with NaN or infinite pixels by NaN.
+
+    The network itself need not answer NaN: some kernels of ReLU map NaN to 0.
+
+    Args:
+        image: Raw pixels ``(N, H, W, C)``.
+        answer: What the network answers, float32 ``(N, values)``.
+
+    Returns:
+        ``answer``, NaN in the rows of such images only.
+    """
+    total = tf.reduce_sum(image, (1, 2, 3))
+    # A comparison with NaN is false in every runtime. Optimisers replace x - x and
+    # 0 * x by 0.
+    usable = tf.abs(total) < MAX_SUM
+    return tf.where(usable[:, tf.newaxis], answer, math.nan)
+
+
 class Serving(tf.Module):
     """The network between its preprocessing and its labels.
 
@@ -69,7 +92,7 @@ class Serving(tf.Module):
         image = tf.TensorSpec(shape, tf.float32, "image")
         image_bytes = tf.TensorSpec((None,), tf.string, "image_bytes")
         # One function for all signatures, so that constants are stored once.
-        self._outputs = tf.function(self._compute, [image], autograph=False)
+        self.outputs = tf.function(self._compute, [image], autograph=False)
         self.classify = tf.function(self._classify, [image])
         self.features = tf.function(self._features, [image])
         self.classify_bytes = tf.function(self._classify_bytes, [image_bytes])
@@ -83,12 +106,26 @@ class Serving(tf.Module):
         return signatures
 
     def _classify(self, image: Tensor) -> dict[str, Tensor]:
-        _, probabilities = self._outputs(image)
-        return {"probabilities": probabilities}
+        _, probabilities = self._answer(image)
+        return {"probabilities": nan_where_not_finite(image, probabilities)}
 
     def _features(self, image: Tensor) -> dict[str, Tensor]:
-        features, _ = self._outputs(image)
-        return {"features": features}
+        features, _ = self._answer(image)
+        return {"features": nan_where_not_finite(image, features)}
+
+    def _answer(self, image: Tensor) -> list[Tensor]:
+        """Features and probabilities of any number of images, also of none.
+
+        TensorFlow does not compare what a client sends with the signature: another
+        rank ended the process in oneDNN, another height or width was answered. And
+        oneDNN's convolutions refuse an empty batch, so it gets a black image.
+        """
+        shape = self._prepared.input_shape
+        image = tf.ensure_shape(image, (None, *shape))
+        count = tf.shape(image)[0]
+        filler = tf.zeros((tf.maximum(1 - count, 0), *shape))
+        outputs = self.outputs(tf.concat([image, filler], 0))
+        return [output[:count] for output in outputs]
 
     def _classify_bytes(self, image_bytes: Tensor) -> dict[str, Tensor]:
         pixels = tf.map_fn(
@@ -97,7 +134,7 @@ class Serving(tf.Module):
             fn_output_signature=tf.uint8,
             parallel_iterations=PARALLEL_DECODES,
         )
-        _, probabilities = self._outputs(tf.cast(pixels, tf.float32))
+        _, probabilities = self._answer(tf.cast(pixels, tf.float32))
         class_id = tf.argmax(probabilities, -1)
         return {
             "probabilities": probabilities,

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import tyro
@@ -110,12 +110,57 @@ def export(
 
 
 def convert(saved: Path, run: Run, quantize: Quantization) -> bytes:
-    """Converts the ``serving_default`` of a run's SavedModel."""
+    """Converts a run's SavedModel to a graph with ``serving_default`` alone."""
     import tensorflow as tf
 
-    converter = tf.lite.TFLiteConverter.from_saved_model(
-        str(saved), signature_keys=["serving_default"]
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        module = _checking(saved, finite=quantize != "int8")
+        tf.saved_model.save(module, folder, module.serve)
+        converter = tf.lite.TFLiteConverter.from_saved_model(
+            folder, signature_keys=["serving_default"]
+        )
+        return _converted(converter, run, quantize)
+
+
+def _checking(saved: Path, *, finite: bool) -> Any:
+    """Returns the graph of a SavedModel with checks that survive the conversion.
+
+    The converter drops ``tf.ensure_shape``. It keeps concatenations, which LiteRT
+    refuses where the parts differ in rank or on another axis: the first with a black
+    image unless rank, height, width and channels fit, the second unless there is a
+    first image (an empty batch would leave LiteRT in a state in which the next request
+    ends the process).
+
+    Args:
+        saved: The SavedModel.
+        finite: Whether to answer NaN for pixels that are not finite. Integers always
+            are, and 8 bits cannot hold NaN.
+    """
+    import tensorflow as tf
+
+    from export.serving import nan_where_not_finite
+
+    module = tf.Module()
+    module.saved = tf.saved_model.load(str(saved))
+    signature = module.saved.signatures["serving_default"]
+    given = signature.structured_input_signature[1]["image"]
+    black = tf.zeros((1, *given.shape[1:]))
+
+    def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        two = tf.concat([image[:1], black], 0)
+        two = tf.concat([two, tf.zeros((2, 1, *black.shape[2:]))], 1)[:, :-1]
+        _, probabilities = module.saved.outputs(tf.concat([image, two], 0)[:-2])
+        if finite:
+            probabilities = nan_where_not_finite(image, probabilities)
+        return {"probabilities": probabilities}
+
+    module.serve = tf.function(serve, [given], autograph=False)
+    return module
+
+
+def _converted(converter: Any, run: Run, quantize: Quantization) -> bytes:
+    import tensorflow as tf
+
     if quantize != "none":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if quantize == "float16":

@@ -6,11 +6,12 @@ others.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
+from typing import Any
 
 import numpy as np
 
@@ -66,11 +67,51 @@ class Runtime:
         return found and (self.program is None or which(self.program) is not None)
 
     def open(self, path: Path, kind: str) -> Session:
-        """Loads an artifact of one of its kinds."""
+        """Loads an artifact of one of its kinds.
+
+        What the session is given must be what its fields say: other shapes and dtypes
+        are a ValueError. An image with a pixel that is NaN or infinite gets NaN.
+        """
         opened: Session = import_module(f"{__name__}.{self.module}").open_session(
             path, kind
         )
-        return opened
+        features = opened.features and _checked(opened.features, opened.shape)
+        classify = _checked(opened.classify, opened.shape)
+        return replace(opened, classify=classify, features=features)
+
+
+def _checked(
+    ask: Callable[[Array], Array], shape: tuple[int | None, ...]
+) -> Callable[[Array], Array]:
+    """Checks the images before a runtime gets them, for one message from all."""
+
+    def checked(images: Array) -> Array:
+        images = np.asarray(images)
+        if images.dtype.kind not in "biuf":
+            raise ValueError(f"images must be numbers, got dtype {images.dtype}")
+        # An artifact of another program may leave a side open.
+        wanted = [n if isinstance(n, int) else "any" for n in shape]
+        sides = zip(wanted, images.shape[1:], strict=False)
+        fits = images.ndim == 1 + len(shape) and all(n in ("any", m) for n, m in sides)
+        if not fits:
+            raise ValueError(
+                f"images must be (N, {', '.join(map(str, wanted))}), got {images.shape}"
+            )
+        if len(images) == 0:  # LiteRT takes no empty tensor
+            return ask(np.zeros((1, *images.shape[1:]), np.float32))[:0]
+        answer = ask(images)
+        if np.isfinite(images.sum()):
+            return answer
+        # Files of 8 bits take integers, which hold no NaN.
+        finite = np.isfinite(images).all(tuple(range(1, images.ndim)))
+        return np.where(finite[:, None], answer, np.nan)
+
+    return checked
+
+
+def levels(images: Array, dtype: Any) -> Array:
+    """Returns pixels as the integers 0–255 that a file of 8 bits takes."""
+    return np.rint(np.clip(np.nan_to_num(images), 0, 255)).astype(dtype)
 
 
 RUNTIMES = {

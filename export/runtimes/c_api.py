@@ -37,6 +37,9 @@ def open_session(path: Path, kind: str) -> Session:
 
     def answer(signature: Any, data: list[bytes]) -> Array:
         (given,) = signature.inputs.values()
+        if not data:  # the program wants one file at least
+            _, classes = signature.outputs["probabilities"].tensor_shape.dim
+            return np.zeros((0, int(classes.size)), np.float32)
         with tempfile.TemporaryDirectory(dir=folder) as inputs:
             paths = [Path(inputs, f"{i:06}") for i in range(len(data))]
             for file, content in zip(paths, data, strict=True):

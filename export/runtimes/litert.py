@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from export.runtimes import Array, Session
+from export.runtimes import Array, Session, levels
 
 
 def open_session(path: Path, kind: str) -> Session:
@@ -29,8 +29,9 @@ def session(interpreter: Interpreter) -> Session:
         if not np.array_equal(shape, images.shape):
             interpreter.resize_tensor_input(image["index"], images.shape, strict=True)
             interpreter.allocate_tensors()
-        given = np.rint(images) if integer else images
-        interpreter.set_tensor(image["index"], given.astype(image["dtype"]))
+        dtype = image["dtype"]
+        given = levels(images, dtype) if integer else images.astype(dtype)
+        interpreter.set_tensor(image["index"], given)
         interpreter.invoke()
         return np.asarray(interpreter.get_tensor(output["index"]))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import openvino
 
-from export.runtimes import Array, Session
+from export.runtimes import Array, Session, levels
 
 # Left alone, a CPU with bfloat16 computes float32 networks in it.
 PROPERTIES = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -21,7 +21,7 @@ def open_session(path: Path, kind: str) -> Session:
     integer = np.issubdtype(dtype, np.integer)
 
     def classify(images: Array) -> Array:
-        given = (np.rint(images) if integer else images).astype(dtype)
+        given = levels(images, dtype) if integer else images.astype(dtype)
         return np.asarray(compiled(given)[0])
 
     shape = tuple(d.get_length() for d in list(image.get_partial_shape())[1:])
