@@ -84,7 +84,7 @@ def ask_rest(model: Model, files: Sequence[bytes], seconds: float) -> list[Answe
     try:
         outputs = json.loads(body)["outputs"]
         return _answers(outputs["label"], outputs["probabilities"], len(files))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise RuntimeError(_not_an_answer(model, body)) from None
 
 
@@ -145,7 +145,8 @@ def _answers(
         Answer(label, [float(share) for share in shares])
         for label, shares in zip(labels, probabilities, strict=True)
     ]
-    if len(answers) != count or not all(answer.probabilities for answer in answers):
+    whole = (isinstance(label, str) and shares for label, shares in answers)
+    if len(answers) != count or not all(whole):
         raise ValueError(f"answers must be {count}, got {len(answers)}")
     return answers
 
