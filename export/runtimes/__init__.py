@@ -97,7 +97,7 @@ def _checked(
             raise ValueError(
                 f"images must be (N, {', '.join(map(str, wanted))}), got {images.shape}"
             )
-        if len(images) == 0:  # LiteRT takes no empty tensor
+        if len(images) == 0:  # TFLite files take none
             return ask(np.zeros((1, *images.shape[1:]), np.float32))[:0]
         answer = ask(images)
         with np.errstate(all="ignore"):  # the sum of inf and -inf
