@@ -107,11 +107,11 @@ class Serving(tf.Module):
 
     def _classify(self, image: Tensor) -> dict[str, Tensor]:
         _, probabilities = self._answer(image)
-        return {"probabilities": nan_where_not_finite(image, probabilities)}
+        return {"probabilities": probabilities}
 
     def _features(self, image: Tensor) -> dict[str, Tensor]:
         features, _ = self._answer(image)
-        return {"features": nan_where_not_finite(image, features)}
+        return {"features": features}
 
     def _answer(self, image: Tensor) -> list[Tensor]:
         """Features and probabilities of any number of images, also of none.
@@ -125,7 +125,7 @@ class Serving(tf.Module):
         count = tf.shape(image)[0]
         filler = tf.zeros((tf.maximum(1 - count, 0), *shape))
         outputs = self.outputs(tf.concat([image, filler], 0))
-        return [output[:count] for output in outputs]
+        return [nan_where_not_finite(image, output[:count]) for output in outputs]
 
     def _classify_bytes(self, image_bytes: Tensor) -> dict[str, Tensor]:
         pixels = tf.map_fn(

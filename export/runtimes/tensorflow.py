@@ -32,7 +32,7 @@ def open_session(path: Path, kind: str) -> Session:
     def classify_files(data: list[bytes]) -> dict[str, Array]:
         files = loaded.signatures["classify_bytes"]
         try:
-            answer = files(image_bytes=tf.constant(data))
+            answer = files(image_bytes=tf.constant(data, tf.string))
         except tf.errors.InvalidArgumentError as error:
             raise ValueError(_reason(error.message)) from None
         found = {key: answer[key].numpy() for key in ANSWERS if key in answer}
