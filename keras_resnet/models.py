@@ -1,5 +1,6 @@
 """The catalogue of networks, and the one function that builds them."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -88,8 +89,14 @@ def find_spec(name: str, **overrides: Any) -> Spec:
     spec: Any = MODELS[name]
     for field, value in overrides.items():
         _check_field(name, spec, field, value)
-    given = {n: tuple(v) if isinstance(v, list) else v for n, v in overrides.items()}
-    return replace(spec, **given)
+    return replace(spec, **{n: _as_tuples(v) for n, v in overrides.items()})
+
+
+def _as_tuples(value: Any) -> Any:
+    """Returns a value with its lists, and the lists in these, as tuples."""
+    if isinstance(value, list | tuple):
+        return tuple(_as_tuples(element) for element in value)
+    return value
 
 
 def _check_field(name: str, spec: Any, field: str, value: Any) -> None:
@@ -105,6 +112,8 @@ def _check_field(name: str, spec: Any, field: str, value: Any) -> None:
         raise UsageError(
             f"{field} of {name} must be of type {expected.__name__}, got {value!r}"
         )
+    if expected is float and not math.isfinite(value):
+        raise UsageError(f"{field} of {name} must be finite, got {value}")
 
 
 def create_model(

@@ -41,6 +41,8 @@ def test_overrides_are_fields_of_the_spec() -> None:
     spec = find_spec("resnet50", shortcut="C", depths=[1, 2])
     assert (spec.shortcut, spec.depths, spec.unit) == ("C", (1, 2), "bottleneck")
     assert MODELS["resnet50"].depths == (3, 4, 6, 3)  # the table's row is as before
+    nested = find_spec("lenet5", connections=[[0, 1], [2, 3]])
+    assert nested == find_spec("lenet5", connections=((0, 1), (2, 3)))
 
 
 @pytest.mark.parametrize(
@@ -72,6 +74,13 @@ def test_overrides_are_fields_of_the_spec() -> None:
         ("resnet18", {"width": 1.5}, "width of resnet18 must be of type int, got 1.5"),
         ("resnet18", {"width": True}, "must be of type int, got True"),
         ("resnet18", {"width": "8"}, "must be of type int, got '8'"),
+        ("resnet18", {"depths": {1, 2}}, "must be of type tuple, got {1, 2}"),
+        ("resnet18", {"depths": None}, "must be of type tuple, got None"),
+        (
+            "highway20_cifar",
+            {"gate_bias": float("nan")},
+            "gate_bias of highway20_cifar must be finite, got nan",
+        ),
         ("resnet18", {"depths": 3}, "depths of resnet18 must be of type tuple, got 3"),
         ("resnet18", {"shortcut": 1}, "must be of type str, got 1"),
         (

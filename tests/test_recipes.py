@@ -144,6 +144,10 @@ def test_bounds_are_allowed(field: str, values: tuple[Any, ...]) -> None:
     [
         ("depths=(1,1,1)", (1, 1, 1)),
         ("depths=1,2", (1, 2)),
+        ("depths=[1,1,1]", (1, 1, 1)),
+        ("connections=[[0, 1], (2,)]", ((0, 1), (2,))),
+        ("depths={1: 2}", "{1: 2}"),
+        ("depths=[{1}]", "[{1}]"),
         ("shortcut=C", "C"),
         ("shortcut='C'", "C"),
         ("survival=0.5", 0.5),

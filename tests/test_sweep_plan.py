@@ -2,17 +2,19 @@
 
 import gc
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import pytest
 
+from keras_resnet.describe import count_macs, count_params
 from keras_resnet.errors import UsageError
-from keras_resnet.models import create_model
+from keras_resnet.models import MODELS, create_model, find_spec
 from training.recipe import Recipe
 from training.sweep import make_plan
 from training.sweeps import cost
-from training.sweeps.cost import Budget, nearest, network_cost
+from training.sweeps.cost import Budget, Cost, nearest, network_cost
 from training.sweeps.options import Search
 from training.sweeps.presets import PRESETS
 from training.sweeps.space import KEPT
@@ -33,16 +35,110 @@ def test_widths_of_the_paper_s_table_come_out(cardinality: int, width: int) -> N
 
     target = network_cost("resnet50", (), shape, 1000).params
     # The paper chose even numbers.
-    assert abs(nearest(params, target) - width) <= 1
+    assert abs(nearest(params, target, "group_width") - width) <= 1
     assert params(width) == pytest.approx(target, rel=0.03)
 
 
 def test_the_nearest_whole_number_is_found() -> None:
-    assert nearest(lambda n: n * n, 50) == 7
-    assert nearest(lambda n: n * n, 0.2) == 1
-    assert nearest(lambda n: None if n < 5 else n, 2) == 5
-    with pytest.raises(UsageError, match=r"some width up to .* must come to a cost"):
-        nearest(lambda n: None, 2)
+    assert nearest(lambda n: n * n, 50, "width") == 7
+    assert nearest(lambda n: n * n, 0.8, "width") == 1
+    assert nearest(lambda n: None if n < 5 else n, 4.8, "width") == 5
+    for target in range(1, 300):
+        assert nearest(lambda n: 3 * n, 3 * target + 1, "width") == target
+
+
+@pytest.mark.parametrize(
+    ("cost", "target", "message"),
+    [
+        (lambda n: n, 16385, "got 16,385; the largest, width=16384, costs 16,384"),
+        (lambda n: n, 1e300, r"got 1e\+300; the largest, width=16384, costs 16,384"),
+        (lambda n: n * n, 0.2, "got 0.2; the smallest, width=1, costs 1"),
+        (lambda n: None if n < 5 else n, 2, "got 2; the smallest, width=5, costs 5"),
+        (lambda n: None, 2, "the largest, width=16384, there is no such network"),
+    ],
+)
+def test_a_cost_out_of_reach_is_refused(
+    cost: Callable[[int], int | None], target: float, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        nearest(cost, target, "width")
+
+
+SMALLEST = {  # of each family, and an override that changes its cost
+    "lenet5": {"connections": ((0, 1), (2, 3))},
+    "vgg11_bn": {"hidden": 64},
+    "alexnet": {"hidden": 64},
+    "googlenet": {"widths": (8, 8, 16)},
+    "highway20_cifar": {"width": 4},
+    "plain20_cifar": {"width": 24},
+    "resnet20_cifar": {"shortcut": "C", "survival": 0.5},
+    "resnet110_v2_cifar": {"depths": (1, 1, 1), "skip": "exclusive_gating"},
+    "resnext29_8x64d_cifar": {"group_width": 4, "form": "B"},
+    "densenet40_k12_cifar": {"depths": (2, 2, 2), "memory_efficient": True},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALLEST)
+def test_costs_are_those_of_the_real_network(name: str) -> None:
+    spec, shape = SMALLEST[name], find_spec(name).input_shape
+    network = create_model(name, input_shape=shape, classes=7, **spec)
+    real = Cost(count_params(network), count_macs(network))
+    assert network_cost(name, tuple(spec.items()), shape, 7) == real
+
+
+def test_every_family_has_its_costs_compared() -> None:
+    assert {type(spec) for spec in MODELS.values()} == {
+        type(MODELS[name]) for name in SMALLEST
+    }
+
+
+def test_a_network_too_large_for_any_machine_has_a_cost() -> None:
+    # Its weights would take a terabyte. By hand: 6 convolutions from w to w channels,
+    # one from w to 2w and 5 from 2w to 2w, one from 2w to 4w and 5 from 4w to 4w.
+    width = 2**14
+    cost = network_cost("resnet20_cifar", (("width", width),), (32, 32, 3), 10)
+    convolutions = 9 * width**2 * (6 * 1 + (2 + 5 * 4) + (8 + 5 * 16))
+    assert cost.params == pytest.approx(convolutions, rel=0.01)
+    # A failure must not leave variables behind that something else would allocate.
+    with pytest.raises(UsageError, match="shortcut 'A' can only add channels"):
+        network_cost("resnet20_cifar", (("width", 15),), (32, 32, 3), 10)
+    assert not keras.src.backend.common.global_state.get_global_attribute(
+        "uninitialized_variables"
+    )
+
+
+@pytest.mark.parametrize("factor", ["1e9", "1e-9"])
+def test_a_match_that_no_width_reaches_is_refused(factor: str) -> None:
+    search = Search(space=("survival=0.5,1.0",), match=("params", f"{factor}*self"))
+    extreme = "largest, width=16384" if factor == "1e9" else "smallest, width=16"
+    with pytest.raises(UsageError, match=f"{extreme}, costs [0-9,]+$"):
+        make_plan(search, Recipe(overrides=("depths=(1,1,1)",)))
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "seed", "depths", "survival"])
+def test_only_widths_are_solved_for(name: str) -> None:
+    search = Search(space=(f"{name}=?",), match=("params", "self"))
+    with pytest.raises(UsageError, match=f"a field that sets a width.* got {name}="):
+        make_plan(search, Recipe())
+
+
+def test_a_grid_of_too_many_points_is_refused() -> None:
+    space = tuple(f"{n}=0.1..0.9" for n in ("momentum", "erasing", "mixup", "cutmix"))
+    make_plan(Search(space=space, tuner="grid"), Recipe())
+    more = Search(space=(*space, "width=16,32"), tuner="grid")
+    with pytest.raises(UsageError, match="at most 10,000 points, got 20,000; choose"):
+        make_plan(more, Recipe())
+    with pytest.raises(UsageError, match="seeds must be between 1 and 10000"):
+        Search(seeds=10**9)
+
+
+def test_lists_in_a_space_are_as_good_as_tuples() -> None:
+    search = Search(space=("depths=[1,1,1],(2,2,2)",), max_params=10**6)
+    plan = make_plan(search, Recipe(overrides=("depths=[1,1,1]",)))
+    assert plan.points == [{"depths": (1, 1, 1)}, {"depths": (2, 2, 2)}]
+    assert plan.count("grid", None) == 2
+    assert len({plan.cost(plan.recipe_at(point)) for point in plan.points}) == 2
 
 
 @pytest.mark.slow

@@ -194,10 +194,21 @@ _TRUTHS = {"true": True, "false": False}
 
 
 def literal(text: str) -> Any:
-    """Reads a spec field's value: number, tuple, true, false as such, else a word."""
+    """Reads a value: numbers, true, false, None and lists of these; the rest is text.
+
+    Lists are read as tuples, so that both mean the same and can be compared.
+    """
     if text.lower() in _TRUTHS:
         return _TRUTHS[text.lower()]
     try:
-        return literal_eval(text)
+        return _plain(literal_eval(text))
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
         return text
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(map(_plain, value))
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    raise ValueError

@@ -44,6 +44,8 @@ def make_plan(search: Search, recipe: Recipe) -> "Plan":
     require_possible(space, recipe)
     budget = Budget(search.max_params, search.max_macs, match)
     plan = Plan(recipe, space, budget, rows)
+    if search.chosen_tuner == "grid":
+        plan.require_grid()
     plan.require_room()
     return plan
 

@@ -1,5 +1,6 @@
 """What the networks of a sweep cost, and networks that cost the same."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -36,7 +37,7 @@ def network_cost(
     shape: tuple[int, int, int],
     classes: int,
 ) -> Cost:
-    """What a network costs, which is built for it.
+    """Returns what a network costs; its weights are described but not allocated.
 
     Args:
         model: Its name.
@@ -44,12 +45,17 @@ def network_cost(
         shape: Of an image, ``(H, W, C)``.
         classes: How many.
     """
-    network = create_model(model, input_shape=shape, classes=classes, **dict(spec))
-    cost = Cost(count_params(network), count_macs(network))
-    del network
-    # Keras' global state would keep it: about 4 MB for each that was asked about.
-    keras.backend.clear_session(free_memory=False)
-    return cost
+    try:
+        # Variables made in this scope have a shape and an initializer, and no value.
+        with keras.StatelessScope(initialize_variables=False):
+            network = create_model(
+                model, input_shape=shape, classes=classes, **dict(spec)
+            )
+            return Cost(count_params(network), count_macs(network))
+    finally:
+        # Keras' global state keeps the network and the list of variables without a
+        # value, which the end of any other such scope would allocate.
+        keras.backend.clear_session(free_memory=False)
 
 
 @dataclass(frozen=True)
@@ -104,38 +110,45 @@ class Budget:
         return all(most is None or value <= most for value, most in pairs)
 
 
-def nearest(cost: Callable[[int], int | None], target: float) -> int:
-    """The whole number from 1 on whose cost is nearest to a target.
+def nearest(cost: Callable[[int], int | None], target: float, name: str) -> int:
+    """Returns the whole number from 1 to ``WIDEST`` whose cost is nearest to a target.
 
     Args:
         cost: Rises with the number; None for those that are too small to be possible.
         target: The cost wanted.
+        name: What the number is, for the message.
 
     Raises:
-        UsageError: None is possible.
+        UsageError: The target is above the largest cost, or too far below the smallest:
+            more than half a step, or less than half of it.
     """
-
-    def below(value: int) -> bool:
-        found = cost(value)
-        return found is None or found < target
-
-    high = 1
-    while below(high):
-        high *= 2
-        if high > WIDEST:
-            raise UsageError(
-                f"some width up to {WIDEST} must come to a cost of {target:,.0f}, got "
-                "none"
-            )
-    low = max(high // 2, 1)
+    low, high = 0, WIDEST
+    least, largest = None, cost(high)
+    if largest is None or largest < target:
+        raise _unreachable(target, f"{name}={high}", "largest", largest)
     while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if below(middle) else (low, middle)
-    costs = {value: cost(value) for value in (low, high)}
-    known = {value: c for value, c in costs.items() if c is not None}
-    return min(known, key=lambda value: abs(known[value] - target))
+        middle = max(low + 1, math.isqrt(max(low, 1) * high))
+        found = cost(middle)
+        if found is None or found < target:
+            low, least = middle, found
+        else:
+            high, largest = middle, found
+    if least is not None:
+        return low if target - least < largest - target else high
+    step = (cost(high + 1) or largest) - largest
+    if largest - target > min(step / 2, target):
+        raise _unreachable(target, f"{name}={high}", "smallest", largest)
+    return high
+
+
+def _unreachable(target: float, at: str, extreme: str, cost: int | None) -> UsageError:
+    found = "there is no such network" if cost is None else f"costs {cost:,}"
+    return UsageError(
+        f"--match must be a cost that some width reaches, got {target:,.9g}; the "
+        f"{extreme}, {at}, {found}"
+    )
 
 
 def _is_positive(text: str) -> bool:
     value = literal(text)
-    return type(value) in (int, float) and value > 0
+    return type(value) in (int, float) and 0 < value < math.inf

@@ -8,10 +8,13 @@ import tyro
 
 from keras_resnet import command
 from keras_resnet.errors import UsageError, require_choice, require_positive
+from training.checks import check_range
 from training.recipes import RECIPES, Recipe, load_recipe
 
 if TYPE_CHECKING:
     from training.sweeps.presets import Preset
+
+MOST_SEEDS = 10_000
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Search:
 
     def __post_init__(self) -> None:
         require_positive(self, "seeds")
+        check_range("seeds", self.seeds, 1, MOST_SEEDS)
         if self.match and len(self.match) != 2:
             raise UsageError(
                 f"match must be params or macs, and a network, got "

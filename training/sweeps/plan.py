@@ -1,9 +1,11 @@
 """What a sweep tries: points of a space as recipes, within a budget."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from functools import cached_property
+from itertools import islice
 from typing import Any, Literal, cast
 
 from keras_resnet.errors import UsageError
@@ -18,6 +20,10 @@ from training.sweeps.space import KEPT, SOLVED, Point, Space, points, size
 
 FIXED = ("dataset", "overrides", "validation", "skip_bad_images")
 WIDTHS = ("group_width", "width", "growth_rate")  # solved for, if nothing is said
+# The other fields of a spec that set a width, and so can be solved for.
+OTHER_WIDTHS = ("cardinality", "bottleneck", "stem_width", "hidden", "deep", "maps")
+LARGEST_GRID = 10_000  # points
+COSTED = 1000  # points whose costs are looked at before a search begins
 
 Kind = Literal["params", "macs"]
 
@@ -40,13 +46,20 @@ class Plan:
 
     def __post_init__(self) -> None:
         for name, values in self.space.items():
-            if SOLVED in values.grid and self.budget.match is None:
+            if SOLVED not in values.grid:
+                continue
+            if name not in (*WIDTHS, *OTHER_WIDTHS):
+                raise UsageError(
+                    f"{SOLVED} must be the value of a field that sets a width, "
+                    f"{', '.join((*WIDTHS, *OTHER_WIDTHS))}, got {name}={SOLVED}"
+                )
+            if self.budget.match is None:
                 raise UsageError(
                     f"{name}={SOLVED} must come with a cost to match, got none; say "
                     "--match params NAME or give values"
                 )
 
-    @property
+    @cached_property
     def points(self) -> list[Point]:
         """What a grid tries."""
         return list(self.rows or points(self.space))
@@ -116,7 +129,7 @@ class Plan:
             except UsageError:
                 return None
 
-        return at(self.recipe, rest | {name: nearest(cost, self.target)})
+        return at(self.recipe, rest | {name: nearest(cost, self.target, name)})
 
     def cost(self, recipe: Recipe) -> Cost:
         """What the network of a recipe costs, on the sweep's images."""
@@ -166,7 +179,21 @@ class Plan:
 
     def left_out(self) -> list[Point]:
         """The other points."""
-        return [point for point in self.points if point not in self.allowed]
+        allowed = {id(point) for point in self.allowed}
+        return [point for point in self.points if id(point) not in allowed]
+
+    def require_grid(self) -> None:
+        """Checks that a grid has few enough points to be tried.
+
+        Raises:
+            UsageError: It has too many.
+        """
+        count = math.prod(len(values.grid) for values in self.space.values())
+        if not self.rows and count > LARGEST_GRID:
+            raise UsageError(
+                f"a grid must have at most {LARGEST_GRID:,} points, got {count:,}; "
+                "choose fewer values or --tuner random"
+            )
 
     def require_room(self) -> None:
         """Checks that some network of the space can be built, within the budget.
@@ -175,7 +202,7 @@ class Plan:
             UsageError: None is; the message says what the smallest costs.
         """
         costs, reason = {}, ""
-        for point in self.rows or points(self._costly):
+        for point in self.rows or islice(points(self._costly), COSTED):
             try:
                 cost = self.cost(self.recipe_at(point))
             except UsageError as error:
@@ -189,9 +216,11 @@ class Plan:
                 f"space must have a network that can be built, got none: {reason}"
             )
         least = min(costs, key=lambda cost: (cost.params, cost.macs))
+        known = self.rows or size(self._costly) <= COSTED
+        where = "the space" if known else f"its first {COSTED:,} points"
         raise UsageError(
             f"budget must leave room for a network, got {self.budget}; the smallest of "
-            f"the space has {least.params:,} parameters and {least.macs:,} "
+            f"{where} has {least.params:,} parameters and {least.macs:,} "
             f"multiply-accumulates ({named(costs[least]) or self.recipe.model}): raise "
             "the budget or widen the space"
         )

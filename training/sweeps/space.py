@@ -14,6 +14,7 @@ from training.recipe import literal
 SOLVED = "?"  # the value of a field that is chosen so that the cost comes out
 KEPT = "="  # the value of a field that stays the recipe's own
 GRID = 10  # values that a grid takes of a range
+LARGEST = 2**53  # above it a float no longer tells whole numbers apart
 
 Point = dict[str, Any]  # field -> value
 
@@ -62,7 +63,7 @@ class Range:
     def grid(self) -> tuple[Any, ...]:
         """Values in even steps, both ends among them."""
         spread = np.geomspace if self.log else np.linspace
-        values = spread(self.low, self.high, GRID).tolist()
+        values = spread(float(self.low), float(self.high), GRID).tolist()
         if self.whole:
             return tuple(sorted({round(value) for value in values}))
         return tuple(values)
@@ -119,7 +120,8 @@ def _split(text: str) -> list[str]:
 def _range(field: str, text: str) -> Range:
     ends, _, scale = text.partition(":")
     low, high = (literal(end) for end in ends.split("..", 1))
-    if not all(type(end) in (int, float) for end in (low, high)) or not low < high:
+    numbers = all(type(end) in (int, float) for end in (low, high))
+    if not (numbers and -LARGEST < low < high < LARGEST):
         raise UsageError(
             f"{field} must range from one number to a higher one, got {text!r}"
         )
