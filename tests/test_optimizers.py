@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.optimisation.optimizers import build, decayed, make_optimizer
+from training.optimisation.optimizers import last_rate, make_optimizer
 from training.recipe import Recipe
 
 RATE = 0.05
@@ -29,8 +29,7 @@ def trained(**fields: object) -> tuple[list[np.ndarray], list[np.ndarray]]:
     )
     variables = network().trainable_variables
     optimizer = make_optimizer(recipe, 10)
-    keep = decayed(recipe, variables)
-    build(optimizer, variables, [v for v in variables if not any(v is k for k in keep)])
+    optimizer.build(variables)
     before = [v.numpy() for v in variables]
     for gradients in GRADIENTS:
         optimizer.apply([tf.constant(g, tf.float32) for g in gradients], variables)
@@ -89,7 +88,7 @@ def test_lamb_is_algorithm_2(decay: str) -> None:
 def test_lamb_moves_weights_that_are_zero(shape: tuple[int, ...]) -> None:
     variable = keras.Variable(np.zeros(shape, np.float32))
     optimizer = make_optimizer(Recipe(optimizer="lamb", warmup_epochs=0.0), 1)
-    build(optimizer, [variable], [])
+    optimizer.build([variable])
     optimizer.apply([tf.ones(shape)], [variable])
     assert np.isfinite(variable.numpy()).all() and (variable.numpy() < 0).all()
 
@@ -125,7 +124,7 @@ def test_all_its_state_is_in_its_variables(optimizer: str, slots: int) -> None:
     def made() -> tuple[keras.Model, keras.optimizers.Optimizer]:
         model = network()
         optimizer = make_optimizer(recipe, 10)
-        build(optimizer, model.trainable_variables, [])
+        optimizer.build(model.trainable_variables)
         return model, optimizer
 
     def step(
@@ -145,3 +144,61 @@ def test_all_its_state_is_in_its_variables(optimizer: str, slots: int) -> None:
     step(other, second, 1)
     for mine, theirs in zip(model.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("decay", ["kernels", "all"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "lamb"])
+def test_a_saved_optimizer_goes_on_as_the_first(optimizer: str, decay: str) -> None:
+    recipe = Recipe(
+        optimizer=optimizer,
+        decay=decay,
+        learning_rate=RATE,
+        head_learning_rate=3 * RATE,
+        weight_decay=0.3,
+        clip_norm=1.0,
+        warmup_from=0.5,
+    )
+    first = make_optimizer(recipe, 10)
+    second = type(first).from_config(first.get_config())
+    assert second.get_config() == first.get_config()
+    results = []
+    for made in (first, second):
+        variables = network().trainable_variables
+        made.build(variables)
+        for gradients in GRADIENTS:
+            made.apply([tf.constant(g, tf.float32) for g in gradients], variables)
+        results.append([v.numpy() for v in variables])
+    for mine, theirs in zip(*results, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_the_last_rate_is_the_one_that_the_last_step_used(scaled: bool) -> None:
+    # Plain gradient descent on a constant gradient of 1 shows the rate of each step.
+    recipe = Recipe(
+        schedule="step",
+        learning_rate=1.0,
+        milestones=(0.5,),
+        epochs=1,
+        warmup_epochs=0.0,
+        warmup_steps=2,
+        warmup_from=0.5,
+        momentum=0.0,
+        nesterov=False,
+    )
+    optimizer = make_optimizer(recipe, 8)
+    if scaled:
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=1.0)
+    weight = keras.Variable(np.zeros((1, 1), np.float32))
+    used, told = [], []
+    for _ in range(8):
+        before = float(weight[0, 0])
+        optimizer.apply([tf.ones((1, 1))], [weight])
+        used.append(before - float(weight[0, 0]))
+        told.append(last_rate(optimizer))
+    np.testing.assert_allclose(told, used, rtol=1e-5)
+    expected = [0.5, 0.75, 1.0, 1.0, 0.1, 0.1, 0.1, 0.1]
+    np.testing.assert_allclose(told, expected, rtol=1e-5)
+    if scaled:  # a step that is skipped has no rate
+        optimizer.apply([tf.constant([[np.inf]])], [weight])
+        assert last_rate(optimizer) == told[-1]

@@ -1,7 +1,9 @@
+import json
 from dataclasses import replace
 from math import cos, pi
 
 import keras
+import numpy as np
 import pytest
 
 from training.optimisation.schedules import learning_rate
@@ -43,9 +45,11 @@ def test_constant_knows_no_milestones(step: int, milestones: tuple[float, ...]) 
     [
         ((0.5, 0.75), 0, 0.2),
         ((0.5, 0.75), 499, 0.2),
-        ((0.5, 0.75), 501, 0.02),
+        ((0.5, 0.75), 500, 0.02),
         ((0.5, 0.75), 749, 0.02),
-        ((0.5, 0.75), 751, 0.002),
+        ((0.5, 0.75), 750, 0.002),
+        ((0.0, 1.0), 0, 0.02),
+        ((0.0, 1.0), 999, 0.02),
         ((0.5, 0.75), 999, 0.002),
         ((0.1, 0.2, 0.3), 999, 0.0002),
         ((), 999, 0.2),
@@ -58,14 +62,35 @@ def test_step_divides_by_ten(
     assert float(rate(step)) == close(value)
 
 
+def test_every_step_of_an_epoch_has_the_rate_of_a_scheduler_stepped_per_epoch() -> None:
+    # PyTorch's MultiStepLR([5, 8], gamma=0.1): base · gamma ** (milestones ≤ epoch).
+    rate = learning_rate(recipe("step", milestones=(0.5, 0.8)), STEPS)
+    expected = np.repeat([0.2 * 0.1 ** ((e >= 5) + (e >= 8)) for e in range(10)], STEPS)
+    np.testing.assert_allclose([float(rate(s)) for s in range(RUN)], expected, 1e-5)
+
+
+@pytest.mark.parametrize("length", [1, 5])
+@pytest.mark.parametrize("start", [0.0, 0.1, 1.0])
+def test_the_warmup_is_that_of_pytorch(length: int, start: float) -> None:
+    # LinearLR: f = start + (end − start) · min(t, iters) / iters at the step t from 0.
+    # ConstantLR: f = start while t < iters, then 1.
+    paper = recipe("constant", warmup_steps=length, warmup_from=start)
+    linear = learning_rate(paper, STEPS)
+    flat = learning_rate(replace(paper, warmup="constant"), STEPS)
+    for t in range(2 * length + 1):
+        rise = start + (1 - start) * min(t, length) / length
+        assert float(linear(t)) == close(0.2 * rise)
+        assert float(flat(t)) == close(0.2 * (start if t < length else 1))
+
+
 @pytest.mark.parametrize(
     "warmup, step, share",
     [
-        (2.0, 0, 1 / 200),
-        (2.0, 99, 0.5),
-        (2.0, 199, 1.0),
+        (2.0, 0, 0.0),
+        (2.0, 100, 0.5),
+        (2.0, 199, 199 / 200),
         (2.0, 200, 1.0),
-        (0.5, 24, 0.5),
+        (0.5, 25, 0.5),
         (0.5, 50, 1.0),
         (0.0, 0, 1.0),
     ],
@@ -81,7 +106,7 @@ def test_warmup_rises_to_the_schedule_behind_it(
 
 @pytest.mark.parametrize(
     "step, value",
-    [(0, 0.1), (31_900, 0.1), (32_200, 0.01), (47_900, 0.01), (48_200, 0.001)],
+    [(0, 0.1), (32_061, 0.1), (32_062, 0.01), (48_092, 0.01), (48_093, 0.001)],
 )
 def test_paper_drops_at_32k_and_48k_of_64k(step: int, value: float) -> None:
     paper = RECIPES["resnet_cifar"]
@@ -106,7 +131,7 @@ def test_one_cycle_rises_and_falls(step: int, share: float) -> None:
     assert float(rate(step)) == close(0.2 * share)
 
 
-@pytest.mark.parametrize("step, share", [(0, 0.3035), (99, 0.65), (199, 1), (200, 1)])
+@pytest.mark.parametrize("step, share", [(0, 0.3), (100, 0.65), (199, 0.9965), (200, 1)])
 def test_warmup_may_begin_above_zero(step: int, share: float) -> None:
     fields = {"warmup": 2.0, "warmup_from": 0.3}
     rate = learning_rate(recipe("constant", **fields), STEPS)
@@ -172,6 +197,26 @@ def test_recipes_follow_their_sources(name: str, epoch: float, rate: float) -> N
     assert found == pytest.approx(rate, rel=0.02, abs=1e-6)
 
 
+def made(schedule: str, **fields: object) -> keras.optimizers.SGD:
+    paper = replace(recipe(schedule, warmup=1.0), **fields)
+    return keras.optimizers.SGD(learning_rate(paper, STEPS))
+
+
 def test_optimizer_takes_it() -> None:
-    optimizer = keras.optimizers.SGD(learning_rate(recipe("cosine", warmup=1.0), STEPS))
-    assert float(optimizer.learning_rate) == close(0.2 / STEPS)
+    assert float(made("cosine", warmup_from=0.5).learning_rate) == close(0.1)
+
+
+@pytest.mark.parametrize("warmup", ["linear", "constant"])
+@pytest.mark.parametrize(
+    "schedule", ["constant", "step", "cosine", "linear", "one_cycle"]
+)
+def test_it_survives_being_saved(schedule: str, warmup: str) -> None:
+    before = made(schedule, warmup=warmup, warmup_from=0.3)
+    stored = json.loads(json.dumps(keras.optimizers.serialize(before)))
+    after = keras.optimizers.deserialize(stored)
+    rates = [o.get_config()["learning_rate"] for o in (before, after)]
+    assert rates[0] == rates[1]
+    for step in (0, 50, 100, 499, 500, 750, 999):
+        for optimizer in (before, after):
+            optimizer.iterations.assign(step)
+        assert float(before.learning_rate) == float(after.learning_rate)

@@ -17,6 +17,7 @@ from training.callbacks.waiting import Waiting
 from training.checkpoint import Checkpoints
 from training.devices import peak_memory
 from training.distributed.strategy import Replicas
+from training.optimisation.optimizers import last_rate
 from training.progress import Logs
 from training.saving import Cadence
 from training.stopping import StopRequest
@@ -96,9 +97,8 @@ def _epoch(
         if cadence.step():
             checkpoints.save()
             cadence.restart()
-    rate = trainer.optimizer.learning_rate
     return metrics.result() | {
-        "learning_rate": float(rate),
+        "learning_rate": last_rate(trainer.optimizer),
         "seconds": progress.seconds,
         "images_per_second": metrics.examples / progress.seconds,
         "waiting": waiting.share,

@@ -81,9 +81,7 @@ class Trainer:
         self._decay = recipe.weight_decay
         self._state = [v for v in self.network.variables if v.dtype == "float32"]
         self._step = tf.function(self._all_replicas, jit_compile=jit_compile)
-        known = {id(v) for v in decayed}
-        spared = [v for v in trainable if id(v) not in known]
-        optimizers.build(optimizer, trainable, spared)
+        optimizer.build(trainable)
 
     @property
     def variables(self) -> list[keras.Variable]:

@@ -7,6 +7,7 @@ import keras
 from tqdm import tqdm
 
 from training.devices import peak_memory
+from training.optimisation.optimizers import last_rate
 from training.progress import Logs, Progress
 
 # Of an epoch's time, from where waiting for data is worth a warning, and the least
@@ -51,7 +52,7 @@ class Display(keras.callbacks.Callback):
         """Moves the bar."""
         logs = logs or {}
         if self._bar.update(int(logs["examples"]) - self._bar.n):  # it was drawn
-            rate = float(self.model.optimizer.learning_rate)
+            rate = last_rate(self.model.optimizer)
             text = f"{_figures(logs)}, lr {rate:.3g}, {peak_memory():.1f} GiB"
             self._bar.set_postfix_str(text, refresh=False)
 

@@ -1,9 +1,12 @@
 """What training minimises, for class numbers and for mixed targets alike."""
 
 from collections.abc import Callable
+from typing import Any
 
+import keras
 import tensorflow as tf
 
+from keras_resnet.layers.registry import register
 from training.data.images import Tensor
 from training.metrics import cross_entropy
 from training.recipe import Recipe
@@ -42,6 +45,44 @@ def make_loss(recipe: Recipe, classes: int) -> Loss:
         return tf.reduce_mean(losses, -1)
 
     return binary if recipe.loss == "bce" else softmax
+
+
+@register
+class RecipeLoss(keras.losses.Loss):
+    """A recipe's loss for ``keras.Model.compile``.
+
+    Args:
+        loss: As the recipe's field of that name.
+        label_smoothing: Likewise.
+        bce_threshold: Likewise.
+        **kwargs: Of ``keras.losses.Loss``.
+    """
+
+    def __init__(
+        self,
+        loss: str = "softmax",
+        label_smoothing: float = 0.0,
+        bce_threshold: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**{"name": "loss", **kwargs})
+        self._fields: dict[str, Any] = {
+            "loss": loss,
+            "label_smoothing": label_smoothing,
+            "bce_threshold": bce_threshold,
+        }
+        self._recipe = Recipe(**self._fields)
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Maps class numbers ``(N,)``, ``(N, 1)`` or targets, and logits, to losses."""
+        classes = y_pred.shape[-1]
+        if len(y_true.shape) == 1 or y_true.shape[-1] == 1 < classes:
+            y_true = tf.cast(tf.reshape(y_true, [-1]), tf.int32)
+        return make_loss(self._recipe, classes)(y_true, y_pred)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), **self._fields}
 
 
 def dominant(labels: Tensor) -> Tensor:

@@ -9,19 +9,43 @@ import keras
 from keras import ops
 
 from keras_resnet.layer_names import HEAD
+from keras_resnet.layers.registry import register
 from training.data.images import Tensor
 from training.optimisation.schedules import learning_rate
 from training.recipe import Recipe
 
 
-class HeadRate(keras.optimizers.Optimizer):
-    """An optimizer whose learning rate differs for the network's head.
+class ParameterGroups(keras.optimizers.Optimizer):
+    """An optimizer that treats some of a network's variables differently.
 
-    Attributes:
-        head_scale: The head's learning rate, in that of the rest.
+    Args:
+        *args: Of the optimizer.
+        head_scale: The head's learning rate, as a multiple of that of the rest.
+        decays_all: Decay biases and batch-norm parameters too, not only kernels.
+        **kwargs: Of the optimizer.
     """
 
-    head_scale = 1.0
+    def __init__(
+        self,
+        *args: Any,
+        head_scale: float = 1.0,
+        decays_all: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.head_scale = head_scale
+        self.decays_all = decays_all
+
+    def build(self, variables: list[Any]) -> None:
+        """Makes the optimizer's variables."""
+        if not (self.built or self.decays_all):
+            self.exclude_from_weight_decay([v for v in variables if not is_kernel(v)])
+        super().build(variables)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        own = {"head_scale": self.head_scale, "decays_all": self.decays_all}
+        return {**super().get_config(), **own}
 
     def update_step(
         self, gradient: Tensor, variable: Any, learning_rate: Tensor
@@ -34,11 +58,13 @@ class HeadRate(keras.optimizers.Optimizer):
         super().update_step(gradient, variable, learning_rate * scale)
 
 
-class SGD(HeadRate, keras.optimizers.SGD):
+@register
+class SGD(ParameterGroups, keras.optimizers.SGD):
     """Keras' SGD; weight decay is a penalty in the loss, as the papers have it."""
 
 
-class AdamW(HeadRate, keras.optimizers.AdamW):
+@register
+class AdamW(ParameterGroups, keras.optimizers.AdamW):
     """Keras' AdamW (Loshchilov & Hutter, 2019); it decays by the common rate."""
 
 
@@ -67,7 +93,8 @@ class _PaperLamb(keras.optimizers.Lamb):
         self.assign_sub(variable, learning_rate * direction)
 
 
-class Lamb(HeadRate, _PaperLamb):
+@register
+class Lamb(ParameterGroups, _PaperLamb):
     """LAMB with the weight decay inside the layer's trust ratio, as published.
 
     Keras' Lamb decays weights apart from it. Variables without decay (biases and batch
@@ -81,37 +108,39 @@ class Lamb(HeadRate, _PaperLamb):
 
 def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
     """Returns the recipe's optimizer, its learning rate scheduled."""
-    rate = learning_rate(recipe, steps_per_epoch)
-    clip = recipe.clip_norm or None
-    optimizer: HeadRate
+    head = recipe.head_learning_rate
+    common: dict[str, Any] = {
+        "learning_rate": learning_rate(recipe, steps_per_epoch),
+        "global_clipnorm": recipe.clip_norm or None,
+        "head_scale": 1.0 if head is None else head / recipe.learning_rate,
+        "decays_all": recipe.decay == "all",
+        "name": recipe.optimizer,
+    }
     if recipe.optimizer == "sgd":
-        optimizer = SGD(
-            rate, recipe.momentum, recipe.nesterov, global_clipnorm=clip, name="sgd"
-        )
-    else:
-        maker = AdamW if recipe.optimizer == "adamw" else Lamb
-        optimizer = maker(
-            rate,
-            beta_1=recipe.momentum,
-            epsilon=1e-8 if maker is AdamW else 1e-6,  # their papers'
-            weight_decay=recipe.weight_decay,
-            global_clipnorm=clip,
-            name=recipe.optimizer,
-        )
-    if recipe.head_learning_rate is not None:
-        optimizer.head_scale = recipe.head_learning_rate / recipe.learning_rate
-    return optimizer
+        return SGD(momentum=recipe.momentum, nesterov=recipe.nesterov, **common)
+    maker = AdamW if recipe.optimizer == "adamw" else Lamb
+    return maker(
+        beta_1=recipe.momentum,
+        epsilon=1e-8 if maker is AdamW else 1e-6,  # their papers'
+        weight_decay=recipe.weight_decay,
+        **common,
+    )
+
+
+def last_rate(optimizer: keras.optimizers.Optimizer) -> float:
+    """Returns the learning rate that the optimizer's last step used."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    rate = inner._learning_rate
+    if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        rate = rate(ops.maximum(inner.iterations - 1, 0))
+    return float(rate)
+
+
+def is_kernel(variable: Any) -> bool:
+    """Whether a variable is a kernel, and no bias or parameter of a batch norm."""
+    return len(variable.shape) > 1
 
 
 def decayed(recipe: Recipe, variables: list[Any]) -> list[Any]:
     """The variables that weight decay shrinks."""
-    return [v for v in variables if recipe.decay == "all" or len(v.shape) > 1]
-
-
-def build(
-    optimizer: keras.optimizers.Optimizer, variables: list[Any], spared: list[Any]
-) -> None:
-    """Builds an optimizer for variables, of which ``spared`` are not decayed."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    inner.exclude_from_weight_decay(var_list=[v.value for v in spared])
-    optimizer.build(variables)
+    return [v for v in variables if recipe.decay == "all" or is_kernel(v)]

@@ -5,17 +5,23 @@ from typing import Any
 from keras import ops
 from keras.optimizers import schedules
 
+from keras_resnet.layers.registry import register
 from training.recipe import Recipe
 
 CYCLE_START = 25.0  # PyTorch's OneCycleLR: the first rate is the highest over this
 
 
+@register
 class WarmUp(schedules.LearningRateSchedule):
     """A warm-up in front of another schedule.
 
+    The first step has the share ``start`` of the rate, the step after the warm-up's
+    last is the first that has all of it, as with PyTorch's ``LinearLR`` and
+    ``ConstantLR`` and Keras' ``CosineDecay``.
+
     Args:
         after: The learning rate, by steps counted from the run's beginning.
-        steps: Length of the warm-up; a rise meets ``after`` at its last step.
+        steps: Length of the warm-up.
         start: Share of ``after`` that the warm-up begins with.
         rises: Linearly to the whole of it; else the share stays.
     """
@@ -37,12 +43,27 @@ class WarmUp(schedules.LearningRateSchedule):
         rate = self.after(step)
         if self.steps == 0:
             return rate
-        done = ops.minimum(1.0, (ops.cast(step, "float32") + 1.0) / self.steps)
+        done = ops.minimum(1.0, ops.cast(step, "float32") / self.steps)
         if not self.rises:
-            done = ops.cast(ops.cast(step, "float32") >= self.steps, "float32")
+            done = ops.floor(done)
         return rate * (self.start + (1.0 - self.start) * done)
 
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {
+            "after": schedules.serialize(self.after),
+            "steps": self.steps,
+            "start": self.start,
+            "rises": self.rises,
+        }
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "WarmUp":
+        """Makes the schedule that ``get_config`` described."""
+        return cls(**{**config, "after": schedules.deserialize(config["after"])})
+
+
+@register
 class OneCycle(schedules.LearningRateSchedule):
     """A linear rise from 1/25 of the peak to the peak and a linear fall to zero.
 
@@ -67,6 +88,10 @@ class OneCycle(schedules.LearningRateSchedule):
         rise = start + (1 - start) * done / self.peak_at
         fall = (1 - done) / (1 - self.peak_at)
         return self.peak * ops.maximum(0.0, ops.minimum(rise, fall))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {"peak": self.peak, "steps": self.steps, "peak_at": self.peak_at}
 
 
 def learning_rate(
@@ -94,8 +119,10 @@ def _after(recipe: Recipe, peak: float, total: int) -> schedules.LearningRateSch
         return schedules.CosineDecay(peak, total)
     if recipe.schedule == "linear":
         return schedules.PolynomialDecay(peak, total, end_learning_rate=0.0)
-    # Keras wants at least one boundary: without milestones, one that is never met.
+    # Keras wants at least one boundary: without milestones, one that is never met. A
+    # boundary of Keras' is the last step of the higher rate, a milestone the first of
+    # the lower.
     shares = recipe.milestones if recipe.schedule == "step" else ()
-    boundaries = [round(share * total) for share in shares] or [total]
+    boundaries = [round(share * total) - 1 for share in shares] or [total]
     values = [peak * 0.1**i for i in range(len(boundaries) + 1)]
     return schedules.PiecewiseConstantDecay(boundaries, values)

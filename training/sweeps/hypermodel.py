@@ -1,21 +1,38 @@
 """The networks of a space for anybody's own keras-tuner."""
 
+import warnings
 from dataclasses import fields
+from typing import Any
 
 import keras
 import keras_tuner
 
 from keras_resnet.errors import UsageError
+from keras_resnet.layers import leaf_layers
 from keras_resnet.models import create_model
-from training.hyperparameters import Optimization
-from training.optimisation.optimizers import make_optimizer
+from training import finetuning
+from training.devices import POLICIES
+from training.optimisation.losses import RecipeLoss
+from training.optimisation.optimizers import decayed, make_optimizer
 from training.recipe import Recipe
 from training.sweeps.oracles import decoded, hyperparameters
 from training.sweeps.plan import Plan, require_possible
 from training.sweeps.space import read_space
 
-# What Keras' own training step, to which the network goes, does not look at.
-NOT_COMPILED = {"batch_size", "accumulation", "ema", "decay"}
+# The recipe's fields that the compiled network follows. The batch size scales the
+# learning rate where there is a base_batch_size. All others are refused.
+USED = {
+    *("model", "overrides", "weights", "freeze", "precision", "xla"),
+    *("epochs", "batch_size", "base_batch_size", "optimizer", "learning_rate"),
+    *("head_learning_rate", "schedule", "milestones", "peak_at", "warmup"),
+    *("warmup_epochs", "warmup_steps", "warmup_from", "momentum", "nesterov"),
+    *("weight_decay", "decay", "clip_norm", "loss", "label_smoothing", "bce_threshold"),
+}
+REASONS = {
+    "accumulation": "Keras accumulates over steps, not within one",
+    "ema": "Keras' average leaves out batch-norm statistics",
+    "seed": "call keras.utils.set_random_seed instead",
+}
 
 
 class ResNetHyperModel(keras_tuner.HyperModel):
@@ -33,9 +50,11 @@ class ResNetHyperModel(keras_tuner.HyperModel):
     Args:
         space: Fields and values as on the command line of ``training.sweep``: of the
             network, its optimizer and schedule.
-        recipe: What the space does not say of these. Data, augmentation and batch size
-            are the caller's, and the loss is the cross-entropy of the softmax, without
-            SGD's weight decay.
+        recipe: What the space does not say. Fields other than those in ``USED``, say
+            of data and augmentation, must be at their defaults, since the caller's data
+            and Keras' training step decide them. SGD's weight decay is a regularizer of
+            the layers, so that Keras' loss includes it. GoogLeNet is trained without
+            its auxiliary classifiers.
         input_shape: ``(H, W, C)`` of normalised images.
         classes: How many.
         steps_per_epoch: Batches of an epoch; with the recipe's epochs, the length of
@@ -43,6 +62,9 @@ class ResNetHyperModel(keras_tuner.HyperModel):
 
     Raises:
         UsageError: The space is not possible, or a field has no effect here.
+
+    To load a model that was saved with its optimizer, import ``training.optimisation``
+    first; ``keras_resnet.load_model`` reads it without the optimizer and needs nothing.
     """
 
     def __init__(
@@ -57,14 +79,7 @@ class ResNetHyperModel(keras_tuner.HyperModel):
         super().__init__()
         self._plan = Plan(recipe, read_space(space))
         require_possible(self._plan.space, recipe)
-        used = {f.name for f in fields(Optimization)} - NOT_COMPILED | {"model"}
-        if recipe.optimizer == "sgd" and "optimizer" not in self._plan.space:
-            used.discard("weight_decay")  # a part of this project's loss
-        for name in {f.name for f in fields(Recipe)} & set(self._plan.space) - used:
-            raise UsageError(
-                "space must be of network, optimizer and schedule, got "
-                f"{name!r}, which your own data or training decide; leave it away"
-            )
+        _require_used(self._plan)
         self._shape, self._classes = input_shape, classes
         self._steps = steps_per_epoch
 
@@ -76,15 +91,51 @@ class ResNetHyperModel(keras_tuner.HyperModel):
             hp.merge([each], overwrite=False)
             values[each.name] = hp.get(each.name)
         recipe = self._plan.recipe_at(decoded(self._plan.space, values))
+        policy = None if recipe.precision == "auto" else POLICIES[recipe.precision]
         model = create_model(
             recipe.model,
             input_shape=self._shape,
             classes=self._classes,
+            dtype=policy,
             **recipe.spec_fields,
         )
+        if recipe.weights:
+            for note in finetuning.start_from(model, recipe.weights):
+                warnings.warn(note, stacklevel=2)
+        finetuning.freeze(model, recipe.freeze)
+        if recipe.optimizer == "sgd":
+            _penalise(model, recipe)
         model.compile(
             optimizer=make_optimizer(recipe, self._steps),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            loss=RecipeLoss(recipe.loss, recipe.label_smoothing, recipe.bce_threshold),
             metrics=["accuracy"],
+            jit_compile={"auto": "auto", "on": True, "off": False}[recipe.xla],
         )
         return model
+
+
+def _require_used(plan: Plan) -> None:
+    """Checks that no field of space or recipe would be ignored."""
+    default: Any = Recipe()
+    for name in (field.name for field in fields(Recipe)):
+        reason = REASONS.get(name, "your own data and training decide it")
+        if name in plan.space and name not in USED - {"batch_size"}:
+            raise UsageError(
+                "space must be of network, optimizer and schedule, got "
+                f"{name!r}: {reason}"
+            )
+        value, expected = getattr(plan.recipe, name), getattr(default, name)
+        if name not in USED and value != expected:
+            raise UsageError(
+                f"{name} of the recipe must be {expected!r}, got {value!r}: {reason}"
+            )
+
+
+def _penalise(model: keras.Model, recipe: Recipe) -> None:
+    """Adds λ/2·‖w‖² of the decayed weights to the loss, also of the saved model."""
+    penalty = keras.regularizers.L2(recipe.weight_decay / 2)
+    for layer in leaf_layers(model):
+        own = [v for v in layer.trainable_variables if v.regularizer is None]
+        for variable in decayed(recipe, own):
+            variable.regularizer = penalty
+            setattr(layer, f"{variable.name}_regularizer", penalty)
