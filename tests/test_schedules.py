@@ -131,7 +131,9 @@ def test_one_cycle_rises_and_falls(step: int, share: float) -> None:
     assert float(rate(step)) == close(0.2 * share)
 
 
-@pytest.mark.parametrize("step, share", [(0, 0.3), (100, 0.65), (199, 0.9965), (200, 1)])
+@pytest.mark.parametrize(
+    "step, share", [(0, 0.3), (100, 0.65), (199, 0.9965), (200, 1)]
+)
 def test_warmup_may_begin_above_zero(step: int, share: float) -> None:
     fields = {"warmup": 2.0, "warmup_from": 0.3}
     rate = learning_rate(recipe("constant", **fields), STEPS)

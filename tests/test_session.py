@@ -5,6 +5,7 @@ import os
 import random
 import signal
 from dataclasses import replace
+from math import cos, pi
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,14 @@ def test_a_run_leaves_what_the_interface_promises(run: Run) -> None:
         rows = list(csv.DictReader(file))
     assert [int(row["epoch"]) for row in rows] == list(range(run.recipe.epochs))
     assert float(rows[-1]["val_top1"]) == pytest.approx(run.evaluated["top1"])
+
+
+def test_history_has_the_rate_of_each_epoch_s_last_step(run: Run) -> None:
+    # By hand: 2 steps an epoch, a cosine over 4 steps from 0.05, half of it at the
+    # second of the 2 steps of the warm-up.
+    rates = [0.5 * 0.025 * (1 + cos(pi / 4)), 0.025 * (1 + cos(3 * pi / 4))]
+    found = [epoch["learning_rate"] for epoch in run.epochs]
+    assert found == pytest.approx(rates, rel=1e-5)
 
 
 def test_evaluating_again_gives_the_same_number(run: Run) -> None:

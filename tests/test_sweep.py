@@ -85,6 +85,17 @@ def test_each_trial_is_a_row_and_an_ordinary_run(grid: Path) -> None:
     assert "loss must be finite" in rows[2]["reason"]
 
 
+def test_names_of_trials_are_text_to_whoever_reads_them(tmp_path: Path) -> None:
+    sweeps = {"t": Sweep(tmp_path / "new"), "": Sweep(tmp_path / "old")}
+    for prefix, made in sweeps.items():
+        known = {"prefix": prefix} if prefix else {}  # older versions had none
+        made.begin({"fields": [], "target": None, **known}, resume=False)
+        made.note({"event": "begun", "trial": "0003", "values": {}})
+        made.begin({"fields": [], "target": None, "prefix": "t"}, resume=True)
+        (found,) = rows_of(made)
+        assert found["trial"] == f"{prefix}0003"  # which pandas would read as 3
+
+
 @pytest.mark.slow
 def test_the_best_trial_is_linked_and_can_be_evaluated(grid: Path) -> None:
     rows = results(grid)
@@ -386,7 +397,7 @@ def test_the_hypermodel_works_in_anybody_s_tuner(tmp_path: Path) -> None:
         classes=10,
         steps_per_epoch=5,
     )
-    for field in ("batch_size=16,32", "mixup=0.1,0.2", "weight_decay=0.1,0.2"):
+    for field in ("batch_size=16,32", "mixup=0.1,0.2", "ema=0.9,0.99"):
         with pytest.raises(UsageError, match="network, optimizer and schedule, got"):
             ResNetHyperModel(
                 [field],

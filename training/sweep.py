@@ -123,6 +123,7 @@ def _settings(options: Options, plan: "Plan") -> dict[str, Any]:
         "recipe": options.hyperparameters.to_dict(),
         "fields": plan.fields,
         "target": plan.budget.match and [plan.budget.match[0], plan.target],
+        "prefix": "t",  # of the trials' names
     }
 
 

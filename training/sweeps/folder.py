@@ -72,6 +72,14 @@ class Sweep:
         """
         return _read(self._settings, self._settings.read_text("utf-8"))
 
+    def name(self, number: str) -> str:
+        """Returns the name of keras-tuner's trial of that number.
+
+        It begins with a letter, so that what reads ``results.csv`` takes it for text
+        and keeps its zeros; in sweeps of older versions it is the number.
+        """
+        return self.settings.get("prefix", "") + number
+
     def run(self, trial: str) -> Run:
         """The run of a trial."""
         return Run(self.path / "trials" / trial)

@@ -5,7 +5,9 @@ where the last one was. keras-tuner's own files are not used: they are written i
 and grid search cannot be read back from them.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import Any
 
 import keras_tuner
@@ -22,6 +24,7 @@ DRAWS = 1000  # of points outside the budget, after which there are none within
 COLLISIONS = 200  # draws of known points after which a space counts as exhausted
 
 Values = dict[str, Any]  # as keras-tuner has them: numbers, and text for the rest
+Bracket = dict[str, Any]  # of keras-tuner: its number, and the trials of each round
 Heard = Callable[[], None]
 
 
@@ -63,7 +66,8 @@ class Remembered(keras_tuner.Oracle):
         self.verbose = 0
         self.plan, self.sweep, self.heard = plan, sweep, heard
         self._max_collisions = COLLISIONS
-        for event in sweep.events():
+        events = sweep.events()
+        for event in events:
             if event["event"] == "ended":
                 self._end(event)
                 continue
@@ -76,6 +80,16 @@ class Remembered(keras_tuner.Oracle):
                     f"journal in {sweep.path} must be of this sweep, got trial "
                     f"{event['trial']} with {event['values']}; choose another --out"
                 )
+        # An older version ended where this one has another trial.
+        begun = {event["trial"] for event in events if event["event"] == "begun"}
+        for tuner, trial in self.ongoing_trials.items():
+            if trial.trial_id not in begun:
+                self._note_begun(tuner, trial)
+
+    def _note_begun(self, tuner_id: str, trial: Trial) -> None:
+        values = trial.hyperparameters.values
+        begun = {"event": "begun", "trial": trial.trial_id, "values": values}
+        self.sweep.note({"tuner": tuner_id, **begun})
 
     def _end(self, event: Event) -> None:
         if event["score"] is not None:
@@ -88,13 +102,12 @@ class Remembered(keras_tuner.Oracle):
         """Gives a tuner its next trial, or the one that it had not ended."""
         known, drawn = set(self.trials), self._seed_state
         trial = super().create_trial(tuner_id)
-        event = {"event": "asked", "tuner": tuner_id}
         if trial.trial_id in self.trials and trial.trial_id not in known:
-            values = trial.hyperparameters.values
-            event |= {"event": "begun", "trial": trial.trial_id, "values": values}
+            self._note_begun(tuner_id, trial)
         elif self._seed_state == drawn:
             return trial  # nothing has changed
-        self.sweep.note(event)
+        else:
+            self.sweep.note({"event": "asked", "tuner": tuner_id})
         self.heard()
         return trial
 
@@ -110,7 +123,7 @@ class Remembered(keras_tuner.Oracle):
                 "score": ended.score,
                 "reason": ""
                 if ended.status == TrialStatus.COMPLETED
-                else self.sweep.reason(ended.trial_id),
+                else self.sweep.reason(self.sweep.name(ended.trial_id)),
             }
         )
         self.heard()
@@ -150,8 +163,82 @@ class Random(Remembered, keras_tuner.oracles.RandomSearchOracle):
 class Hyperband(Remembered, keras_tuner.oracles.HyperbandOracle):
     """Many short trials, of which the best are trained anew for longer.
 
+    Where the space has too few points left for a bracket's first round, the bracket
+    shrinks to those that there are; keras-tuner's ends the search then. A failed trial
+    is no candidate for the next round, but does not hold the others up.
+
     Reference: Li et al., "Hyperband", JMLR 2018.
     """
+
+    _exhausted = False  # the space has no new points
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Gives a new point, or the best of a round for longer."""
+        while True:
+            for bracket in self._brackets:
+                values = self._new(bracket, trial_id)
+                values = values or self._promoted(bracket, trial_id)
+                if values is not None:
+                    return {"status": TrialStatus.RUNNING, "values": values}
+            if self._current_bracket == 0 or self._exhausted:
+                ongoing = bool(self.ongoing_trials)
+                return {"status": TrialStatus.IDLE if ongoing else TrialStatus.STOPPED}
+            self._increment_bracket_num()
+            self._start_new_bracket()
+
+    def _new(self, bracket: Bracket, trial_id: str) -> Values | None:
+        """Returns a new point for a bracket's first round; None: it needs none."""
+        number, first = bracket["bracket_num"], bracket["rounds"][0]
+        if self._exhausted or len(first) == self._get_size(number, 0):
+            return None
+        values: Values | None = self._random_values()
+        if values is None:
+            self._exhausted = True
+            return None
+        first.append({"past_id": None, "id": trial_id})
+        return values | self._round(number, 0)
+
+    def _promoted(self, bracket: Bracket, trial_id: str) -> Values | None:
+        """Returns the values of a trial for its next round; None: none is certain."""
+        number, sizes = bracket["bracket_num"], self._sizes(bracket)
+        for place, (before, chosen) in enumerate(pairwise(bracket["rounds"]), 1):
+            known = {info["past_id"] for info in chosen}
+            trials = [self.trials[info["id"]] for info in before]
+            done = [t for t in trials if t.status == TrialStatus.COMPLETED]
+            left = [trial for trial in done if trial.trial_id not in known]
+            unknown = sizes[place - 1] - _failures(trials) - len(done)
+            if left and len(chosen) + unknown < sizes[place]:
+                best = max(left, key=lambda trial: trial.score)
+                chosen.append({"past_id": best.trial_id, "id": trial_id})
+                values = best.hyperparameters.values | self._round(number, place)
+                return values | {"tuner/trial_id": best.trial_id}
+        return None
+
+    def _sizes(self, bracket: Bracket) -> list[int]:
+        """How many trials each round of a bracket has in the end."""
+        number, rounds = bracket["bracket_num"], bracket["rounds"]
+        first = len(rounds[0]) if self._exhausted else self._get_size(number, 0)
+        sizes = [first]
+        for place in range(1, len(rounds)):
+            share = math.ceil(first / self.factor**place)
+            able = sizes[-1] - _failures(
+                self.trials[i["id"]] for i in rounds[place - 1]
+            )
+            sizes.append(min(self._get_size(number, place), share, able))
+        return sizes
+
+    def _round(self, number: int, place: int) -> Values:
+        before = self._get_epochs(number, place - 1) if place else 0
+        return {
+            "tuner/epochs": self._get_epochs(number, place),
+            "tuner/initial_epoch": before,
+            "tuner/bracket": self._current_bracket,
+            "tuner/round": place,
+        }
+
+
+def _failures(trials: Iterable[Trial]) -> int:
+    return sum(trial.status == TrialStatus.FAILED for trial in trials)
 
 
 class Bayesian(Remembered, keras_tuner.oracles.BayesianOptimizationOracle):

@@ -19,8 +19,8 @@ def rows_of(sweep: Sweep) -> list[Row]:
     begun = {e["trial"]: e for e in sweep.events() if e["event"] == "begun"}
     ended = {e["trial"]: e for e in sweep.events() if e["event"] == "ended"}
     return [
-        _row(sweep, name, event["values"], ended.get(name))
-        for name, event in begun.items()
+        _row(sweep, sweep.name(number), event["values"], ended.get(number))
+        for number, event in begun.items()
     ]
 
 

@@ -69,14 +69,15 @@ class Trials(BaseTuner):
 
     def run_trial(self, trial: Trial, *args: Any, **options: Any) -> None:
         """Trains a trial and gives it its status and score."""
-        run = self._sweep.run(trial.trial_id)
+        name = self._sweep.name(trial.trial_id)
+        run = self._sweep.run(name)
         try:
             self._train(trial, run)
             score = last_epoch(run)[OBJECTIVE]
         except _Failed as failure:
             trial.status = TrialStatus.FAILED
             # keras-tuner does not carry a message from worker to chief.
-            self._sweep.fail(trial.trial_id, str(failure))
+            self._sweep.fail(name, str(failure))
             return
         self.oracle.update_trial(trial.trial_id, {OBJECTIVE: score})
         trial.status = TrialStatus.COMPLETED
@@ -98,13 +99,13 @@ class Trials(BaseTuner):
                 f"{' (out of memory?)' if name == 'SIGKILL' else ''}"
             )
         if code:
-            raise _Failed(self._sweep.reason(trial.trial_id) or f"exit code {code}")
+            raise _Failed(self._sweep.reason(run.path.name) or f"exit code {code}")
 
     def _process(self, trial: Trial, run: Run) -> int:
         """Trains, or goes on training, in another process; returns its exit code."""
         if self._signals:
             raise _Failed("the sweep was stopped")  # for now: it is not ended
-        file = self._sweep.recipe(trial.trial_id)
+        file = self._sweep.recipe(run.path.name)
         line = [sys.executable, "-m", "training.fit", f"--out={run.path}"]
         if run.exists:
             line.append("--resume")
@@ -115,7 +116,7 @@ class Trials(BaseTuner):
                 raise _Failed(str(error)) from error
             line.append(f"--recipe={file}")
         alone = {n: v for n, v in os.environ.items() if not n.startswith("KERASTUNER")}
-        with self._sweep.log(trial.trial_id).open("ab") as log:
+        with self._sweep.log(run.path.name).open("ab") as log:
             process = start(line, environment=alone, output=log)
             self._processes[:] = [process]
             for number in self._signals:  # that came while it was started
