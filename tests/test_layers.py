@@ -122,6 +122,64 @@ def test_batch_norm_of_one_value_has_no_variance() -> None:
     assert np.isfinite(ours.moving_variance).all()
 
 
+def classifier(norm: Layer) -> keras.Model:
+    """Whose first layers oneDNN runs as one kernel; float32 outputs."""
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((6, 6, 3)),
+            norm,
+            layers.ReLU(),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(2, dtype="float32"),
+        ]
+    )
+
+
+def first_loss(model: keras.Model, x: np.ndarray, **options: Any) -> float:
+    model.compile("sgd", "mse", jit_compile=False, **options)
+    return float(model.fit(x, np.zeros((8, 2)), verbose=0).history["loss"][0])
+
+
+@pytest.mark.parametrize("options", [{}, {"steps_per_execution": 2}])
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_batch_that_is_not_finite_is_told(
+    bad: float, dtype: str, options: dict[str, int]
+) -> None:
+    x = normal(8, 6, 6, 3)
+    x[0, 2, 2, 1] = bad
+    with policy(dtype):
+        ours, theirs = BatchNormalization(name="first"), keras.layers.BatchNormalization()
+        models = [classifier(ours), classifier(theirs)]
+    assert np.isnan(first_loss(models[1], x))
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="moving_mean of first must stay finite"
+    ):
+        first_loss(models[0], x, **options)
+    assert np.isfinite([ours.moving_mean, ours.moving_variance]).all()
+
+
+def test_xla_keeps_a_batch_that_is_not_finite_in_the_loss() -> None:
+    x = normal(8, 6, 6, 3)
+    x[0, 2, 2, 1] = np.nan
+    model = classifier(BatchNormalization())
+    model.compile("sgd", "mse", jit_compile=True)
+    assert np.isnan(model.train_on_batch(x, np.zeros((8, 2))))
+
+
+def test_an_overflow_of_scaled_gradients_only_skips_the_update() -> None:
+    with policy("mixed_float16"):
+        model = classifier(BatchNormalization())
+    optimizer = keras.optimizers.LossScaleOptimizer("sgd", initial_scale=2.0**40)
+    model.compile(optimizer, "mse", jit_compile=False)
+    before = model.layers[-1].get_weights()
+    model.fit(normal(8, 6, 6, 3), np.zeros((8, 2)), verbose=0)
+    assert float(optimizer.dynamic_scale) == 2.0**39
+    for old, new in zip(before, model.layers[-1].get_weights(), strict=True):
+        assert np.array_equal(old, new)
+
+
 @pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
 @pytest.mark.parametrize("dtype", TOLERANCES)
 def test_batch_norm_runs_the_fused_kernel(dtype: str, training: bool) -> None:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_resnet.layers import GroupedConv2D, leaf_layers, synchronized
+from keras_resnet.layers import GroupedConv2D, leaf_layers, synchronized, unchecked
 from keras_resnet.models import AuxiliarySpec, find_spec, with_auxiliary
 from training.data.images import Tensor
 from training.data.preprocessing import Preprocessing
@@ -106,7 +106,10 @@ class Trainer:
 
     def _all_replicas(self, images: Any, labels: Any) -> Tensor:
         """The step on all replicas; returns the mean loss, then ``metrics.sums``."""
-        with synchronized(self.network, self.replicas.count > 1):
+        # The step checks the whole state: an error on one worker would leave the others
+        # waiting for it.
+        together = synchronized(self.network, self.replicas.count > 1)
+        with together, unchecked(self.network):
             measured = self.replicas.run(self._training_step, images, labels)
         if self._average:
             self._average.update(self.optimizer.iterations)

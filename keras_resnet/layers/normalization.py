@@ -22,7 +22,18 @@ class BatchNormalization(keras.layers.BatchNormalization):
     exchanges five vectors among replicas, take one exchange either way. Where the
     kernel does not apply (another backend, a mask, other than four axes) the Keras
     implementation runs.
+
+    Training raises ``tf.errors.InvalidArgumentError`` if the batch's mean or variance
+    is not finite. On a CPU, oneDNN runs the norm and the ReLU behind it as one kernel,
+    which maps NaN to 0: the loss would stay finite and the moving statistics would be
+    NaN for good.
+
+    Attributes:
+        checks: Whether training checks the batch's statistics. XLA ignores it; its ReLU
+            keeps NaN. Not part of the config.
     """
+
+    checks = True
 
     def call(
         self, inputs: KerasTensor, training: bool | None = None, mask: Any = None
@@ -50,6 +61,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return y
 
     def _average(self, moving: Any, new: Any) -> None:
+        import tensorflow as tf
+
+        if self.checks:
+            new = tf.debugging.check_numerics(
+                new,
+                f"{moving.name} of {self.name} must stay finite, got a batch with NaN "
+                "or infinity; check the images and labels, or lower the learning rate",
+            )
         moving.assign(moving * self.momentum + new * (1.0 - self.momentum))
 
     def _fuses(self, inputs: KerasTensor, mask: Any) -> bool:
@@ -136,11 +155,7 @@ def synchronized(model: keras.Model, wanted: bool = True) -> Iterator[None]:
         model: The network.
         wanted: Do so; if not, nothing changes.
     """
-    norms = [
-        layer
-        for layer in leaf_layers(model)
-        if isinstance(layer, BatchNormalization) and not layer.synchronized
-    ]
+    norms = [x for x in _batch_norms(model) if not x.synchronized]
     for layer in norms:
         layer.synchronized = wanted
     try:
@@ -148,3 +163,23 @@ def synchronized(model: keras.Model, wanted: bool = True) -> Iterator[None]:
     finally:
         for layer in norms:
             layer.synchronized = False
+
+
+@contextmanager
+def unchecked(model: keras.Model) -> Iterator[None]:
+    """Leaves out the batch norms' check for NaN inside the ``with`` block.
+
+    For a training loop that checks the whole state itself.
+    """
+    norms = [x for x in _batch_norms(model) if x.checks]
+    for layer in norms:
+        layer.checks = False
+    try:
+        yield
+    finally:
+        for layer in norms:
+            layer.checks = True
+
+
+def _batch_norms(model: keras.Model) -> list[BatchNormalization]:
+    return [x for x in leaf_layers(model) if isinstance(x, BatchNormalization)]
