@@ -4,6 +4,7 @@ Names are resolved on first use, so that importing the package (which every comm
 does, also to print its help) does not start a Keras backend.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -71,3 +72,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+if "keras" in sys.modules:  # its own load_model then knows the networks' classes
+    import_module(f"{__name__}.models")

@@ -44,12 +44,14 @@ def count_macs(model: keras.Model) -> int:
     print as a FLOP), biases, normalisation, activations and pooling are not.
 
     Raises:
-        ValueError: The model's input size is open (None).
+        ValueError: The size of an image in the model is open (None), or unknown: a
+            subclass of ``keras.Model`` convolves outside of functional models.
     """
     counts = [layer_macs(layer) for layer in leaf_layers(model)]
     if None in counts:
         raise ValueError(
-            f"multiply-accumulates need a fixed input size, got {model.input_shape}"
+            "multiply-accumulates need a fixed input size, got "
+            f"{getattr(model, 'input_shape', None)}"
         )
     return sum(count for count in counts if count)
 
@@ -57,11 +59,18 @@ def count_macs(model: keras.Model) -> int:
 def layer_macs(layer: Layer) -> int | None:
     """Returns one layer's multiply-accumulates per image, None for an open size."""
     if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
-        positions = layer.output.shape[1:-1]
+        output = getattr(layer, "output", None)  # none outside of functional models
+        if output is None:
+            return prod(layer.kernel.shape) if _is_dense(layer) else None
+        positions = output.shape[1:-1]
         if None in positions:
             return None
         return int(prod(positions) * prod(layer.kernel.shape))
     return 0
+
+
+def _is_dense(layer: Layer) -> bool:
+    return isinstance(layer, keras.layers.Dense)
 
 
 def layer_label(layer: Layer) -> str:

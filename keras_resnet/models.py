@@ -20,6 +20,7 @@ from keras_resnet.googlenet import GOOGLENETS
 from keras_resnet.highway import HIGHWAYS
 from keras_resnet.lenet import LENETS
 from keras_resnet.network import Network, quick_variables
+from keras_resnet.numeric import plain
 from keras_resnet.resnet import PLAINS, RESNETS
 from keras_resnet.resnext import RESNEXTS
 from keras_resnet.vgg import VGGS
@@ -87,16 +88,10 @@ def find_spec(name: str, **overrides: Any) -> Spec:
             "keras_resnet.list_models() shows all"
         )
     spec: Any = MODELS[name]
+    overrides = {field: plain(value) for field, value in overrides.items()}
     for field, value in overrides.items():
         _check_field(name, spec, field, value)
-    return replace(spec, **{n: _as_tuples(v) for n, v in overrides.items()})
-
-
-def _as_tuples(value: Any) -> Any:
-    """Returns a value with its lists, and the lists in these, as tuples."""
-    if isinstance(value, list | tuple):
-        return tuple(_as_tuples(element) for element in value)
-    return value
+    return replace(spec, **overrides)
 
 
 def _check_field(name: str, spec: Any, field: str, value: Any) -> None:
@@ -107,7 +102,7 @@ def _check_field(name: str, spec: Any, field: str, value: Any) -> None:
             f"its fields are {', '.join(known)}"
         )
     expected = type(getattr(spec, field))
-    allowed = {float: (float, int), tuple: (tuple, list)}.get(expected, (expected,))
+    allowed = {float: (float, int)}.get(expected, (expected,))
     if type(value) not in allowed:
         raise UsageError(
             f"{field} of {name} must be of type {expected.__name__}, got {value!r}"
@@ -148,8 +143,8 @@ def create_model(
             that the network takes.
     """
     spec = find_spec(name, **overrides)
-    shape = spec.input_shape if input_shape is None else tuple(input_shape)
-    classes = spec.classes if classes is None else classes
+    shape = spec.input_shape if input_shape is None else plain(input_shape)
+    classes = spec.classes if classes is None else plain(classes)
     if type(classes) is not int or classes < 0:
         raise UsageError(f"classes must be an integer of at least 0, got {classes!r}")
     if keras.config.image_data_format() != "channels_last":
@@ -159,7 +154,7 @@ def create_model(
         )
     _check_shape(name, shape, spec)
     with _dtype_policy(dtype), quick_variables():
-        image = keras.Input(shape, name="image")
+        image = keras.Input(shape, dtype="float32", name="image")
         logits = spec.classifier(spec.features(image), classes)
         model = Network(image, logits, name=name)
     if weights is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_resnet.layers.nested import leaf_layers
 from keras_resnet.layers.registry import register
 
 DEEPEST = 100_000  # frames: far more than any graph here has layers in a row
@@ -24,6 +25,14 @@ class Network(keras.Model):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         with deep_recursion():
             super().__init__(*args, **kwargs)
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
+        """Returns a layer by name, also from within another layer, or by index."""
+        if index is None:
+            for layer in leaf_layers(self):
+                if layer.name == name:
+                    return layer
+        return super().get_layer(name, index)
 
     @classmethod
     def from_config(cls, *args: Any, **kwargs: Any) -> "Network":

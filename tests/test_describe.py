@@ -94,3 +94,27 @@ def test_open_size_has_no_macs(shape: tuple[int | None, int | None, int]) -> Non
     text = describe(model).splitlines()
     assert "?" in text[0]
     assert text[-1].split() == ["total", f"{count_params(model):,}", "?"]
+
+
+class Classifier(keras.Model):
+    def __init__(self, backbone: keras.Model) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = keras.layers.Dense(10)
+        self(keras.ops.zeros((1, *backbone.input_shape[1:])))
+
+    def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        return self.head(self.backbone(x))
+
+
+def test_macs_of_a_backbone_within_a_model() -> None:
+    backbone = create_model("resnet20_cifar", classes=0, depths=(1, 1))
+    image = keras.Input((32, 32, 3))
+    head = keras.layers.Dense(10)
+    expected = count_macs(backbone) + 32 * 10
+    for model in (
+        keras.Model(image, head(backbone(image))),
+        keras.Sequential([image, backbone, keras.layers.Dense(10)]),
+        Classifier(backbone),
+    ):
+        assert count_macs(model) == expected

@@ -150,7 +150,10 @@ def test_a_batch_that_is_not_finite_is_told(
     x = normal(8, 6, 6, 3)
     x[0, 2, 2, 1] = bad
     with policy(dtype):
-        ours, theirs = BatchNormalization(name="first"), keras.layers.BatchNormalization()
+        ours, theirs = (
+            BatchNormalization(name="first"),
+            keras.layers.BatchNormalization(),
+        )
         models = [classifier(ours), classifier(theirs)]
     assert np.isnan(first_loss(models[1], x))
     with pytest.raises(
@@ -158,6 +161,15 @@ def test_a_batch_that_is_not_finite_is_told(
     ):
         first_loss(models[0], x, **options)
     assert np.isfinite([ours.moving_mean, ours.moving_variance]).all()
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_batch_norm_with_weights_in_half_precision(dtype: str) -> None:
+    with policy(dtype):
+        ours, theirs = twins((None, 5, 6, 3))
+    x = tf.cast(normal(4, 5, 6, 3), dtype)
+    for training in (True, False):
+        close(ours(x, training=training), theirs(x, training=training), 1e-6)
 
 
 def test_xla_keeps_a_batch_that_is_not_finite_in_the_loss() -> None:
@@ -171,7 +183,9 @@ def test_xla_keeps_a_batch_that_is_not_finite_in_the_loss() -> None:
 def test_an_overflow_of_scaled_gradients_only_skips_the_update() -> None:
     with policy("mixed_float16"):
         model = classifier(BatchNormalization())
-    optimizer = keras.optimizers.LossScaleOptimizer("sgd", initial_scale=2.0**40)
+    optimizer = keras.optimizers.LossScaleOptimizer(
+        keras.optimizers.SGD(), initial_scale=2.0**40
+    )
     model.compile(optimizer, "mse", jit_compile=False)
     before = model.layers[-1].get_weights()
     model.fit(normal(8, 6, 6, 3), np.zeros((8, 2)), verbose=0)

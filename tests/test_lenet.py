@@ -261,3 +261,13 @@ def test_row_is_the_papers() -> None:
 def test_mistake_is_told(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         create_model("lenet5", **options)
+
+
+def test_lora_of_the_table_convolution() -> None:
+    layer = create_model("lenet5").get_layer("c3")
+    x = np.random.default_rng(0).normal(size=(1, 14, 14, 6)).astype("float32")
+    before = layer(x)
+    layer.enable_lora(2)
+    assert np.array_equal(layer(x), before)  # its second matrix begins at zero
+    layer.lora_kernel_b.assign_add(keras.ops.ones(layer.lora_kernel_b.shape))
+    assert not np.allclose(layer(x), before)

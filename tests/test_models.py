@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 import keras_resnet
-from keras_resnet import MODELS, UsageError, create_model, list_models, load_model
+from keras_resnet import (
+    MODELS,
+    UsageError,
+    count_macs,
+    create_model,
+    list_models,
+    load_model,
+)
 from keras_resnet.models import find_spec
 
 TINY: dict[str, Any] = {"depths": (1, 1), "input_shape": (8, 8, 3)}
@@ -228,3 +235,66 @@ def test_load_model_refuses_what_is_no_keras_file(tmp_path: Path) -> None:
     path.write_bytes(b"junk")
     with pytest.raises(UsageError, match="must be a complete"):
         load_model(path)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_network_entirely_in_half_precision(dtype: str) -> None:
+    model = create_model("resnet20_cifar", depths=(1, 1, 1), dtype=dtype)
+    x = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
+    assert np.isfinite(model(x, training=True)).all()
+
+
+def test_the_input_is_float32_whatever_floatx_is() -> None:
+    keras.config.set_floatx("float16")
+    try:
+        model = create_model("lenet5", dtype="float32")
+    finally:
+        keras.config.set_floatx("float32")
+    assert model.input.dtype == "float32"
+
+
+def test_numpy_numbers_are_numbers() -> None:
+    model = create_model(
+        "resnet20_cifar",
+        input_shape=np.array([16, 24, 3]),
+        classes=np.int64(5),
+        depths=np.array([1, 1, 1]),
+        survival=np.float32(0.5),
+    )
+    assert (model.input_shape, model.output_shape) == ((None, 16, 24, 3), (None, 5))
+    spec: Any = find_spec("resnet20_cifar", depths=(np.int8(1),))
+    assert [type(depth) for depth in spec.depths] == [int]
+    with pytest.raises(UsageError, match="classes must be an integer"):
+        create_model("resnet20_cifar", classes=np.True_)
+
+
+def test_layers_within_layers_are_reachable() -> None:
+    options = {"depths": (1, 1, 1), "classes": 5}
+    model = create_model("resnet20_cifar", survival=0.5, **options)
+    nested = model.get_layer("stage1_block1_add")
+    norm = model.get_layer("stage1_block1_norm1")
+    assert norm in nested.layers
+    clone = keras.models.clone_model(model, keras.Input((20, 28, 3)))
+    clone.set_weights(model.get_weights())
+    built = create_model(
+        "resnet20_cifar", survival=0.5, input_shape=(20, 28, 3), **options
+    )
+    built.set_weights(model.get_weights())
+    assert count_macs(clone) == count_macs(built) > 0
+    x = np.random.default_rng(0).normal(size=(2, 20, 28, 3)).astype("float32")
+    assert np.array_equal(clone(x), built(x))
+
+
+def test_keras_loads_a_network_by_itself(tmp_path: Path) -> None:
+    create_model("lenet5").save(tmp_path / "model.keras")
+    code = (
+        "import sys, keras, keras_resnet; "
+        "print(keras.models.load_model(sys.argv[1], compile=False).name)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "model.keras"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "lenet5"

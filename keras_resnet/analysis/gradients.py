@@ -60,7 +60,8 @@ class GradientProbe:
     moving statistics and seeds are put back afterwards.
 
     Args:
-        model: Any functional network with one output.
+        model: Any network with one output. Units and ReLUs are those of a functional
+            one, without those of models within it.
         images: The batch, as the network takes it.
         labels: Of the batch.
         loss: Maps labels and outputs to the loss; None: the mean cross-entropy of class
@@ -84,10 +85,13 @@ class GradientProbe:
             if not isinstance(layer, Nested)
             and getattr(layer, "kernel", None) is not None
         }
-        self._units = {n: x[-1].output for n, x in unit_layers(model).items()}
-        self._relus = {x.name: x.output for x in model.layers if _is_relu(x)}
-        outputs = [model.output, list(self._units.values()), list(self._relus.values())]
-        self._probe = keras.Model(model.input, outputs)
+        self._units, self._relus = {}, {}
+        self._probe: Any = lambda x, training: (model(x, training=training), [], [])
+        if hasattr(model, "output"):  # not a subclass called on arrays
+            self._units = {n: x[-1].output for n, x in unit_layers(model).items()}
+            self._relus = {x.name: x.output for x in model.layers if _is_relu(x)}
+            probed = [self._units.values(), self._relus.values()]
+            self._probe = keras.Model(model.input, [model.output, *map(list, probed)])
         self._computed = tf.function(self._measure, jit_compile=False)
 
     def __call__(self) -> Gradients:

@@ -115,7 +115,8 @@ def _said(layer: keras.layers.Layer, name: str) -> str:
         return f"× {layer.scale:g}"
     if isinstance(layer, keras.layers.Dropout):
         return f"dropout {layer.rate:g}"
-    return "zero-pad" if isinstance(layer, ZeroPaddedShortcut) else "relu"
+    kind = getattr(layer, "activation", type(layer)).__name__.lower()
+    return "zero-pad" if isinstance(layer, ZeroPaddedShortcut) else kind
 
 
 def _text(shown: Diagram) -> str:

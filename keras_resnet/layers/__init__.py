@@ -3,7 +3,11 @@
 from keras_resnet.layers.grouped_conv import GroupedConv2D
 from keras_resnet.layers.local_response import LocalResponseNormalization
 from keras_resnet.layers.nested import Nested, branch_model, leaf_layers
-from keras_resnet.layers.normalization import BatchNormalization, synchronized, unchecked
+from keras_resnet.layers.normalization import (
+    BatchNormalization,
+    synchronized,
+    unchecked,
+)
 from keras_resnet.layers.pooling import MaxPooling2D
 from keras_resnet.layers.recomputed import Recomputed
 from keras_resnet.layers.shortcut import ZeroPaddedShortcut

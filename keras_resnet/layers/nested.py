@@ -18,7 +18,28 @@ class Nested(keras.layers.Layer):
     def __init__(self, branch: keras.Model, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.branch = branch
+
+    @property
+    def layers(self) -> list[keras.layers.Layer]:
+        """The branch's layers, as a nested model has them."""
+        return [x for x in self.branch.layers if not _is_input(x)]
+
+    def build(self, input_shape: Any) -> None:
+        """Fits a new layer's branch to inputs of another height or width."""
+        shapes = self._branch_shapes(input_shape)
+        pairs = list(zip(self.branch.inputs, shapes, strict=True))
+        if any(x.shape[1:] != tuple(shape[1:]) for x, shape in pairs):
+            inputs = [keras.Input(shape[1:], dtype=x.dtype) for x, shape in pairs]
+            self._layers.remove(self.branch)  # Keras tracks a replaced layer too
+            self.branch = keras.models.clone_model(
+                self.branch, keras.tree.pack_sequence_as(self.branch.input, inputs)
+            )
         self.built = True
+
+    def _branch_shapes(self, input_shape: Any) -> list[tuple[int | None, ...]]:
+        """The shapes of what the branch takes of the layer's inputs."""
+        several = isinstance(input_shape[0], list | tuple)
+        return list(input_shape) if several else [input_shape]
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -40,10 +61,17 @@ def branch_model(
     return keras.Model(within, build(*within), name=name)
 
 
-def leaf_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """Yields a network's layers, those inside nested ones ahead of these."""
-    for layer in model.layers:
-        if isinstance(layer, Nested):
-            inner = leaf_layers(layer.branch)
-            yield from (x for x in inner if not isinstance(x, keras.layers.InputLayer))
-        yield layer
+def leaf_layers(model: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
+    """Yields a network's layers, those inside nested ones ahead of these.
+
+    Models within the model are entered too, and not yielded themselves.
+    """
+    for layer in model._flatten_layers(include_self=False, recursive=False):
+        inner = leaf_layers(layer)
+        yield from (x for x in inner if not _is_input(x))
+        if not isinstance(layer, keras.Model):
+            yield layer
+
+
+def _is_input(layer: keras.layers.Layer) -> bool:
+    return isinstance(layer, keras.layers.InputLayer)

@@ -20,7 +20,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     precision, in float32. The fused kernel reads half-precision images directly and
     keeps γ, β and the statistics in float32. Synchronised statistics, for which Keras
     exchanges five vectors among replicas, take one exchange either way. Where the
-    kernel does not apply (another backend, a mask, other than four axes) the Keras
+    kernel does not apply (another backend, a mask, other than four
+    axes, weights in half precision) the Keras
     implementation runs.
 
     Training raises ``tf.errors.InvalidArgumentError`` if the batch's mean or variance
@@ -78,6 +79,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             and mask is None
             and len(inputs.shape) == 4
             and self.axis in (-1, 3)
+            and self.variable_dtype == "float32"  # of γ, β and statistics
             and self.compute_dtype in ("float32", "bfloat16", "float16")
         )
 

@@ -60,6 +60,9 @@ class StochasticDepth(Nested):
             return ops.cond(keep, lambda: h + self.branch(x, training=True), lambda: h)
         return h + ops.cast(keep, h.dtype) * self.branch(x, training=True)
 
+    def _branch_shapes(self, input_shape: Any) -> list[tuple[int | None, ...]]:
+        return list(input_shape[1:])
+
     def _draw(self, h: KerasTensor) -> KerasTensor:
         shape = (ops.shape(h)[0], 1, 1, 1) if self.mode == "sample" else ()
         # In float32 whatever the precision: bfloat16 has no 0.999.

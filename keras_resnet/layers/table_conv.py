@@ -33,6 +33,7 @@ class TableConv2D(keras.layers.Conv2D):
     def __init__(
         self, table: Sequence[Sequence[int]], kernel_size: int, **kwargs: Any
     ) -> None:
+        self.filters: int
         super().__init__(len(table), kernel_size, **kwargs)
         self.table: Table = tuple(tuple(inputs) for inputs in table)
 
@@ -63,6 +64,15 @@ class TableConv2D(keras.layers.Conv2D):
         inputs = np.repeat([len(x) for x in self.table], [len(x) for x in self.table])
         scale = ops.convert_to_tensor(1 / np.sqrt(inputs), dtype)
         return self.kernel_initializer(shape, dtype=dtype) * scale
+
+    def enable_lora(self, *args: Any, **kwargs: Any) -> None:
+        """Adds low-rank weights, as of Keras' convolutions, one for each connection."""
+        filters: int = self.filters
+        self.filters = self._kernel.shape[-1]  # what Keras takes for the last axis
+        try:
+            super().enable_lora(*args, **kwargs)
+        finally:
+            self.filters = filters
 
     def call(self, inputs: KerasTensor) -> KerasTensor:
         """Maps ``(N, H, W, C)`` to ``(N, H', W', filters)``."""
