@@ -73,7 +73,7 @@ def test_overrides_are_fields_of_the_spec() -> None:
         (
             "resnet18",
             {"shortcut": "D"},
-            "shortcut must be one of A, B, C, none, got 'D'",
+            "shortcut must be one of A, A_pooled, B, C, none, got 'D'",
         ),
         ("resnet18", {"order": "v2"}, "order must be one of original, .* got 'v2'"),
         ("resnet18", {"width": 0}, "width must be at least 1, got 0"),

@@ -19,10 +19,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
     which computes moments and normalisation in separate operations and, under mixed
     precision, in float32. The fused kernel reads half-precision images directly and
     keeps γ, β and the statistics in float32. Synchronised statistics, for which Keras
-    exchanges five vectors among replicas, take one exchange either way. Where the
-    kernel does not apply (another backend, a mask, other than four
-    axes, weights in half precision) the Keras
-    implementation runs.
+    exchanges five vectors among replicas, take one exchange either way. The Keras
+    implementation runs where the kernel does not apply: on another backend, with a
+    mask, other than four axes, or weights in half precision.
 
     Training raises ``tf.errors.InvalidArgumentError`` if the batch's mean or variance
     is not finite. On a CPU, oneDNN runs the norm and the ReLU behind it as one kernel,
@@ -57,19 +56,24 @@ class BatchNormalization(keras.layers.BatchNormalization):
             # The kernel returns the unbiased variance; Keras averages the biased one.
             count = _count(inputs)
             variance = variance * ((count - 1) / count)
-        self._average(self.moving_mean, mean)
-        self._average(self.moving_variance, variance)
+        with tf.control_dependencies(self._checked(mean + variance)):
+            self._average(self.moving_mean, mean)
+            self._average(self.moving_variance, variance)
         return y
 
-    def _average(self, moving: Any, new: Any) -> None:
+    def _checked(self, statistics: Any) -> list[Any]:
+        """What must be computed before the moving statistics are updated."""
         import tensorflow as tf
 
-        if self.checks:
-            new = tf.debugging.check_numerics(
-                new,
-                f"{moving.name} of {self.name} must stay finite, got a batch with NaN "
-                "or infinity; check the images and labels, or lower the learning rate",
-            )
+        if not self.checks:
+            return []
+        said = (
+            f"the batch's mean and variance in {self.name} must be finite, got NaN or "
+            "infinity; check the images and labels, or lower the learning rate"
+        )
+        return [tf.debugging.check_numerics(statistics, said)]
+
+    def _average(self, moving: Any, new: Any) -> None:
         moving.assign(moving * self.momentum + new * (1.0 - self.momentum))
 
     def _fuses(self, inputs: KerasTensor, mask: Any) -> bool:
