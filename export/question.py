@@ -93,15 +93,16 @@ class Question:
         return np.asarray(tf.nn.softmax(self.last(features)))
 
 
-def ask(run: Run, folder: Path, images: int) -> Question:
+def ask(run: Run, folder: Path, images: int, dataset: str | None = None) -> Question:
     """Writes test images for ``export.worker`` into a folder.
 
     Args:
         run: A complete run.
         folder: Gets ``pixels.npy`` and, where they are of 1 or 3 channels, ``files/``.
         images: How many, spread evenly over the test split; all if it has fewer.
+        dataset: Where the run's data set is now; None: where it was.
     """
-    split = run_data(run).split("test")
+    split = run_data(run, dataset).split("test")
     count = min(images, len(split))
     split = split.take(np.linspace(0, len(split) - 1, count).astype(int))
     prepared = Preprocessing.from_dict(run.config["preprocessing"])

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import tyro
@@ -15,6 +15,9 @@ from export.single_file import publish, require_place
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError
 from training.runs import Run
+
+if TYPE_CHECKING:
+    from training.data.datasets import Dataset
 
 Quantization = Literal["none", "float16", "dynamic", "int8"]
 CALIBRATION_IMAGES = 300  # that the ranges of int8 activations are measured on
@@ -39,6 +42,8 @@ class Options:
     """How many test images to measure the accuracy on, spread evenly; None: all."""
     max_drop: float = 1.0
     """Points (0.01) of accuracy that the file may lose."""
+    dataset: str | None = None
+    """Where the run's data set is now, if it was moved."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ def export(
     *,
     images: int | None = None,
     max_drop: float = 1.0,
+    dataset: str | None = None,
 ) -> Accuracy:
     """Writes a flatbuffer, raw pixels → probabilities, with labels and a manifest.
 
@@ -79,21 +85,24 @@ def export(
         quantize: See ``Options``.
         images: Test images to measure the accuracy on; None: all.
         max_drop: Points of accuracy that it may lose.
+        dataset: Where the run's data set is now; None: where it was.
 
     Raises:
-        UsageError: The run is not complete, ``out`` is no place for a .tflite, or the
-            disk is full.
+        UsageError: The run is not complete, its data set has changed, ``out`` is no
+            place for a .tflite, or the disk is full.
         Stopped: The accuracy drops by more; nothing is written.
     """
     from export import saved_model, tflite_metadata
     from export.description import Description
+    from training.data.sources import run_data
 
     run.require_complete()
     require_place(out, ".tflite")
+    data = run_data(run, dataset)
     with tempfile.TemporaryDirectory() as folder:
         saved = saved_model.export(run, Path(folder))
-        flatbuffer = convert(saved, run, quantize)
-        accuracy = _accuracy(saved, flatbuffer, run, images)
+        flatbuffer = convert(saved, run, quantize, data)
+        accuracy = _accuracy(saved, flatbuffer, run, data, images)
     if accuracy.drop > max_drop:
         raise Stopped(
             f"accuracy must drop by at most {max_drop:g} points, got "
@@ -109,7 +118,7 @@ def export(
     return accuracy
 
 
-def convert(saved: Path, run: Run, quantize: Quantization) -> bytes:
+def convert(saved: Path, run: Run, quantize: Quantization, data: "Dataset") -> bytes:
     """Converts a run's SavedModel to a graph with ``serving_default`` alone."""
     import tensorflow as tf
 
@@ -119,7 +128,7 @@ def convert(saved: Path, run: Run, quantize: Quantization) -> bytes:
         converter = tf.lite.TFLiteConverter.from_saved_model(
             folder, signature_keys=["serving_default"]
         )
-        return _converted(converter, run, quantize)
+        return _converted(converter, run, quantize, data)
 
 
 def _checking(saved: Path, *, finite: bool) -> Any:
@@ -158,7 +167,9 @@ def _checking(saved: Path, *, finite: bool) -> Any:
     return module
 
 
-def _converted(converter: Any, run: Run, quantize: Quantization) -> bytes:
+def _converted(
+    converter: Any, run: Run, quantize: Quantization, data: "Dataset"
+) -> bytes:
     import tensorflow as tf
 
     if quantize != "none":
@@ -166,20 +177,19 @@ def _converted(converter: Any, run: Run, quantize: Quantization) -> bytes:
     if quantize == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if quantize == "int8":
-        converter.representative_dataset = lambda: ([x] for x in calibration(run))
+        converter.representative_dataset = lambda: ([x] for x in calibration(run, data))
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = tf.uint8
     with command.descriptor_silenced(2):  # MLIR reports its progress there
         return bytes(converter.convert())
 
 
-def calibration(run: Run) -> Iterator[np.ndarray]:
+def calibration(run: Run, data: "Dataset") -> Iterator[np.ndarray]:
     """Yields training images as evaluation sees them, float32 ``(1, H, W, C)``."""
     from training.data.pipeline import evaluation_batches
     from training.data.preprocessing import Preprocessing
-    from training.data.sources import run_data
 
-    split = run_data(run).split("train")
+    split = data.split("train")
     count = min(CALIBRATION_IMAGES, len(split))
     chosen = np.random.default_rng(0).permutation(len(split))[:count]
     prepared = Preprocessing.from_dict(run.config["preprocessing"])
@@ -193,21 +203,22 @@ def calibration(run: Run) -> Iterator[np.ndarray]:
         yield image
 
 
-def _accuracy(saved: Path, flatbuffer: bytes, run: Run, images: int | None) -> Accuracy:
+def _accuracy(
+    saved: Path, flatbuffer: bytes, run: Run, data: "Dataset", images: int | None
+) -> Accuracy:
     from ai_edge_litert.interpreter import Interpreter
 
     from export.runtimes import litert, tensorflow
     from export.worker import BATCH_SIZE
     from training.data.pipeline import evaluation_batches
     from training.data.preprocessing import Preprocessing
-    from training.data.sources import run_data
 
     before = tensorflow.open_session(saved, "SavedModel")
     with command.descriptor_silenced(2):  # LiteRT says there that it starts
         after = litert.session(
             Interpreter(model_content=flatbuffer, num_threads=os.cpu_count())
         )
-    split = run_data(run).split("test")
+    split = data.split("test")
     if images is not None and images < len(split):
         split = split.take(np.linspace(0, len(split) - 1, images).astype(int))
     prepared = Preprocessing.from_dict(run.config["preprocessing"])
@@ -237,6 +248,7 @@ def main() -> None:
         options.quantize,
         images=options.images,
         max_drop=options.max_drop,
+        dataset=options.dataset,
     )
     size = options.out.stat().st_size / 2**20
     print(f"TFLite: {options.out} ({options.quantize}, {size:.2f} MiB)")

@@ -48,6 +48,8 @@ class Options:
     """Also build a C program against TensorFlow's C library (with cc) and run it."""
     max_drop: float = MAX_DROP
     """Points (0.01) of accuracy that an artifact of fewer than 32 bits may lose."""
+    dataset: str | None = None
+    """Where the run's data set is now, if it was moved."""
 
 
 def verify(
@@ -57,6 +59,7 @@ def verify(
     *,
     runtimes: tuple[str, ...] = (),
     max_drop: float = MAX_DROP,
+    dataset: str | None = None,
 ) -> dict[str, Any]:
     """Compares an artifact with its run; the figures also go to RUN/artifacts.json.
 
@@ -68,6 +71,7 @@ def verify(
         images: How many test images.
         runtimes: Keys of ``export.runtimes.RUNTIMES``; none: all installed but c-api.
         max_drop: Points of accuracy that a rounded artifact may lose.
+        dataset: Where the run's data set is now; None: where it was.
 
     Returns:
         ``path``, ``format``, ``size`` in bytes, ``manifest`` (its ``path`` and
@@ -93,7 +97,7 @@ def verify(
     with tempfile.TemporaryDirectory() as folder:
         from export.question import ask
 
-        question = ask(run, Path(folder), images)
+        question = ask(run, Path(folder), images, dataset)
         bar = tqdm(names, unit="runtime", disable=None, delay=2, leave=False)
         answers = {name: _answer(found, name, Path(folder), question) for name in bar}
     result = {
@@ -200,7 +204,12 @@ def main() -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     command.start_backend()
     result = verify(
-        found.path, run, options.images, runtimes=runtimes, max_drop=options.max_drop
+        found.path,
+        run,
+        options.images,
+        runtimes=runtimes,
+        max_drop=options.max_drop,
+        dataset=options.dataset,
     )
     report(result, run)
 

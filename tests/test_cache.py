@@ -41,7 +41,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def copies(home: Path) -> list[Path]:
-    return [path for path in home.rglob("*") if path.is_file()]
+    return [path for path in home.glob("??/*") if path.is_file()]
 
 
 def loaded(place: object, mode: Mode, *, skip: bool = False) -> Dataset:
@@ -93,11 +93,36 @@ def test_copies_are_made_once(photos: Path, home: Path) -> None:
 
 def test_a_changed_file_is_copied_again(photos: Path, home: Path) -> None:
     before = loaded(photos, "disk").splits["train"].encoded(0)
-    for path in (photos / "a").iterdir():
-        path.write_bytes(encode(smooth(20, 20, seed=9), "JPEG"))
+    for i, path in enumerate((photos / "a").iterdir()):
+        path.write_bytes(encode(smooth(20, 20, seed=9 + i), "JPEG"))
     dataset = loaded(photos, "disk")
     assert "8 of 13 copied now" in dataset.notes[0]
     assert dataset.splits["train"].encoded(0) != before
+
+
+@pytest.mark.parametrize("settled", [True, False])
+@pytest.mark.parametrize("other", [b"half", encode(smooth(9, 9), "JPEG"), b""])
+def test_a_copy_that_is_another_is_made_again(
+    other: bytes,
+    settled: bool,
+    photos: Path,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if settled:  # the state of all files can be relied on
+        monkeypatch.setattr(places, "SETTLED_NS", 0)
+    before = loaded(photos, "disk").splits["train"]
+    loaded(photos, "disk")
+    copy = Path(before.images[0].numpy().decode())
+    assert before.origins is not None
+    original = Path(before.origins[0].numpy().decode()).read_bytes()
+    state = copy.stat()
+    copy.write_bytes(other.ljust(len(original), b"\0")[: len(original)])
+    os.utime(copy, ns=(state.st_atime_ns, state.st_mtime_ns))
+    dataset = loaded(photos, "disk")
+    assert "1 of 13 copied now" in dataset.notes[0]
+    assert dataset.splits["train"].encoded(0) == original
+    assert copy.read_bytes() == original
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from data import write_classes
 from launched import LONG, TINY, curves, start, wait_for_checkpoint
+from test_findings import swap
 
 from keras_resnet import load_model
 from training import fit
@@ -193,3 +195,33 @@ def test_workers_share_the_gpus(
     if workers > 1:
         places = [json.loads(place["TF_CONFIG"])["task"]["index"] for place in found]
         assert places == list(range(workers))
+
+
+@pytest.mark.slow
+def test_workers_with_other_data_are_told_before_training(tmp_path: Path) -> None:
+    hosts = [f"127.0.0.1:{port}" for port in launch.free_ports(2)]
+    workers = []
+    for index in range(2):
+        folder = tmp_path / str(index)
+        write_classes(folder / "photos", "ab", count=5)
+        if index:
+            swap(folder / "photos" / "a" / "0.png", folder / "photos" / "b" / "0.png")
+        fields = [*TINY, "--dataset", "folder:photos", "--out", str(tmp_path / "run")]
+        workers.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "training.fit", *fields],
+                cwd=folder,
+                env=os.environ | launch._environment(hosts, index),
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        )
+    for worker in workers:
+        _, stderr = worker.communicate(timeout=400)
+        assert worker.returncode == 2
+        assert stderr.startswith(
+            "error: all workers must have the same data, got other "
+        )
+        assert " on worker 1 than on worker 0" in stderr and stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()

@@ -27,8 +27,9 @@ def write_tfds(
     file_format: str = "tfrecord",
     names: tuple[str, ...] = ("x", "y", "z"),
     splits: tuple[str, ...] = ("train", "test"),
+    first: int = 0,
 ) -> None:
-    """Writes 12 and 6 images of the classes in turn as a prepared data set."""
+    """Writes 12 and 6 images of classes from ``first`` on as a prepared data set."""
     import tensorflow_datasets as tfds
 
     def split(count: int, seed: int) -> tf.data.Dataset:
@@ -36,7 +37,7 @@ def write_tfds(
             for i in range(count):
                 height, width = (side or 8 + i for side in shape[:2])
                 image = noise(height, width, shape[2], seed=seed + i)
-                yield {"image": image, label: i % len(names)}
+                yield {"image": image, label: (first + i) % len(names)}
 
         spec = {
             "image": tf.TensorSpec(shape, tf.uint8),
@@ -60,6 +61,11 @@ def write_tfds(
             }
         ),
     )
+
+
+@pytest.fixture(autouse=True)
+def _settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.data.places.SETTLED_NS", 0)
 
 
 @pytest.fixture(scope="module")
@@ -143,9 +149,11 @@ def test_data_set_kept_on_disk_is_the_one_in_memory(
         for i in range(len(theirs)):
             images = (tf.io.decode_image(s.encoded(i)) for s in (ours, theirs))
             assert np.array_equal(*images)
-    made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.glob("tfds/**/*")}
     load_dataset(place, reading=Reading(cache="disk"))
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == made
+    assert {
+        path: path.stat().st_mtime_ns for path in tmp_path.glob("tfds/**/*")
+    } == made
 
 
 def test_extraction_that_was_interrupted_is_begun_again(
@@ -156,7 +164,7 @@ def test_extraction_that_was_interrupted_is_begun_again(
     before = load_dataset(place, reading=Reading(cache="disk")).splits["train"]
     first = Path(before.images[0].numpy().decode())
     first.write_bytes(b"half")
-    (first.parents[1] / "labels.json").unlink()
+    (first.parents[1] / "examples.json").unlink()
     after = load_dataset(place, reading=Reading(cache="disk")).splits["train"]
     assert after.encoded(0)[1:4] == b"PNG"
 
@@ -186,6 +194,41 @@ def test_data_set_that_cannot_be_trained_on_is_refused(
     write_tfds(tmp_path, "odd", **{"shape": (8, 9, 1), **options})
     with pytest.raises(UsageError, match=message):
         load_dataset(f"tfds:{tmp_path / 'odd' / '1.0.0'}")
+
+
+def test_a_data_set_prepared_anew_with_the_same_sizes_is_extracted_again(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_RESNET_CACHE", str(tmp_path / "cache"))
+    place, disk = tmp_path / "data" / "tiny_fixed" / "1.0.0", Reading(cache="disk")
+    shutil.copytree(prepared / "tiny_fixed" / "1.0.0", place)
+    before = load_dataset(f"tfds:{place}", reading=disk)
+    write_tfds(tmp_path / "new", "tiny_fixed", (8, 9, 1), first=1)
+    for file in (tmp_path / "new" / "tiny_fixed" / "1.0.0").iterdir():
+        state = (place / file.name).stat()
+        assert file.stat().st_size == state.st_size
+        (place / file.name).write_bytes(file.read_bytes())
+        os.utime(place / file.name, ns=(state.st_atime_ns, state.st_mtime_ns))
+    after = load_dataset(f"tfds:{place}", reading=disk)
+    assert after.digest == load_dataset(f"tfds:{place}").digest
+    for split in after.splits:
+        turned = [(label + 1) % 3 for label in labels_of(before, split)]
+        assert labels_of(after, split) == turned
+
+
+@pytest.mark.parametrize("name", ["tiny_fixed", "tiny_array"])
+def test_an_extracted_file_that_is_another_is_extracted_again(
+    name: str, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_RESNET_CACHE", str(tmp_path))
+    place, disk = f"tfds:{prepared / name / '1.0.0'}", Reading(cache="disk")
+    before = load_dataset(place, reading=disk)
+    first, second, *_ = before.splits["train"].images.numpy().tolist()
+    original = Path(first.decode()).read_bytes()
+    Path(first.decode()).write_bytes(Path(second.decode()).read_bytes())
+    again = load_dataset(place, reading=disk)
+    assert again.splits["train"].encoded(0) == original
+    assert again.digest == before.digest == load_dataset(place).digest
 
 
 @pytest.mark.parametrize("cache", ["none", "disk"])

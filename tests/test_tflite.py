@@ -11,6 +11,7 @@ from export import manifest, onnx, tflite
 from export.tflite import Accuracy, calibration
 from keras_resnet import command
 from keras_resnet.errors import UsageError
+from training.data.sources import run_data
 from training.recipes import RECIPES
 from training.runs import Run
 from training.train import train
@@ -72,12 +73,13 @@ def test_drop_is_in_points() -> None:
 
 
 def test_calibration_sees_every_grey_level_of_real_images(run: Run) -> None:
-    images = list(calibration(run))
+    data = run_data(run)
+    images = list(calibration(run, data))
     assert len(images) == run.config["dataset"]["examples"]["train"]
     assert {image.shape for image in images} == {(1, 12, 8, 3)}
     assert {image.dtype for image in images} == {np.dtype(np.float32)}
     assert (images[0].min(), images[0].max()) == (0, 255)
-    again = list(calibration(run))
+    again = list(calibration(run, data))
     np.testing.assert_array_equal(np.concatenate(images), np.concatenate(again))
 
 

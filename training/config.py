@@ -18,6 +18,7 @@ from keras_resnet.describe import count_macs, count_params
 from keras_resnet.errors import UsageError
 from keras_resnet.models import find_spec
 from training.augmentation.changes import flips, geometry, named
+from training.data.identity import absolute, resolved
 from training.data.pipeline import cores
 from training.devices import Hardware
 from training.recipe import EPHEMERAL, Recipe
@@ -56,6 +57,8 @@ def config(session: Session) -> dict[str, Any]:
         },
         "dataset": {
             "name": dataset.name,
+            "place": absolute(dataset.name),
+            "digest": dataset.digest,
             "examples": {name: len(split) for name, split in dataset.splits.items()},
             "labels": list(dataset.labels),
             "augmentation": geometry(recipe, dataset),
@@ -113,7 +116,8 @@ def require_same(stored: dict[str, Any], now: dict[str, Any]) -> None:
     Raises:
         UsageError: The recipe or the data is another.
     """
-    before, after = _lasting(stored), _lasting(now)
+    known = "digest" in stored["dataset"]  # by older versions it is not
+    before, after = _lasting(stored, known), _lasting(now, known)
     for name in before | after:
         if before.get(name) != after.get(name):
             raise UsageError(
@@ -122,18 +126,39 @@ def require_same(stored: dict[str, Any], now: dict[str, Any]) -> None:
             )
 
 
-def _lasting(config: dict[str, Any]) -> dict[str, Any]:
-    """What a run cannot change its mind about between its sessions, by name."""
+def _lasting(config: dict[str, Any], digests: bool) -> dict[str, Any]:
+    """What a run cannot change its mind about between its sessions, by name.
+
+    Of the data set that is its contents, or where there are no digests its place.
+    """
     config = json.loads(json.dumps(config))  # tuples become lists, as they are stored
     # Fields that a recipe lacks have their defaults: they are younger than the run.
     recipe = Recipe.from_dict(config["recipe"]).to_dict()
     dataset = config["dataset"]
     return {
         **{name: value for name, value in recipe.items() if name not in EPHEMERAL},
+        **({} if digests else {"dataset": resolved(_place(config))}),
         **{f"{name} images": n for name, n in dataset["examples"].items()},
         **{f"class {i}": name for i, name in enumerate(dataset["labels"])},
+        **{
+            f"images and labels of {name} (SHA-256)": digest
+            for name, digest in dataset.get("digest", {}).items()
+            if digests
+        },
         **{f"preprocessing {n}": v for n, v in config["preprocessing"].items()},
     }
+
+
+def _place(config: dict[str, Any]) -> str:
+    return str(config["dataset"].get("place", config["recipe"]["dataset"]))
+
+
+def note_place(run: Run, now: dict[str, Any]) -> None:
+    """Writes down where a run's data set has been moved to."""
+    stored = run.config
+    if stored["dataset"].get("place") not in (None, now["dataset"]["place"]):
+        stored["dataset"]["place"] = now["dataset"]["place"]
+        run.create(stored)
 
 
 def warn_of_rounding(stored: dict[str, Any], now: dict[str, Any]) -> None:

@@ -1,19 +1,23 @@
 """Training on effective paths only, as Veit et al., 2016, repeat their network's."""
 
 import json
+from dataclasses import replace
 
 import keras
 
 from keras_resnet.analysis.gated import GatedNetwork
 from keras_resnet.analysis.paths import EffectivePaths
 from keras_resnet.errors import UsageError
+from training.data.identity import place_of
 from training.runs import Run
 from training.train import train
 from training.trainer import Trainer
 from training.writing import write_json
 
 
-def train_effective(run: Run, effective: tuple[int, int]) -> Run:
+def train_effective(
+    run: Run, effective: tuple[int, int], dataset: str | None = None
+) -> Run:
     """Trains a run's recipe anew, each step's gradients on effective paths only.
 
     Every image flows through the whole network; the gradient flows through a few
@@ -24,6 +28,7 @@ def train_effective(run: Run, effective: tuple[int, int]) -> Run:
         run: The recipe, and the folder beside which ``RUN-effective`` is made. One
             that was interrupted goes on.
         effective: Range of the effective lengths, from ``analysis paths``.
+        dataset: Where the run's data set is now; None: where it was.
 
     Returns:
         The new run.
@@ -50,7 +55,8 @@ def train_effective(run: Run, effective: tuple[int, int]) -> Run:
         return [EffectivePaths(gated, effective, run.recipe.seed)]
 
     if not beside.complete:
-        train(run.recipe, beside, adapt=adapt)
+        recipe = replace(run.recipe, dataset=dataset or place_of(run))
+        train(recipe, beside, adapt=adapt)
     full, part = (r.evaluated["top1"] for r in (run, beside))
     print(f"error: all paths {1 - full:.2%}, effective paths {1 - part:.2%}")
     return beside

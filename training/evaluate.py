@@ -29,9 +29,11 @@ class Options:
     split: str = "test"
     """train, val or test."""
     dataset: str | None = None
-    """Another data set with the same classes; None: the run's own."""
+    """Another data set with the same classes, or the new place of the run's own, which
+    is known by its contents; None: the run's own where it was."""
     skip_bad_images: bool = False
-    """Leave out files of that folder that are no image."""
+    """Leave out files of that folder that are no image; so does a run that was trained
+    with this option."""
     tta: bool = False
     """Average the probabilities of each image and its mirror image, or of small shifts
     where the run's images are not mirrored; nothing is then written to the run."""
@@ -50,7 +52,8 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """Evaluates a run's network in this process, on one device, in float32.
 
-    What it reaches on the run's own test split, without ``tta``, goes to its folder.
+    What it reaches on the run's own test split, unchanged and without ``tta``, goes to
+    its folder.
 
     Args:
         run: A complete run.
@@ -66,15 +69,16 @@ def evaluate_run(
         UsageError: The data set has other classes, or no such split; or the folder
             cannot be written to.
     """
-    result = _found(run, split, dataset, skip_bad_images=skip_bad_images, tta=tta)
-    if _is_kept(run, split, dataset, tta=tta):
+    result, kept = _found(run, split, dataset, skip_bad_images=skip_bad_images, tta=tta)
+    if kept:
         _keep(run, result)
     return result
 
 
 def _found(
     run: Run, split: str, dataset: str | None, *, skip_bad_images: bool, tta: bool
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], bool]:
+    """Returns the result, and whether it is one that the run's folder keeps."""
     from training.assessment import assess, predict
     from training.augmentation.views import views
     from training.devices import detect
@@ -82,7 +86,7 @@ def _found(
     from training.network import trained_network
 
     config = run.config
-    data, prepared = _data(run, dataset, skip_bad_images=skip_bad_images)
+    data, prepared, own = _data(run, dataset, skip_bad_images=skip_bad_images)
     data.split(split)
     averaged = views(mirrored=config["dataset"]["flip"]) if tta else {}
     evaluator = Evaluator(
@@ -92,12 +96,9 @@ def _found(
         views=tuple(averaged.values()),
     )
     result = assess(predict(evaluator, data, prepared, split), data, split)
-    return {**result, "views": list(averaged)} if tta else result
-
-
-def _is_kept(run: Run, split: str, dataset: str | None, *, tta: bool) -> bool:
-    own = dataset in (None, run.recipe.dataset)
-    return own and split == "test" and not tta
+    if tta:
+        result = {**result, "views": list(averaged)}
+    return result, own and split == "test" and not tta
 
 
 def _keep(run: Run, result: dict[str, Any]) -> None:
@@ -109,16 +110,16 @@ def _keep(run: Run, result: dict[str, Any]) -> None:
 
 def _data(
     run: Run, dataset: str | None, *, skip_bad_images: bool
-) -> tuple["Dataset", "Preprocessing"]:
-    """The run's data set, or another that fits its network, and the way into it."""
+) -> tuple["Dataset", "Preprocessing", bool]:
+    """The run's data set or another that fits; the way in; is it the run's own?"""
     from training.data.preprocessing import Preprocessing
-    from training.data.sources import load_foreign, run_data
+    from training.data.sources import other_data, run_data
 
     config = run.config
-    if dataset in (None, run.recipe.dataset):
-        data = run_data(run)
+    if dataset is None:
+        data, own = run_data(run), True
     else:
-        data = load_foreign(dataset, skip_bad_images=skip_bad_images)
+        data, own = other_data(run, dataset, skip_bad_images=skip_bad_images)
     trained_on = tuple(config["dataset"]["labels"])
     if data.labels != trained_on:
         raise UsageError(
@@ -131,7 +132,7 @@ def _data(
             f"images of {data.name} must have the run's {prepared.channels} channels, "
             f"got {data.channels}"
         )
-    return data, prepared
+    return data, prepared, own
 
 
 def _short(labels: tuple[str, ...]) -> str:
@@ -152,7 +153,7 @@ def main() -> None:
     run = Run.open(options.run)
     run.require_complete()
     command.start_backend()
-    result = _found(
+    result, kept = _found(
         run,
         options.split,
         options.dataset,
@@ -163,7 +164,7 @@ def main() -> None:
     if options.out is not None:
         with written_to(options.out):
             write_json(options.out, result)
-    if _is_kept(run, options.split, options.dataset, tta=options.tta):
+    if kept:
         _keep(run, result)
 
 

@@ -128,8 +128,9 @@ def as_trained(config: Any) -> Any:
     return {**config, "recipe": {**recipe, "overrides": overrides}}
 
 
-# What a resumed run may have otherwise: it changes no bit, or it is warned of.
-EPHEMERAL = ("cache", "deterministic")
+# What a resumed run may have otherwise: it changes no bit, or it is warned of. Of the
+# data set only its place may differ, which config.require_same sees to.
+EPHEMERAL = ("cache", "dataset", "deterministic")
 
 # Bounds of the numbers: field, lowest, highest (None: any finite). None values pass.
 _RANGES: tuple[tuple[str, float, float | None], ...] = (

@@ -32,30 +32,36 @@ class Options:
 
     run: tyro.conf.Positional[Path]
     """Folder of the run."""
+    dataset: str | None = None
+    """Where the run's data set is now, if it was moved."""
 
 
-def write_report(run: Run) -> Path:
+def write_report(run: Run, dataset: str | None = None) -> Path:
     """Writes ``report.html`` into the run's folder and returns its path.
 
+    Args:
+        run: A complete run.
+        dataset: Where the run's data set is now; None: where it was.
+
     Raises:
-        UsageError: The run is not complete.
+        UsageError: The run is not complete, or ``dataset`` is another data set.
     """
     from training.pages import render
 
     run.require_complete()
-    page = render("pages/report.html.j2", **contents(run))
+    page = render("pages/report.html.j2", **contents(run, dataset))
     with written_to(run.report):
         write_atomically(run.report, lambda path: path.write_text(page, "utf-8"))
     return run.report
 
 
-def contents(run: Run) -> dict[str, Any]:
+def contents(run: Run, dataset: str | None = None) -> dict[str, Any]:
     """Returns all that the page shows, by the names of its template."""
     from keras_resnet import describe
     from keras_resnet.models import load_model
     from training.pages import facts, illustrations
 
-    config, assessed, columns = run.config, assessment(run), facts.history(run)
+    config, assessed, columns = run.config, assessment(run, dataset), facts.history(run)
     model = load_model(run.model)
     shown = {
         "title": facts.title(config),
@@ -69,7 +75,7 @@ def contents(run: Run) -> dict[str, Any]:
         "artifacts": [a for a in run.artifacts.values() if is_current(a)],
         "analyses": illustrations.analyses(run),
         "environment": facts.environment(config),
-        **illustrations.images(run, assessed["mistakes"][:MISTAKES]),
+        **illustrations.images(run, assessed["mistakes"][:MISTAKES], dataset),
         **plots(config, assessed, columns),
     }
     missing = {name for name in SECTIONS if name in shown and not shown[name]}
@@ -110,12 +116,12 @@ def plots(
     }
 
 
-def assessment(run: Run) -> dict[str, Any]:
+def assessment(run: Run, dataset: str | None = None) -> dict[str, Any]:
     """Returns what is known of the run's network, found out now if it has to be."""
     from training.evaluate import evaluate_run
 
     if not run.assessment.is_file():  # a run of an older version
-        return evaluate_run(run)
+        return evaluate_run(run, dataset=dataset)
     return dict(json.loads(run.assessment.read_text(encoding="utf-8")))
 
 
@@ -125,7 +131,7 @@ def main() -> None:
     run = Run.open(options.run)
     run.require_complete()
     command.start_backend()
-    print(f"report: {write_report(run)}")
+    print(f"report: {write_report(run, options.dataset)}")
 
 
 if __name__ == "__main__":

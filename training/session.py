@@ -1,9 +1,11 @@
 """A recipe made concrete: its data, its network, and where they are trained."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_resnet.describe import count_macs
@@ -18,6 +20,8 @@ from training.data.sources import recipe_data
 from training.distributed.strategy import Replicas, require_shares
 from training.network import initial_network
 from training.recipe import Recipe
+
+COMPARED = ("classes", "train", "val", "test")  # among workers
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ def prepare(recipe: Recipe, precision: str | None = None) -> Session:
         tf.config.experimental.enable_op_determinism()
     replicas = Replicas(devices.strategy())
     dataset = recipe_data(recipe)
+    require_same(replicas, dataset)
     images = len(dataset.splits["train"])
     require_shares(
         images, recipe.batch_size, recipe.accumulation, devices=replicas.count
@@ -105,6 +110,30 @@ def prepare(recipe: Recipe, precision: str | None = None) -> Session:
     return Session(
         recipe, dataset, prepared, placement, model, replicas, twin, tuple(notes)
     )
+
+
+def require_same(replicas: Replicas, dataset: Dataset) -> None:
+    """Checks that all workers have loaded the same data.
+
+    Raises:
+        UsageError: One has other images, labels or classes than worker 0; all raise it.
+    """
+    if replicas.workers == 1:
+        return
+    classes = hashlib.sha256(repr(dataset.labels).encode()).hexdigest()
+    digests = {"classes": classes, **dataset.digest}
+    words = [bytes.fromhex(digests.get(part, "00" * 32)) for part in COMPARED]
+    rows = replicas.gathered(np.frombuffer(b"".join(words), ">u4"))
+    rows = rows.reshape(replicas.workers, len(COMPARED), -1)
+    differ = (rows != rows[0]).any(-1)
+    if differ.any():
+        worker = int(differ.any(-1).argmax())
+        parts = [p for p, d in zip(COMPARED, differ[worker], strict=True) if d]
+        raise UsageError(
+            f"all workers must have the same data, got other {' and '.join(parts)} of "
+            f"{dataset.name} on worker {worker} than on worker 0; give it the "
+            "same files"
+        )
 
 
 def _for_any_size(spec: Spec, build: Callable[[], keras.Model]) -> keras.Model:

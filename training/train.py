@@ -1,6 +1,7 @@
 """A recipe trained in the folder of a run, to its end or from where it stopped."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -9,6 +10,7 @@ from training import config, devices, finetuning, loop
 from training.assessment import assess, predict, store
 from training.callbacks import callback_list
 from training.checkpoint import Checkpoints
+from training.data.identity import place_of
 from training.data.pipeline import copies, training_batches
 from training.lock import locked
 from training.metrics import Evaluator
@@ -46,7 +48,11 @@ def train(
         UsageError: Recipe, data or disk do not allow it, or another process is at it.
         Stopped: A signal or a non-finite loss ended it.
     """
-    begun = run.config["device"]["precision"] if run.exists else None
+    begun = None
+    if run.exists:
+        begun = run.config["device"]["precision"]
+        if recipe.dataset == run.recipe.dataset:  # from wherever the user is now
+            recipe = replace(recipe, dataset=place_of(run))
     session = prepare(recipe, begun)
     if not session.replicas.chief:
         _train_in(session, run, saving)
@@ -56,6 +62,7 @@ def train(
         if run.exists:
             config.require_same(run.config, described)
             config.warn_of_rounding(run.config, described)
+            config.note_place(run, described)
         else:
             run.create(described)
         config.announce(session, run)

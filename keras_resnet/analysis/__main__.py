@@ -36,6 +36,8 @@ class LesionsOf:
     """Units deleted, or pairs swapped, at once."""
     seed: int = 0
     """Of the images and the draws."""
+    dataset: str | None = None
+    """Where the run's data set is now, if it was moved."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class PathsOf:
     train_effective: bool = False
     """Then train the run's recipe anew, gradients on effective paths only, in
     RUN-effective."""
+    dataset: str | None = None
+    """Where the run's data set is now, if it was moved."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ class GradientsOf:
     """Training images of the batch."""
     seed: int = 0
     """Of the images."""
+    dataset: str | None = None
+    """Where the runs' data set is now, if it was moved."""
 
 
 Command = (
@@ -107,7 +113,7 @@ def _lesions(run: "Run", options: LesionsOf) -> None:
 
     result = lesions.lesions(
         trained_network(run),
-        _batches(run, "test", options.images, 256, options.seed),
+        _batches(run, "test", options, 256),
         draws=options.draws,
         most=options.most,
         seed=options.seed,
@@ -122,7 +128,7 @@ def _paths(run: "Run", options: PathsOf) -> None:
     from keras_resnet.analysis import paths, plots
     from training.network import trained_network
 
-    batches = _batches(run, "train", options.images, options.batch_size, options.seed)
+    batches = _batches(run, "train", options, options.batch_size)
     size = len(batches[0][1])
     result = paths.paths(
         trained_network(run),
@@ -136,7 +142,7 @@ def _paths(run: "Run", options: PathsOf) -> None:
     if options.train_effective:
         from training.effective import train_effective
 
-        train_effective(run, result.effective)
+        train_effective(run, result.effective, options.dataset)
 
 
 def _gradients(runs: Sequence["Run"], options: GradientsOf) -> None:
@@ -146,7 +152,7 @@ def _gradients(runs: Sequence["Run"], options: GradientsOf) -> None:
     states = {"fresh": untrained_network, "trained": trained_network}
     results = {}
     for run in runs:
-        batch = _batches(run, "train", options.images, options.images, options.seed)[0]
+        batch = _batches(run, "train", options, options.images)[0]
         for state, network in states.items():
             probe = gradients.GradientProbe(network(run), *batch)
             results[f"{run.path.name}, {state}"] = probe()
@@ -157,7 +163,10 @@ def _gradients(runs: Sequence["Run"], options: GradientsOf) -> None:
 
 
 def _batches(
-    run: "Run", split: str, images: int, batch_size: int, seed: int
+    run: "Run",
+    split: str,
+    options: LesionsOf | PathsOf | GradientsOf,
+    batch_size: int,
 ) -> list[tuple["np.ndarray", "np.ndarray"]]:
     """Random images of a split as the network takes them, and their labels."""
     import numpy as np
@@ -166,9 +175,9 @@ def _batches(
     from training.data.preprocessing import Preprocessing
     from training.data.sources import run_data
 
-    data = run_data(run).split(split)
+    data = run_data(run, options.dataset).split(split)
     prepared = Preprocessing.from_dict(run.config["preprocessing"])
-    order = np.random.default_rng(seed).permutation(len(data))[:images]
+    order = np.random.default_rng(options.seed).permutation(len(data))[: options.images]
     batches = evaluation_batches(data.take(np.sort(order)), prepared, batch_size)
     return [(np.array(prepared.normalise(x)), np.array(y)) for x, y in batches]
 

@@ -1,8 +1,10 @@
 """Labelled images as arrays, encoded bytes or files, whatever source they have."""
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -27,12 +29,14 @@ class Facts:
         upright: All orientations are 1.
         jpegs: All images are JPEGs.
         largest: No image, as it is shown, is higher or wider.
+        fingerprints: Of their contents, int64 ``(N,)``.
     """
 
     orientations: Tensor
     upright: bool
     jpegs: bool
     largest: Size
+    fingerprints: Tensor
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class Split:
         facts: Of encoded images; None: nothing is known.
         origins: The places of the user's own files, string ``(N,)``; None: the images
             come from something else.
+        hashes: The SHA-256 of each image's contents, uint8 ``(N, 32)``; None: it is of
+            pixels that come from no files.
     """
 
     kind: Literal["pixels", "bytes", "files", "remote"]
@@ -55,6 +61,7 @@ class Split:
     labels: Tensor
     facts: Facts | None = None
     origins: Tensor | None = None
+    hashes: np.ndarray | None = None
 
     def __len__(self) -> int:
         return int(self.labels.shape[0])
@@ -66,11 +73,32 @@ class Split:
             facts = self.facts
             if facts is not None:
                 orientations = tf.gather(facts.orientations, indices)
-                facts = replace(facts, orientations=orientations)
+                fingerprints = tf.gather(facts.fingerprints, indices)
+                facts = replace(
+                    facts, orientations=orientations, fingerprints=fingerprints
+                )
             origins = self.origins
             if origins is not None:
                 origins = tf.gather(origins, indices)
-        return Split(self.kind, images, labels, facts, origins)
+        hashes = None if self.hashes is None else self.hashes[indices]
+        return Split(self.kind, images, labels, facts, origins, hashes)
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of images and labels in their order, in hexadecimal.
+
+        The same wherever the images are, and in memory or on disk.
+        """
+        found = hashlib.sha256(self.labels.numpy().astype("<i8"))
+        if self.hashes is not None:
+            found.update(self.hashes.tobytes())
+        elif self.kind == "pixels":
+            found.update(str(tuple(self.images.shape)).encode())
+            found.update(np.ascontiguousarray(self.images.numpy()).data)
+        else:
+            for index in range(len(self)):
+                found.update(hashlib.sha256(self.encoded(index)).digest())
+        return found.hexdigest()
 
     def encoded(self, index: int) -> bytes:
         """Returns one image as a file's bytes, pixels as a PNG."""
@@ -90,9 +118,21 @@ def contents(stored: Tensor, kind: str) -> Tensor:
     return stored
 
 
+def fingerprint(data: Tensor) -> Tensor:
+    """A number of an encoded image's contents, int64, quickly made, also in a graph.
+
+    It shows that a file has changed; somebody who means to can make one with the same.
+    """
+    return tf.strings.to_hash_bucket_fast(data, 2**63 - 1)
+
+
 def _fetch(url: Any) -> bytes:
     # Bytes in a graph, an array of them outside.
-    return places.read(np.asarray(url).item().decode())
+    place = np.asarray(url).item().decode()
+    try:
+        return places.read(place)
+    except OSError as error:  # said as TensorFlow says it of a path
+        raise OSError(f"{place}; {places.reason(error)}") from None
 
 
 @dataclass(frozen=True)
@@ -116,6 +156,11 @@ class Dataset:
     size: Size | None
     mirrors: bool
     notes: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> dict[str, str]:
+        """The ``Split.digest`` of each split."""
+        return {name: split.digest for name, split in self.splits.items()}
 
     def split(self, name: str) -> Split:
         """Returns a split.
@@ -142,6 +187,7 @@ def strings(
     labels: object,
     facts: Facts | None = None,
     origins: Sequence[str] | None = None,
+    hashes: Sequence[bytes] | None = None,
 ) -> Split:
     """Returns a split of encoded images, or of the places of image files.
 
@@ -150,6 +196,7 @@ def strings(
         labels: Class numbers.
         facts: What is known of them.
         origins: Where the user has them.
+        hashes: The SHA-256 of each image's contents.
     """
     first = images[0]
     kind: Literal["bytes", "files", "remote"] = "bytes"
@@ -158,7 +205,11 @@ def strings(
     with tf.device("CPU"):
         stored = tf.constant(list(images))
         known_as = None if origins is None else tf.constant(list(origins))
-        return Split(kind, stored, tf.constant(labels, tf.int64), facts, known_as)
+        numbers = tf.constant(labels, tf.int64)
+    rows = None
+    if hashes is not None:
+        rows = np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32)
+    return Split(kind, stored, numbers, facts, known_as, rows)
 
 
 def mirrors(name: str) -> bool:

@@ -7,9 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from training.data import images
-from training.data.datasets import Split, contents
+from training.data.datasets import Split, contents, fingerprint
 from training.data.images import JPEG_RATIOS, Tensor
 from training.data.preprocessing import Preprocessing
+
+CHANGED = "it has other contents"
 
 
 def read_window(
@@ -40,13 +42,24 @@ def read_window(
         image = images.cut(stored, window_of(stored.shape[:2]))
     else:
         image = images.decode_window(
-            contents(stored, split.kind),
+            _contents(split, index),
             window_of,
             prepared.channels,
             **_known(split, index, size if quickly else None),
         )
     resize = images.resize_quickly if quickly else images.resize
     return tf.ensure_shape(resize(image, size), prepared.input_shape)
+
+
+def _contents(split: Split, index: Tensor) -> Tensor:
+    """Reads an encoded image, which must be the one that was checked."""
+    data = contents(split.images[index], split.kind)
+    if split.kind == "bytes" or split.facts is None:
+        return data
+    same = fingerprint(data) == split.facts.fingerprints[index]
+    told = split.images if split.origins is None else split.origins
+    with tf.control_dependencies([tf.debugging.Assert(same, [CHANGED, told[index]])]):
+        return tf.identity(data)
 
 
 def _known(split: Split, index: Tensor, at_least: images.Size | None) -> dict[str, Any]:

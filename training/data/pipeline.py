@@ -23,6 +23,7 @@ from training.augmentation.changes import (
 )
 from training.augmentation.mixing import Mixing
 from training.data import images
+from training.data.batches import Batches
 from training.data.datasets import Dataset, Split
 from training.data.examples import read_window
 from training.data.images import Tensor
@@ -41,7 +42,7 @@ def training_batches(
     epoch: int,
     first_step: int = 0,
     share: Share = WHOLE,
-) -> tf.data.Dataset:
+) -> Batches:
     """One epoch's batches of augmented pixels and labels, each example once.
 
     With ``repeats`` N an epoch has each N-th example N times instead, in a row, each
@@ -83,7 +84,7 @@ def training_batches(
     if recipe.mixup or recipe.cutmix:
         mixing = Mixing(recipe.mixup, recipe.cutmix, len(dataset.labels))
         batches = mixed(batches, mixing, epoch_seed, first_step, cores())
-    return batches.prefetch(AHEAD).with_options(threading())
+    return Batches(batches.prefetch(AHEAD).with_options(threading()))
 
 
 def drawn(
@@ -122,7 +123,7 @@ def copies(examples: int, shares: int) -> int:
 
 def evaluation_batches(
     split: Split, prepared: Preprocessing, batch_size: int, share: Share = WHOLE
-) -> tf.data.Dataset:
+) -> Batches:
     """Batches of a split's pixels and labels, in order, each example exactly once.
 
     Of a share there are as many batches as of any other; the last may be empty.
@@ -134,7 +135,7 @@ def evaluation_batches(
         return image, split.labels[index]
 
     batches = _batches(range(len(split)), example, batch_size, share)
-    return batches.prefetch(AHEAD).with_options(threading())
+    return Batches(batches.prefetch(AHEAD).with_options(threading()))
 
 
 def _batches(

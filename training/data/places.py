@@ -3,17 +3,37 @@
 A *place* is a path or a URL such as ``gs://bucket/photos`` or ``s3://bucket/photos``.
 """
 
+import hashlib
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import fsspec
 
 from keras_resnet.errors import UsageError
+
+# A file system's clock ticks in milliseconds, an old one's in up to 2 seconds. A file
+# that has just been written may change once more within the same tick.
+SETTLED_NS = 2 * 10**9
+# What remote file systems tell of a file that changes with its contents.
+MARKS = ("etag", "md5", "mtime", "modif", "updated", "created", "generation")
+
+
+class State(NamedTuple):
+    """What a file is now, without reading it.
+
+    Attributes:
+        key: Differs whenever place or contents do; None: nothing vouches for that.
+        size: In bytes; 0 where it cannot be known.
+    """
+
+    key: bytes | None
+    size: int
 
 
 def is_remote(place: str) -> bool:
@@ -81,15 +101,36 @@ def read(place: str) -> bytes:
             return file.read()
 
 
-def size(place: str) -> int:
-    """Returns a file's size in bytes; 0 where it cannot be known."""
+def state(place: str) -> State:
+    """Returns what tells whether a file is still the one that was read before.
+
+    Of a local file: size, inode, and when its contents and its inode were changed. So
+    a file is noticed that took another's place with the same size and time, as
+    ``cp -p``, ``touch -r`` and a rename do it.
+    """
     try:
         with os_errors():
-            if is_remote(place):
-                return int(filesystem(place).size(place) or 0)
-            return os.stat(local(place)).st_size
+            return _remote_state(place) if is_remote(place) else _local_state(place)
     except OSError:
-        return 0
+        return State(None, 0)
+
+
+def _local_state(place: str) -> State:
+    path = os.path.abspath(local(place))
+    found = os.stat(path)
+    settled = time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) > SETTLED_NS
+    facts = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+    return State(_key(path, facts) if settled else None, found.st_size)
+
+
+def _remote_state(place: str) -> State:
+    told = filesystem(place).info(place)
+    marked = any(mark in name.lower() for name in told for mark in MARKS)
+    return State(_key(place, told) if marked else None, int(told.get("size") or 0))
+
+
+def _key(place: str, facts: object) -> bytes:
+    return hashlib.sha256(os.fsencode(f"{place}\n{facts}")).digest()
 
 
 @contextmanager

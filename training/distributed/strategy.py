@@ -1,6 +1,6 @@
 """How the replicas of a network work together, on one device or on many machines."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ class Replicas:
         strategy: TensorFlow's.
         count: Replicas on all workers together.
         chief: This worker writes files and speaks.
+        workers: Their number.
     """
 
     def __init__(self, strategy: Any = None) -> None:
@@ -33,7 +34,7 @@ class Replicas:
         self.count: int = self.strategy.num_replicas_in_sync
         resolver = self.strategy.cluster_resolver
         workers = resolver and resolver.cluster_spec().as_dict()
-        self._workers = sum(map(len, workers.values())) if workers else 1
+        self.workers = sum(map(len, workers.values())) if workers else 1
         self._worker, self.chief = 0, True
         if workers:
             is_chief = resolver.task_type == "chief"
@@ -44,11 +45,11 @@ class Replicas:
     @property
     def shares(self) -> list[Share]:
         """The parts of every batch that are this worker's, one a replica."""
-        here = self.count // self._workers
+        here = self.count // self.workers
         first = self._worker * here
         return [(first + i, self.count) for i in range(here)]
 
-    def batches(self, of: Callable[[Share], tf.data.Dataset]) -> Iterator[Any]:
+    def batches(self, of: Callable[[Share], Iterable[Any]]) -> Iterator[Any]:
         """Yields the batches of this worker's shares, all replicas' of a step at once.
 
         Args:
@@ -84,11 +85,17 @@ class Replicas:
 
     def total(self, values: np.ndarray) -> np.ndarray:
         """The sum over workers, in float64."""
-        if self._workers == 1:
+        if self.workers == 1:
             return values
         zeros = [np.zeros_like(values)] * (len(self.shares) - 1)
         held = [tf.constant(x, tf.float64) for x in (values, *zeros)]
         return np.asarray(self.summed(self._distributed(held)))
+
+    def gathered(self, values: np.ndarray) -> np.ndarray:
+        """Every worker's values ``(N,)``, float64 ``(workers, N)``."""
+        rows = np.zeros((self.workers, len(values)))
+        rows[self._worker] = values
+        return self.total(rows)
 
     def from_chief(self, values: Sequence[int]) -> list[int]:
         """The chief's values, on all workers."""

@@ -17,10 +17,20 @@ PIXELATED = 64  # smaller images are enlarged pixel by pixel
 WALK_BYTES = 200_000  # a larger figure of a network is left to ``describe --figure``
 
 
-def images(run: Run, mistakes: list[dict[str, Any]]) -> dict[str, Any]:
+def images(
+    run: Run, mistakes: list[dict[str, Any]], dataset: str | None = None
+) -> dict[str, Any]:
     """Returns training images, and mistakes with their images, as data URLs.
 
     Where the data is no longer what or where it was, ``missing`` says so.
+
+    Args:
+        run: A complete run.
+        mistakes: Of its assessment.
+        dataset: Where the run's data set is now; None: where it was.
+
+    Raises:
+        UsageError: The data set at that place is another.
     """
     from training.data import samples
     from training.data.preprocessing import Preprocessing
@@ -29,8 +39,10 @@ def images(run: Run, mistakes: list[dict[str, Any]]) -> dict[str, Any]:
     prepared = Preprocessing.from_dict(run.config["preprocessing"])
     small = max(prepared.size) < PIXELATED
     try:
-        data = run_data(run)
+        data = run_data(run, dataset)
     except UsageError as error:
+        if dataset is not None:
+            raise
         shown = [{**mistake, "source": None} for mistake in mistakes]
         return {
             "samples": [],

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_resnet.errors import UsageError, first_few
 from training.data.datasets import Dataset, hold_out, with_test
+from training.data.identity import changed, is_gone, place_of, resolved
 from training.data.sources import folder, idx, memory, prepared
 from training.data.sources.reading import Reading
 from training.recipes import Recipe
@@ -53,14 +54,6 @@ def _noting_absences(dataset: Dataset) -> Dataset:
     return replace(dataset, notes=(*dataset.notes, *notes))
 
 
-def load_foreign(name: str, *, skip_bad_images: bool = False) -> Dataset:
-    """Loads a data set to test on only; without splits, all of it is for testing."""
-    dataset = _load(name, Reading(skip_bad_images))
-    if set(dataset.splits) != {"train"}:
-        return with_test(dataset)
-    return replace(dataset, splits={"test": dataset.splits["train"]})
-
-
 def recipe_data(recipe: Recipe) -> Dataset:
     """Loads a recipe's data set with the splits that it trains and tests on."""
     return load_dataset(
@@ -70,25 +63,73 @@ def recipe_data(recipe: Recipe) -> Dataset:
     )
 
 
-def run_data(run: Run) -> Dataset:
+def run_data(run: Run, dataset: str | None = None) -> Dataset:
     """Loads a run's data set and checks that it is still what it was.
 
+    Args:
+        run: The run.
+        dataset: Where the data set is now; None: where it was.
+
     Raises:
-        UsageError: It has other images or classes than when the run was trained.
+        UsageError: It has other images or labels than when the run was trained.
     """
-    recipe = run.recipe
-    if recipe.cache == "memory":  # nothing is gained by it where images are read once
-        recipe = replace(recipe, cache="none")
-    dataset = recipe_data(recipe)
-    before = run.config["dataset"]
-    examples = {name: len(split) for name, split in dataset.splits.items()}
-    if (examples, list(dataset.labels)) != (before["examples"], before["labels"]):
+    place = dataset or place_of(run)
+    if dataset is None and is_gone(place):
         raise UsageError(
-            f"{dataset.name} must be as it was when {run.path} was trained, "
-            f"{before['examples']} images of {len(before['labels'])} classes; got "
-            f"{examples} of {len(dataset.labels)}"
+            f"the data set of {run.path} must be in its place, got no {place!r}; if it "
+            "was moved, name its new place with --dataset"
         )
-    return dataset
+    data = recipe_data(replace(_read_once(run.recipe), dataset=place))
+    if difference := changed(run.config["dataset"], data):
+        raise UsageError(
+            f"{data.name} must be as it was when {run.path} was trained, "
+            f"{difference}; restore it, or name its new place with --dataset "
+            "(training.evaluate --dataset evaluates other data, too, and then leaves "
+            "evaluation.json as it is)"
+        )
+    return data
+
+
+def other_data(
+    run: Run, dataset: str, *, skip_bad_images: bool = False
+) -> tuple[Dataset, bool]:
+    """Loads a data set to evaluate a run on.
+
+    A data set without splits is for testing as a whole, but the run's own is split as
+    it was for the run, wherever it is now, also if it has changed.
+
+    Args:
+        run: The run.
+        dataset: Its name.
+        skip_bad_images: Leave out files that are no image; the recipe may, too.
+
+    Returns:
+        The data set, and whether it is the run's own and has not changed.
+    """
+    recipe = _read_once(run.recipe)
+    skip = skip_bad_images or recipe.skip_bad_images
+    data = _load(dataset, Reading(skip, recipe.cache, recipe.max_pixels))
+    at_home = resolved(dataset) == resolved(place_of(run))
+    try:
+        own = hold_out(with_test(data), "val", recipe.validation)
+    except UsageError:
+        if at_home:
+            raise
+    else:
+        stored = run.config["dataset"]
+        certain = at_home or "digest" in stored
+        if certain and changed(stored, own) is None:
+            return own, True
+        if at_home:
+            return own, False
+    if set(data.splits) != {"train"}:
+        return with_test(data), False
+    return replace(data, splits={"test": data.splits["train"]}), False
+
+
+def _read_once(recipe: Recipe) -> Recipe:
+    """The recipe, without a cache that only pays where images are read repeatedly."""
+    return replace(recipe, cache="none") if recipe.cache == "memory" else recipe
 
 
 def _load(name: str, reading: Reading) -> Dataset:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -11,48 +12,71 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from training.data import places
 from training.data.sources import cache
+from training.data.sources.findings import intact
 from training.data.sources.inspection import Stored
 from training.writing import write_atomically, written_to
 
 Keys = tuple[str, str]  # the names of the image and of the label feature
-Examples = tuple[list[Stored], list[int]]
+Examples = tuple[list[Stored], list[int], list[bytes]]  # and the images' SHA-256
 
 
 def contents(builder: Any, split: str, keys: Keys) -> Examples:
-    """Returns the images' contents, and their labels."""
+    """Returns the images' contents, their labels, and the SHA-256 of each."""
     images, labels = zip(*_examples(builder, split, keys), strict=True)
-    return list(images), list(labels)
+    return list(images), list(labels), [hashlib.sha256(i).digest() for i in images]
 
 
 def files(builder: Any, split: str, keys: Keys) -> Examples:
-    """Returns the paths of files of the images' contents, and their labels.
+    """Returns the paths of files of the images' contents, their labels and SHA-256.
 
-    Files are written once; ``labels.json``, written last, says that they all are there.
+    Files are written once, and again where one of them is not what was written;
+    ``examples.json``, written last, says that they all are there.
 
     Raises:
         UsageError: The disk has no room for them.
     """
     folder = _folder(builder, split)
-    complete = folder / "labels.json"
-    if not complete.is_file():
+    complete = folder / "examples.json"
+    found = _found(folder, complete)
+    if found is None:
         cache.require_disk(builder.info.splits[split].num_bytes)
         with written_to(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            labels = []
-            for number, (image, label) in enumerate(_examples(builder, split, keys)):
-                path = _path(folder, number)
-                path.parent.mkdir(exist_ok=True)
-                # Another process may be writing it, or reading it already.
-                write_atomically(
-                    path, partial(Path.write_bytes, data=image), synced=False
-                )
-                labels.append(label)
-            os.sync()  # once for all of them
-            text = json.dumps(labels)
+            labels, hashes = _extract(folder, _examples(builder, split, keys))
+            text = json.dumps({"labels": labels, "sha256": [h.hex() for h in hashes]})
             write_atomically(complete, lambda path: path.write_text(text, "utf-8"))
-    labels = json.loads(complete.read_text("utf-8"))
-    return [str(_path(folder, number)) for number in range(len(labels))], labels
+        found = [*_paths(folder, len(labels))], labels, hashes
+    return found
+
+
+def _found(folder: Path, complete: Path) -> Examples | None:
+    """What was extracted before, if it is all there and as it was written."""
+    try:
+        told = json.loads(complete.read_text("utf-8"))
+        labels, hashes = told["labels"], list(map(bytes.fromhex, told["sha256"]))
+        paths = _paths(folder, len(labels))
+        whole = all(intact(paths, hashes, str(folder)))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return ([*paths], labels, hashes) if whole else None
+
+
+def _extract(
+    folder: Path, examples: Iterator[tuple[bytes, int]]
+) -> tuple[list[int], list[bytes]]:
+    """Writes the files; returns their labels and SHA-256."""
+    labels, hashes = [], []
+    for number, (image, label) in enumerate(examples):
+        path = _path(folder, number)
+        path.parent.mkdir(exist_ok=True)
+        # Another process may be writing it, or reading it already.
+        write_atomically(path, partial(Path.write_bytes, data=image), synced=False)
+        labels.append(label)
+        hashes.append(hashlib.sha256(image).digest())
+    os.sync()  # once for all of them
+    return labels, hashes
 
 
 def _examples(builder: Any, split: str, keys: Keys) -> Iterator[tuple[bytes, int]]:
@@ -78,9 +102,19 @@ def _examples(builder: Any, split: str, keys: Keys) -> Iterator[tuple[bytes, int
 def _folder(builder: Any, split: str) -> Path:
     """A folder of this data set's own, of its files as they now are."""
     info = builder.info.splits[split]
-    lengths = list(map(int, info.shard_lengths))
-    state = json.dumps([str(builder.data_dir), split, info.num_bytes, lengths])
+    shards = [str(path) for path in info.filepaths]
+    states = [places.state(shard).key for shard in shards]
+    if None in states:  # prepared just now
+        time.sleep(places.SETTLED_NS / 1e9)
+        states = [places.state(shard).key for shard in shards]
+    # Where nothing vouches for the shards, nothing is taken from an earlier time.
+    told = [key.hex() if key else time.time_ns() for key in states]
+    state = json.dumps([str(builder.data_dir), split, told])
     return cache.folder() / "tfds" / hashlib.sha256(state.encode()).hexdigest()
+
+
+def _paths(folder: Path, count: int) -> list[str]:
+    return [str(_path(folder, number)) for number in range(count)]
 
 
 def _path(folder: Path, number: int) -> Path:

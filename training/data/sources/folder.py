@@ -1,19 +1,13 @@
 """Folders of image files, one folder a class, optionally under train/, val/, test/."""
 
 import os
-from collections.abc import Sequence
 
 from keras_resnet.errors import UsageError, first_few
 from training.data import places
 from training.data.datasets import Dataset, Split, mirrors, strings
-from training.data.sources import cache, tree
-from training.data.sources.inspection import (
-    FORMATS,
-    Finding,
-    Kept,
-    facts,
-    inspect_all,
-)
+from training.data.sources import tree
+from training.data.sources.files import Checked, check
+from training.data.sources.inspection import FORMATS, facts
 from training.data.sources.names import find_splits, require_classes, split_called
 from training.data.sources.reading import Reading
 
@@ -25,7 +19,8 @@ def load(argument: str, reading: Reading | None = None) -> Dataset:
 
     Names of splits may be written otherwise (``names.SPLITS``).
 
-    Every file is decoded once, so that a bad one is found before training begins.
+    Every file is decoded once, so that a bad one is found before training begins; what
+    was found is kept for as long as the file stays as it is.
 
     Args:
         argument: A path or a URL.
@@ -41,16 +36,14 @@ def load(argument: str, reading: Reading | None = None) -> Dataset:
     files = {name: _files(place, labels) for name, place in roots.items()}
     _require_images(files, roots, labels)
     listed = [place for split in files.values() for place, _ in split]
-    stored, note = cache.kept(listed, reading.cache)
-    findings = _inspected(listed, stored, reading)
-    known = dict(zip(listed, zip(stored, findings, strict=True), strict=True))
-    notes = [note] if note else []
-    if count := sum(finding.bad is not None for finding in findings):
-        notes.append(f"skipped {count} bad files of {len(listed)}")
+    checked, notes = check(listed, reading, root)
+    known = dict(zip(listed, checked, strict=True))
+    bad = {p: c.finding.bad for p, c in known.items() if c.finding.bad is not None}
+    if bad:
+        _require_skipped(bad, len(listed), reading)
+        notes.append(f"skipped {len(bad)} bad files of {len(listed)}")
     good = {
-        name: [
-            (place, number) for place, number in split if known[place][1].bad is None
-        ]
+        name: [(place, number) for place, number in split if place not in bad]
         for name, split in files.items()
     }
     _require_images(good, roots, labels)
@@ -138,27 +131,20 @@ def _require_images(
         )
 
 
-def _inspected(
-    files: Sequence[str], stored: Sequence[Kept], reading: Reading
-) -> list[Finding]:
-    findings = inspect_all(stored, reading.max_pixels)
-    bad = {
-        place: finding.bad
-        for place, finding in zip(files, findings, strict=True)
-        if finding.bad is not None
-    }
-    if bad and not reading.skip_bad_images:
+def _require_skipped(bad: dict[str, str], count: int, reading: Reading) -> None:
+    if not reading.skip_bad_images:
         place, reason = next(iter(bad.items()))
         raise UsageError(
             f"every file must be an image TensorFlow reads ({', '.join(FORMATS)}), got "
-            f"{place}: {reason} ({len(bad)} bad of {len(files)}); remove it or use "
+            f"{place}: {reason} ({len(bad)} bad of {count}); remove it or use "
             "--skip-bad-images"
         )
-    return findings
 
 
-def _split(files: Files, known: dict[str, tuple[Kept, Finding]]) -> Split:
-    images, findings, numbers, origins = zip(
-        *((*known[place], number, place) for place, number in files), strict=True
-    )
-    return strings(images, numbers, facts(findings), origins)
+def _split(files: Files, known: dict[str, Checked]) -> Split:
+    checked = [known[place] for place, _ in files]
+    origins, numbers = zip(*files, strict=True)
+    images = [c.stored for c in checked if not isinstance(c.stored, OSError)]
+    findings = [c.finding for c in checked]
+    hashes = [finding.sha256 for finding in findings]
+    return strings(images, numbers, facts(findings), origins, hashes)

@@ -1,5 +1,6 @@
 """Image files looked at before training begins: may they be decoded, can they be?"""
 
+import hashlib
 import io
 import os
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from training.data import exif, places
-from training.data.datasets import Facts
+from training.data.datasets import Facts, fingerprint
 from training.data.images import Size
 from training.data.pillow import limits_are_ours
 
@@ -32,12 +33,16 @@ class Finding:
         orientation: EXIF's, 1 to 8.
         kind: Pillow's name of its format.
         size: Height and width as it is shown.
+        sha256: Of its contents.
+        fingerprint: Likewise ``datasets.fingerprint``.
     """
 
     bad: str | None = None
     orientation: int = 1
     kind: str = ""
     size: Size = (0, 0)
+    sha256: bytes = b""
+    fingerprint: int = 0
 
 
 def facts(findings: Sequence[Finding]) -> Facts:
@@ -50,6 +55,7 @@ def facts(findings: Sequence[Finding]) -> Facts:
             upright=set(orientations) == {1},
             jpegs=all(finding.kind in JPEGS for finding in findings),
             largest=(max(heights), max(widths)),
+            fingerprints=tf.constant([f.fingerprint for f in findings], tf.int64),
         )
 
 
@@ -86,7 +92,8 @@ def inspect(image: Kept, max_pixels: int, *, header_only: bool = False) -> Findi
         return Finding(_said(error))
     if bad is None and not header_only:
         bad = _undecodable(data, kind)
-    return Finding(bad, orientation, kind, size)
+    sha256 = hashlib.sha256(data).digest()
+    return Finding(bad, orientation, kind, size, sha256, int(fingerprint(data)))
 
 
 def _forbidden(image: Image.Image, max_pixels: int) -> str | None:

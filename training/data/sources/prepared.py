@@ -15,6 +15,7 @@ from training.data import places
 from training.data.datasets import Dataset, Split, mirrors, pixels, strings
 from training.data.images import FILE_CHANNELS
 from training.data.sources import cache, extracted
+from training.data.sources.files import inspect_headers
 from training.data.sources.inspection import facts, inspect_all
 from training.data.sources.names import find_splits, require_classes
 from training.data.sources.reading import Reading
@@ -126,7 +127,7 @@ def _splits(
     where = f"tfds:{builder.name}"
     for ours, theirs in find_splits(builder.info.splits, where).items():
         try:
-            images, labels = read(builder, theirs, keys)
+            images, labels, hashes = read(builder, theirs, keys)
         except (tf.errors.OpError, FileNotFoundError, RuntimeError) as error:
             # TFRecord's and ArrayRecord's, of shards that are cut or gone.
             raise UsageError(
@@ -140,8 +141,9 @@ def _splits(
                 f"labels of {theirs} of {where} must be 0 to {classes - 1}, those of "
                 f"its names of classes, got {max(labels)}"
             )
-        split = strings(images, labels)
-        if varied:  # those of one size have been through a decoder
+        split = strings(images, labels, hashes=hashes)
+        # Those of one size in memory have been through a decoder and stay as they are.
+        if varied or on_disk:
             split = _checked(split, f"{theirs} of {where}", reading)
         if skipped := len(labels) - len(split):
             notes.append(f"skipped {skipped} bad images of {len(labels)}")
@@ -153,7 +155,10 @@ def _checked(split: Split, name: str, reading: Reading) -> Split:
     """Takes up EXIF's orientations, and bad images out; looks at headers only."""
     stored = split.images.numpy().tolist()
     images = stored if split.kind == "bytes" else [path.decode() for path in stored]
-    findings = inspect_all(images, reading.max_pixels, header_only=True)
+    if split.kind == "bytes":
+        findings = inspect_all(images, reading.max_pixels, header_only=True)
+    else:
+        findings = inspect_headers(images, reading.max_pixels)
     good = [i for i, finding in enumerate(findings) if finding.bad is None]
     if len(good) < len(split) and not reading.skip_bad_images:
         number, first = next((i, f.bad) for i, f in enumerate(findings) if f.bad)
@@ -174,4 +179,4 @@ def _decode(split: Split, channels: int) -> Split:
         split.images,
         fn_output_signature=tf.uint8,
     )
-    return pixels(decoded.numpy(), split.labels)
+    return replace(pixels(decoded.numpy(), split.labels), hashes=split.hashes)

@@ -1,0 +1,238 @@
+"""Whether data is what a run was trained on, wherever it is."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pytest
+from data import sizes, write_classes
+from test_findings import swap
+
+from keras_resnet.errors import Stopped, UsageError
+from training import config
+from training.data.datasets import pixels
+from training.data.identity import absolute, resolved
+from training.data.sources import load_dataset, other_data, recipe_data, run_data
+from training.data.sources.reading import Reading
+from training.recipes import Recipe
+from training.runs import Run
+
+PREPARED = {"size": [8, 8], "channels": 3, "crop": 1.0, "mean": [0], "deviation": [1]}
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    write_classes(tmp_path / "photos", "abc", count=10)
+    return tmp_path / "photos"
+
+
+def described(recipe: Recipe) -> dict[str, Any]:
+    """What a run's config has of recipe and data."""
+    data = recipe_data(recipe)
+    dataset = {
+        "place": absolute(recipe.dataset),
+        "examples": sizes(data),
+        "labels": list(data.labels),
+        "digest": data.digest,
+    }
+    stored = {"recipe": recipe.to_dict(), "dataset": dataset, "preprocessing": PREPARED}
+    return dict(json.loads(json.dumps(stored)))
+
+
+@pytest.fixture
+def trained(photos: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The folder of a run, as far as its data is concerned."""
+    monkeypatch.chdir(photos.parent)
+    run = Run(photos.parent / "runs" / "photos")
+    run.create(described(Recipe(dataset="folder:photos/", validation=0.1)))
+    return run
+
+
+@pytest.fixture
+def bucket(photos: Path) -> Iterator[str]:
+    memory = fsspec.filesystem("memory")
+    for path in photos.rglob("*.png"):
+        memory.pipe_file(f"/same/{path.relative_to(photos)}", path.read_bytes())
+    yield "memory://same"
+    memory.rm("/same", recursive=True)
+
+
+def test_a_digest_is_of_contents_and_labels_in_their_order(tmp_path: Path) -> None:
+    write_classes(tmp_path / "train", "ab", count=3)
+    write_classes(tmp_path / "test", "ab", count=2)
+    digest = load_dataset(f"folder:{tmp_path}").digest
+    for split, count in {"train": 3, "test": 2}.items():
+        files = [f"{tmp_path}/{split}/{c}/{i}.png" for c in "ab" for i in range(count)]
+        images = [hashlib.sha256(Path(file).read_bytes()).digest() for file in files]
+        labels = np.repeat([0, 1], count).astype("<i8").tobytes()
+        expected = hashlib.sha256(labels + b"".join(images)).hexdigest()
+        assert digest[split] == expected
+
+
+def test_a_digest_of_pixels_is_of_their_shape_and_labels_too() -> None:
+    made = [
+        pixels(np.arange(12, dtype=np.uint8).reshape(shape), labels)
+        for shape in ((2, 2, 3, 1), (2, 3, 2, 1))
+        for labels in ([0, 1], [1, 0])
+    ]
+    assert len({split.digest for split in made}) == 4
+    assert made[0].digest == made[0].take(np.array([0, 1])).digest
+    assert made[0].digest != made[0].take(np.array([1, 0])).digest
+
+
+def test_a_digest_is_the_same_wherever_the_files_are(
+    photos: Path, bucket: str, tmp_path: Path
+) -> None:
+    digest = load_dataset(f"folder:{photos}").digest
+    shutil.copytree(photos, tmp_path / "copy")
+    (tmp_path / "link").symlink_to(photos)
+    for place in ("copy", "link"):
+        assert load_dataset(f"folder:{tmp_path / place}").digest == digest
+    for cache in ("none", "memory", "disk"):
+        reading = Reading(cache=cache)  # type: ignore[arg-type]
+        for where in (photos, bucket):
+            assert load_dataset(f"folder:{where}", reading=reading).digest == digest
+
+
+def test_data_that_changed_is_refused(trained: Run, photos: Path) -> None:
+    assert run_data(trained).digest == trained.config["dataset"]["digest"]
+    swap(photos / "a", photos / "b")
+    with pytest.raises(UsageError, match="got others in the split train and test and "):
+        run_data(trained)
+    with pytest.raises(UsageError, match="the same images and labels of train"):
+        now = described(trained.recipe)
+        config.require_same(trained.config, now)
+
+
+def test_data_that_changed_is_evaluated_on_request(trained: Run, photos: Path) -> None:
+    assert other_data(trained, "folder:photos")[1]
+    before = sizes(run_data(trained))
+    swap(photos / "a", photos / "b")
+    data, own = other_data(trained, f"folder:{photos}")
+    assert (sizes(data), own) == (before, False)
+
+
+def test_another_data_set_is_for_testing_as_a_whole(trained: Run) -> None:
+    write_classes(Path("others"), "cab", count=4)
+    data, own = other_data(trained, "folder:others")
+    assert (sizes(data), own) == ({"test": 12}, False)
+
+
+def test_data_that_was_moved_is_known_by_its_contents(
+    trained: Run, photos: Path, bucket: str
+) -> None:
+    shutil.move(photos, photos.with_name("moved"))
+    with pytest.raises(UsageError, match=r"got no 'folder:photos/'; .* --dataset"):
+        run_data(trained)
+    for place in ("folder:moved/", f"folder:{bucket}"):
+        assert run_data(trained, place).name == place
+        data, own = other_data(trained, place)
+        assert own and sizes(data) == trained.config["dataset"]["examples"]
+        config.require_same(
+            trained.config, described(replace(trained.recipe, dataset=place))
+        )
+
+
+def test_data_is_found_from_elsewhere(
+    trained: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run_data(trained).name == f"folder:{photos}"
+    shutil.move(photos, "photos")  # with the rest of a project
+    assert run_data(trained).name == "folder:photos/"
+
+
+def test_a_run_of_before_digests_is_read_and_resumed_in_its_place(
+    trained: Run, photos: Path
+) -> None:
+    stored = trained.config
+    for name in ("digest", "place"):
+        del stored["dataset"][name]
+    trained.create(stored)
+    assert other_data(trained, "folder:./photos")[1]
+    run_data(trained)
+    now = described(replace(trained.recipe, dataset="folder:photos"))
+    config.require_same(trained.config, now)
+    shutil.copytree(photos, "moved")
+    with pytest.raises(UsageError, match=r"on the same dataset, .*photos.*moved"):
+        config.require_same(
+            stored, described(replace(trained.recipe, dataset="folder:moved"))
+        )
+    assert not other_data(trained, "folder:moved")[1]
+
+
+def test_places_are_compared_as_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to("data")
+    monkeypatch.chdir(tmp_path)
+    names = ("data/", "./data", "link", f"{tmp_path}/data", f"file://{tmp_path}/data")
+    for name in names:
+        assert resolved(f"folder:{name}") == resolved("folder:data")
+    assert resolved("folder:gs://a/b") == resolved("folder:gs://a/b/")
+    for other in ("folder:gs://data", "idx:data", "folder:data2", "digits"):
+        assert resolved(other) != resolved("folder:data")
+    assert absolute("digits") == "digits"
+    assert absolute("tfds:cifar10") == "tfds:cifar10"
+
+
+CHANGED = {
+    "gone": (None, "No such file or directory"),
+    "cut": (b"\x89PNG", "it has other contents"),
+    "replaced": ("a/0.png", "it has other contents"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", CHANGED)
+@pytest.mark.parametrize("when", ["train", "test"])
+def test_a_file_that_changes_under_a_run_is_named(
+    change: str, when: str, photos: Path, tmp_path: Path
+) -> None:
+    import keras
+
+    from training.train import train
+    from training.trainer import Trainer
+
+    recipe = Recipe(
+        model="resnet20_cifar",
+        overrides=("depths=(1,1,1)",),
+        dataset=f"folder:{photos}",
+        epochs=3,
+        batch_size=8,
+        image_size=8,
+    )
+    origins = recipe_data(recipe).splits[when].origins
+    assert origins is not None
+    file = Path(origins[1].numpy().decode())
+    original = file.read_bytes()
+    contents, reason = CHANGED[change]
+
+    class Vandal(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: object = None) -> None:
+            if contents is None:
+                file.unlink()
+            elif isinstance(contents, bytes):
+                file.write_bytes(contents)
+            else:
+                file.write_bytes((photos / contents).read_bytes())
+
+    def adapt(trainer: Trainer) -> list[keras.callbacks.Callback]:
+        return [Vandal()]
+
+    run = Run(tmp_path / "run")
+    with pytest.raises(Stopped) as caught:
+        train(recipe, run, adapt=adapt)
+    assert f"got {file}: {reason}; restore it" in str(caught.value)
+    assert len(run.epochs) >= 1
+    file.write_bytes(original)
+    train(recipe, run)
+    assert run.complete

@@ -1,0 +1,54 @@
+"""Batches of a pipeline, and what becomes of a file that changed under it."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from keras_resnet.errors import Stopped
+from training.data.examples import CHANGED
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Batches to iterate over, as often as need be.
+
+    Iterating raises ``Stopped`` if an image file has vanished or is not the one that
+    was checked when the data set was loaded.
+
+    Attributes:
+        dataset: Makes them.
+    """
+
+    dataset: tf.data.Dataset
+
+    def __iter__(self) -> Iterator[Any]:
+        with _files_named():
+            yield from self.dataset
+
+    def as_numpy_iterator(self) -> Iterator[Any]:
+        """Iterates over batches of arrays."""
+        with _files_named():
+            yield from self.dataset.as_numpy_iterator()
+
+
+@contextmanager
+def _files_named() -> Iterator[None]:
+    try:
+        yield
+    except tf.errors.OpError as error:
+        text = re.sub(r"^{{function_node .*?}} ", "", str(error)).split("\n")[0]
+        found = re.fullmatch(rf"assertion failed: \[({CHANGED})\] \[(.*)\]", text)
+        place, reason = (found[2], found[1]) if found else ("", "")
+        if re.search("ReadFile|PyFunc", str(error)):
+            place, _, reason = text.removeprefix("OSError: ").rpartition("; ")
+        if not place:
+            raise
+        raise Stopped(
+            "image files must stay as they were when they were checked, got "
+            f"{place}: {reason}; restore it and repeat the command (training.fit: with "
+            "--resume; what was saved is kept)"
+        ) from error

@@ -1,0 +1,132 @@
+"""What was found of files, kept between commands while the files stay as they are."""
+
+import hashlib
+import os
+import struct
+from collections.abc import Sequence
+from functools import cache as once
+from pathlib import Path
+
+import PIL
+import tensorflow as tf
+
+from training.data import places
+from training.data.places import State
+from training.data.sources import inspection
+from training.data.sources.cache import folder
+from training.data.sources.inspection import Finding
+from training.writing import write_atomically
+
+# A finding: the state's key, then SHA-256, fingerprint, kind, orientation, size.
+RECORD = struct.Struct("<32s32sq4sBII")
+CHECKSUM = 32  # bytes in front of the records
+
+
+class FindingCache:
+    """Findings of good files, in a file of their own in the cache folder.
+
+    A finding is used as long as the file's ``places.state`` is what it was, and the
+    code that inspects files and its libraries are. Bad files are not kept: another
+    look may find them good. A file that is damaged, or cannot be written, costs time
+    only; of processes that write at once, one wins.
+
+    Args:
+        name: What these findings are of, and anything else that they depend on.
+    """
+
+    def __init__(self, *name: object) -> None:
+        key = hashlib.sha256(os.fsencode(repr((name, _inspector()))))
+        self._path = folder() / "findings" / key.hexdigest()
+        self._before = _read(self._path)
+        self._now: dict[bytes, Finding] = {}
+
+    def get(self, state: State) -> Finding | None:
+        """Returns what was found of a file in this state."""
+        finding = None if state.key is None else self._before.get(state.key)
+        if finding is not None:
+            self.add(state, finding)
+        return finding
+
+    def add(self, state: State, finding: Finding) -> None:
+        """Adds a finding.
+
+        Args:
+            state: The file's, from before it was read.
+            finding: Is kept by ``save`` if it is good and the state certain.
+        """
+        if state.key is not None and finding.bad is None:
+            self._now[state.key] = finding
+
+    def save(self) -> str | None:
+        """Writes what was found or used; returns why that is not possible, if so."""
+        if self._now.keys() == self._before.keys():
+            return None
+        records = b"".join(
+            RECORD.pack(
+                key, f.sha256, f.fingerprint, f.kind.encode(), f.orientation, *f.size
+            )
+            for key, f in sorted(self._now.items())
+        )
+        data = hashlib.sha256(records).digest() + records
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._path, lambda path: path.write_bytes(data))
+        except OSError as error:
+            return f"files will be checked again: {places.reason(error)}: {folder()}"
+        return None
+
+
+def intact(files: Sequence[str], hashes: Sequence[bytes], name: str) -> list[bool]:
+    """Tells which files are there and have the contents of these SHA-256.
+
+    Args:
+        files: Paths.
+        hashes: One for each.
+        name: Of the ``FindingCache``, so that files are read once only.
+    """
+    known = FindingCache("contents", name)
+
+    def check(path: str, expected: bytes) -> bool:
+        state = places.state(path)
+        finding = known.get(state)
+        if finding is None:
+            try:
+                data = places.read(path)
+            except OSError:
+                return False
+            finding = Finding(sha256=hashlib.sha256(data).digest())
+            known.add(state, finding)
+        return finding.sha256 == expected
+
+    found = [check(*pair) for pair in zip(files, hashes, strict=True)]
+    known.save()
+    return found
+
+
+def _read(path: Path) -> dict[bytes, Finding]:
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return {}
+    records = data[CHECKSUM:]
+    whole = hashlib.sha256(records).digest() == data[:CHECKSUM]
+    if not whole or len(records) % RECORD.size:
+        return {}
+    return {
+        key: Finding(
+            None, orientation, kind.rstrip(b"\0").decode(), size, sha256, number
+        )
+        for key, sha256, number, kind, orientation, *sides in RECORD.iter_unpack(
+            records
+        )
+        for size in [(sides[0], sides[1])]
+    }
+
+
+@once
+def _inspector() -> str:
+    """What decides on a finding: the code that inspects, and its libraries."""
+    beside = sorted(Path(places.__file__).parent.glob("*.py"))
+    files = (*beside, Path(inspection.__file__), Path(__file__))
+    code = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    return repr([code, tf.__version__, PIL.__version__])
