@@ -8,7 +8,7 @@ import keras
 from keras_resnet.analysis.gated import GatedNetwork
 from keras_resnet.analysis.paths import EffectivePaths
 from keras_resnet.errors import UsageError
-from training.data.identity import place_of
+from training.data.identity import home_of
 from training.runs import Run
 from training.train import train
 from training.trainer import Trainer
@@ -55,7 +55,7 @@ def train_effective(
         return [EffectivePaths(gated, effective, run.recipe.seed)]
 
     if not beside.complete:
-        recipe = replace(run.recipe, dataset=dataset or place_of(run))
+        recipe = replace(run.recipe, dataset=dataset or home_of(run))
         train(recipe, beside, adapt=adapt)
     full, part = (r.evaluated["top1"] for r in (run, beside))
     print(f"error: all paths {1 - full:.2%}, effective paths {1 - part:.2%}")

@@ -10,7 +10,7 @@ from training import config, devices, finetuning, loop
 from training.assessment import assess, predict, store
 from training.callbacks import callback_list
 from training.checkpoint import Checkpoints
-from training.data.identity import place_of
+from training.data.identity import home_of
 from training.data.pipeline import copies, training_batches
 from training.lock import locked
 from training.metrics import Evaluator
@@ -52,7 +52,7 @@ def train(
     if run.exists:
         begun = run.config["device"]["precision"]
         if recipe.dataset == run.recipe.dataset:  # from wherever the user is now
-            recipe = replace(recipe, dataset=place_of(run))
+            recipe = replace(recipe, dataset=home_of(run))
     session = prepare(recipe, begun)
     if not session.replicas.chief:
         _train_in(session, run, saving)

@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from keras_resnet.errors import UsageError
 from training.data import places
 from training.data.datasets import Dataset
 from training.runs import Run
@@ -57,10 +58,25 @@ def place_of(run: Run) -> str:
     """
     written = run.recipe.dataset
     place = str(run.config["dataset"].get("place", written))
-    return written if is_gone(place) else place
+    return written if _is_gone(place) else place
 
 
-def is_gone(name: str) -> bool:
+def home_of(run: Run) -> str:
+    """Returns ``place_of`` a run's data set.
+
+    Raises:
+        UsageError: It is not there.
+    """
+    place = place_of(run)
+    if _is_gone(place):
+        raise UsageError(
+            f"the data set of {run.path} must be in its place, got no {place!r}; if it "
+            "was moved, name its new place with --dataset"
+        )
+    return place
+
+
+def _is_gone(name: str) -> bool:
     """Tells whether a data set is a folder of this machine that is not there."""
     path = absolute(name).partition(":")[2]
     return os.path.isabs(path) and not os.path.isdir(path)

@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_resnet.errors import UsageError, first_few
 from training.data.datasets import Dataset, hold_out, with_test
-from training.data.identity import changed, is_gone, place_of, resolved
+from training.data.identity import changed, home_of, place_of, resolved
 from training.data.sources import folder, idx, memory, prepared
 from training.data.sources.reading import Reading
 from training.recipes import Recipe
@@ -73,12 +73,7 @@ def run_data(run: Run, dataset: str | None = None) -> Dataset:
     Raises:
         UsageError: It has other images or labels than when the run was trained.
     """
-    place = dataset or place_of(run)
-    if dataset is None and is_gone(place):
-        raise UsageError(
-            f"the data set of {run.path} must be in its place, got no {place!r}; if it "
-            "was moved, name its new place with --dataset"
-        )
+    place = dataset or home_of(run)
     data = recipe_data(replace(_read_once(run.recipe), dataset=place))
     if difference := changed(run.config["dataset"], data):
         raise UsageError(

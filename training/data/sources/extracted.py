@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from training.data import places
 from training.data.sources import cache
-from training.data.sources.findings import intact
+from training.data.sources.files import intact
 from training.data.sources.inspection import Stored
 from training.writing import write_atomically, written_to
 

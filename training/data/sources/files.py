@@ -14,7 +14,7 @@ from tqdm import tqdm
 from training.data import places
 from training.data.pillow import limits_are_ours
 from training.data.sources import cache
-from training.data.sources.findings import FindingCache, intact
+from training.data.sources.findings import FindingCache
 from training.data.sources.inspection import Finding, Kept, inspect, inspect_all
 from training.data.sources.reading import Reading
 from training.writing import write_atomically, written_to
@@ -95,6 +95,35 @@ def inspect_headers(files: Sequence[str], max_pixels: int) -> list[Finding]:
         known.add(states[number], finding)
     known.save()
     return [finding for finding in found if finding]
+
+
+def intact(files: Sequence[str], hashes: Sequence[bytes], name: str) -> list[bool]:
+    """Tells which files are there and have the contents of these SHA-256.
+
+    Args:
+        files: Paths.
+        hashes: One for each.
+        name: Of the files together, so that they are read once only.
+    """
+    known = FindingCache("contents", name)
+    states = [places.state(path) for path in files]
+    found = [known.get(state) for state in states]
+
+    def look(number: int) -> None:
+        try:
+            data = places.read(files[number])
+        except OSError:
+            return
+        found[number] = finding = Finding(sha256=hashlib.sha256(data).digest())
+        known.add(states[number], finding)
+
+    unknown = [number for number, finding in enumerate(found) if finding is None]
+    _for_each(look, unknown, os.cpu_count() or 1)
+    known.save()
+    pairs = zip(found, hashes, strict=True)
+    return [
+        finding is not None and finding.sha256 == sha256 for finding, sha256 in pairs
+    ]
 
 
 def _near(

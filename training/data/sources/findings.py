@@ -3,7 +3,6 @@
 import hashlib
 import os
 import struct
-from collections.abc import Sequence
 from functools import cache as once
 from pathlib import Path
 
@@ -74,33 +73,6 @@ class FindingCache:
         except OSError as error:
             return f"files will be checked again: {places.reason(error)}: {folder()}"
         return None
-
-
-def intact(files: Sequence[str], hashes: Sequence[bytes], name: str) -> list[bool]:
-    """Tells which files are there and have the contents of these SHA-256.
-
-    Args:
-        files: Paths.
-        hashes: One for each.
-        name: Of the ``FindingCache``, so that files are read once only.
-    """
-    known = FindingCache("contents", name)
-
-    def check(path: str, expected: bytes) -> bool:
-        state = places.state(path)
-        finding = known.get(state)
-        if finding is None:
-            try:
-                data = places.read(path)
-            except OSError:
-                return False
-            finding = Finding(sha256=hashlib.sha256(data).digest())
-            known.add(state, finding)
-        return finding.sha256 == expected
-
-    found = [check(*pair) for pair in zip(files, hashes, strict=True)]
-    known.save()
-    return found
 
 
 def _read(path: Path) -> dict[bytes, Finding]:
