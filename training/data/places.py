@@ -118,7 +118,8 @@ def state(place: str) -> State:
 def _local_state(place: str) -> State:
     path = os.path.abspath(local(place))
     found = os.stat(path)
-    settled = time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) > SETTLED_NS
+    ago = [time.time_ns() - t for t in (found.st_ctime_ns, found.st_mtime_ns)]
+    settled = ago[0] > SETTLED_NS and abs(ago[1]) > SETTLED_NS  # mtime may be any time
     facts = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
     return State(_key(path, facts) if settled else None, found.st_size)
 

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from threading import Semaphore
@@ -179,8 +180,9 @@ def _look(place: str, before: Finding | None, reading: Reading) -> Checked:
 def _copied(data: bytes, sha256: bytes) -> bool:
     """Writes a copy unless it is there and intact; returns whether it did."""
     copy = _copy(sha256)
-    if copy.is_file() and copy.read_bytes() == data:
-        return False
+    with suppress(OSError):
+        if copy.read_bytes() == data:
+            return False
     copy.parent.mkdir(parents=True, exist_ok=True)
     # One that a power cut damages is not intact, and made anew.
     write_atomically(copy, partial(Path.write_bytes, data=data), synced=False)
