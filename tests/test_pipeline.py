@@ -67,7 +67,7 @@ def test_no_iterator_waits_for_a_tuner() -> None:
     way_in = Preprocessing(dataset.size or (1, 1), dataset.channels, 1.0, (), ())
     evaluated = pipeline.evaluation_batches(dataset.splits["test"], way_in, 4)
     for batches in (epoch(PLAIN, dataset), evaluated):
-        assert batches.options().autotune.enabled is False
+        assert batches.dataset.options().autotune.enabled is False
 
 
 def test_order_is_a_function_of_seed_and_epoch() -> None:
