@@ -200,7 +200,7 @@ def test_size(
     found = prepared(replace(PLAIN, image_size=image_size), dataset)
     assert found.size == size
     batches = pipeline.evaluation_batches(dataset.splits["test"], found, 2)
-    assert batches.element_spec[0].shape[1:] == (*size, 3)
+    assert batches.dataset.element_spec[0].shape[1:] == (*size, 3)
     assert next(iter(batches))[0].shape == (2, *size, 3)
 
 
@@ -357,7 +357,7 @@ def test_size_of_an_epoch(
 ) -> None:
     dataset = pixel_dataset(2, (16, 16, 3))
     recipe = replace(PLAIN, epochs=6, augmentation=augmentation, **fields)
-    shapes = [epoch(recipe, dataset, e).element_spec[0].shape[1:] for e in range(6)]
+    shapes = [epoch(recipe, dataset, e).dataset.element_spec[0].shape[1:] for e in range(6)]
     assert [shape.as_list() for shape in shapes] == [[s, s, 3] for s in sizes]
     assert gathered(epoch(recipe, dataset, 0))[0].shape == (2, sizes[0], sizes[0], 3)
 
