@@ -357,7 +357,8 @@ def test_size_of_an_epoch(
 ) -> None:
     dataset = pixel_dataset(2, (16, 16, 3))
     recipe = replace(PLAIN, epochs=6, augmentation=augmentation, **fields)
-    shapes = [epoch(recipe, dataset, e).dataset.element_spec[0].shape[1:] for e in range(6)]
+    specs = [epoch(recipe, dataset, e).dataset.element_spec[0] for e in range(6)]
+    shapes = [spec.shape[1:] for spec in specs]
     assert [shape.as_list() for shape in shapes] == [[s, s, 3] for s in sizes]
     assert gathered(epoch(recipe, dataset, 0))[0].shape == (2, sizes[0], sizes[0], 3)
 
