@@ -3,18 +3,14 @@
 With Pillow, and without TensorFlow: for phones' and ONNX's runtimes.
 """
 
-import io
-
 import numpy as np
 from PIL import Image
 
 from export.description import Description
 from export.form import MAX_PIXELS
-from training.data.exif import orientation, upright
-from training.data.pillow import limits_are_ours
+from training.data import pillow
 
 Array = np.ndarray
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 
 
 def decode(data: bytes, about: Description, max_pixels: int = MAX_PIXELS) -> Array:
@@ -23,7 +19,7 @@ def decode(data: bytes, about: Description, max_pixels: int = MAX_PIXELS) -> Arr
     Args:
         data: A JPEG, PNG, GIF (its first frame), BMP or WebP file.
         about: Size, channels, and share of the image to look at.
-        max_pixels: Width times height that is decoded.
+        max_pixels: Width times height that is decoded; of a GIF, times its frames.
 
     Returns:
         uint8 ``(H, W, C)``.
@@ -31,38 +27,26 @@ def decode(data: bytes, about: Description, max_pixels: int = MAX_PIXELS) -> Arr
     Raises:
         ValueError: It is no such file, is damaged, or the image is larger.
     """
-    try:
-        # Opened, an image is read as far as its header.
-        with limits_are_ours(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > max_pixels:
-                raise ValueError(
-                    f"image must be of at most {max_pixels} pixels, got "
-                    f"{image.width}×{image.height}"
-                )
-            pixels = _pixels(image, about.channels)
-    except Image.UnidentifiedImageError:
+    if about.channels not in (1, 3):
         raise ValueError(
-            "image must be a JPEG, PNG, GIF, BMP or WebP file, got none"
-        ) from None
+            f"network of image files must have 1 or 3 channels, got {about.channels}"
+        )
+    try:
+        with pillow.limits_are_ours():
+            header = pillow.read_header(data, pillow.FORMATS)
+            if header.pixels > max_pixels:
+                raise ValueError(
+                    f"image must be of at most {max_pixels} pixels, got {header}"
+                )
+            if header.refusal:
+                raise ValueError(header.refusal)
+            image = pillow.decode(data, about.channels)
+    except Image.UnidentifiedImageError:
+        raise ValueError(f"image must be {pillow.KINDS}, got none") from None
     except (OSError, SyntaxError) as error:
         raise ValueError(f"image must be undamaged, got: {error}") from None
+    pixels = np.asarray(image).reshape(image.height, image.width, about.channels)
     return resize(cut(pixels, about), about.size)
-
-
-def _pixels(image: Image.Image, channels: int) -> Array:
-    """The whole image as it is shown, uint8 ``(H, W, channels)``."""
-    if channels not in (1, 3):
-        raise ValueError(
-            f"network of image files must have 1 or 3 channels, got {channels}"
-        )
-    mode = {1: "L", 3: "RGB"}[channels]
-    if channels == 1 and image.format in ("JPEG", "MPO"):
-        image.draft("L", None)  # the brightness as it is stored
-    turned = orientation(image)
-    if image.mode.startswith("I"):  # 16-bit grey, of which convert() keeps the lowest 8
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    image = upright(image.convert(mode), turned)
-    return np.asarray(image).reshape(image.height, image.width, channels)
 
 
 def cut(pixels: Array, about: Description) -> Array:

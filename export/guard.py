@@ -8,7 +8,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from training.data.images import Tensor
+from training.data import bmp
+from training.data.binary import Tensor, head, number, octets, starts
+from training.data.decoding import colour_table
+from training.data.pillow import KINDS
 
 # Blocks of at most 255 bytes; an encoder fills all but the last of each frame.
 MAX_GIF_BLOCKS = 100_000
@@ -20,13 +23,14 @@ def limited(data: Tensor, max_pixels: int) -> Tensor:
     Args:
         data: The bytes of a JPEG, PNG, GIF, BMP or WebP file, a scalar string.
         max_pixels: Width times height that is allowed; of a GIF, whose frames are all
-            decoded to get at the first, the sum over the frames.
+            decompressed to get at the first, the sum over the frames, each of the
+            canvas' size at least.
 
     Raises:
         InvalidArgumentError: When called: the image is larger, or no image.
     """
     count = pixels(data)
-    said = f"image must be a JPEG, PNG, GIF, BMP or WebP file of at most {max_pixels} "
+    said = f"image must be {KINDS} of at most {max_pixels} "
     allowed = tf.debugging.Assert(
         (count > 0) & (count <= max_pixels), [f"{said}pixels, got", count]
     )
@@ -36,29 +40,16 @@ def limited(data: Tensor, max_pixels: int) -> Tensor:
 
 def pixels(data: Tensor) -> Tensor:
     """Returns the pixels that decoding a file would make, int64; 0 for no image."""
-    head = _bytes(tf.strings.substr(data, 0, 30))
-    head = tf.pad(head, [[0, 30 - tf.size(head)]])
+    first = head(data, 30)
+    webp = starts(first, b"RIFF") & starts(first[8:], b"WEBP")
     cases = [
-        (_starts(head, b"\xff\xd8\xff"), lambda: _jpeg(data)),
-        (_starts(head, b"\x89PNG\r\n\x1a\n"), lambda: _png(head)),
-        (_starts(head, b"GIF8"), lambda: _gif(_bytes(data))),
-        (_starts(head, b"BM"), lambda: _bmp(head)),
-        (_starts(head, b"RIFF") & _starts(head[8:], b"WEBP"), lambda: _webp(head)),
+        (starts(first, b"\xff\xd8\xff"), lambda: _jpeg(data)),
+        (starts(first, b"\x89PNG\r\n\x1a\n"), lambda: _png(first)),
+        (starts(first, b"GIF8"), lambda: _gif(tf.cast(octets(data), tf.int64))),
+        (starts(first, b"BM"), lambda: _bmp(first)),
+        (webp, lambda: _webp(first)),
     ]
     return tf.case(cases, default=lambda: tf.constant(0, tf.int64))
-
-
-def _bytes(data: Tensor) -> Tensor:
-    return tf.cast(tf.io.decode_raw(data, tf.uint8), tf.int64)
-
-
-def _starts(head: Tensor, magic: bytes) -> Tensor:
-    return tf.reduce_all(head[: len(magic)] == list(magic))
-
-
-def _number(data: Tensor, start: Any, size: int) -> Tensor:
-    """The little-endian number of ``size`` bytes at ``start``."""
-    return tf.reduce_sum(data[start : start + size] * [256**i for i in range(size)])
 
 
 def _jpeg(data: Tensor) -> Tensor:
@@ -68,25 +59,28 @@ def _jpeg(data: Tensor) -> Tensor:
 
 def _png(head: Tensor) -> Tensor:
     # The header chunk must be the first; libpng refuses any other.
-    width, height = (_number(tf.reverse(head[i : i + 4], [0]), 0, 4) for i in (16, 20))
-    return tf.where(_starts(head[12:], b"IHDR"), _product(width, height), 0)
+    width, height = (number(tf.reverse(head[i : i + 4], [0]), 0, 4) for i in (16, 20))
+    return tf.where(starts(head[12:], b"IHDR"), _product(width, height), 0)
 
 
 def _bmp(head: Tensor) -> Tensor:
-    width, height = (_number(head, i, 4) for i in (18, 22))
+    width, height = (number(head, i, 4) for i in (18, 22))
     # A negative height, in two's complement, says that rows are stored top down.
-    return _product(width, tf.where(height < 2**31, height, 2**32 - height))
+    height = tf.where(height < 2**31, height, 2**32 - height)
+    old = number(head, 18, 2) * number(head, 20, 2)  # refused as it is decoded
+    size = number(head, 14, 4)
+    return tf.where(size < bmp.HEADER_SIZE, old, _product(width, height))
 
 
 def _webp(head: Tensor) -> Tensor:
     """Lossy, lossless and extended (RFC 9649, sections 2.5 to 2.7)."""
-    lossy = (_number(head, 26, 2) % 2**14, _number(head, 28, 2) % 2**14)
-    packed = _number(head, 21, 4)
+    lossy = (number(head, 26, 2) % 2**14, number(head, 28, 2) % 2**14)
+    packed = number(head, 21, 4)
     lossless = (packed % 2**14 + 1, packed // 2**14 % 2**14 + 1)
-    extended = (_number(head, 24, 3) + 1, _number(head, 27, 3) + 1)
+    extended = (number(head, 24, 3) + 1, number(head, 27, 3) + 1)
     kinds = ((b"VP8 ", lossy), (b"VP8L", lossless), (b"VP8X", extended))
     found = [
-        tf.where(_starts(head[12:], kind), _product(*size), 0) for kind, size in kinds
+        tf.where(starts(head[12:], kind), _product(*size), 0) for kind, size in kinds
     ]
     return tf.add_n(found)
 
@@ -107,20 +101,19 @@ def _gif(data: Tensor) -> Tensor:
     pixels.
     """
     end = tf.size(data, tf.int64)
-    data = tf.pad(data, [[0, 10]])
-
-    def colours(packed: Tensor) -> Tensor:
-        return tf.where(packed >= 128, 3 * 2 ** (packed % 8 + 1), 0)
+    data = tf.pad(data, [[0, 13]])
+    canvas = number(data, 6, 2) * number(data, 8, 2)
 
     def going(position: Tensor, _inside: Tensor, _total: Tensor, _n: Tensor) -> Tensor:
         return position < end
 
     def step(position: Tensor, inside: Tensor, total: Tensor, n: Tensor) -> Any:
         first = data[position]
-        frame = _number(data, position + 5, 2) * _number(data, position + 7, 2)
+        frame = number(data, position + 5, 2) * number(data, position + 7, 2)
+        frame = tf.maximum(frame, canvas)
         image = ~inside & (first == ord(","))
         known = inside | image | (first == ord("!"))
-        ahead = tf.where(image, 11 + colours(data[position + 9]), 2)
+        ahead = tf.where(image, 11 + colour_table(data[position + 9]), 2)
         ahead = tf.where(inside, 1 + first, ahead)
         ahead = tf.where(known, ahead, end)
         total = total + tf.where(image, frame, 0)
@@ -128,7 +121,7 @@ def _gif(data: Tensor) -> Tensor:
         ahead = tf.where(n < MAX_GIF_BLOCKS, ahead, end)
         return position + ahead, tf.where(inside, first > 0, True), total, n + 1
 
-    start = 13 + colours(data[10])
+    start = 13 + colour_table(data[10])
     zero = tf.constant(0, tf.int64)
     state = tf.while_loop(going, step, (start, tf.constant(False), zero, zero))
     return state[2]

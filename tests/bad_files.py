@@ -60,6 +60,12 @@ def _deep() -> bytes:
     return encode(noise(9, 9, 2).view(np.uint16)[..., 0], "PNG")
 
 
+def _deep_bmp() -> bytes:
+    data = bytearray(encode(noise(9, 9, 3), "BMP"))
+    data[28] = 16
+    return bytes(data)
+
+
 def _animation(kind: str) -> bytes:
     file = io.BytesIO()
     first, second = (Image.fromarray(noise(9, 9, 3, seed=i)) for i in range(2))
@@ -95,13 +101,12 @@ CASES = {
     "HTML named .jpg": Case("page.jpg", b"<html>404 not found</html>", "no image file"),
     "text": Case("notes.txt", b"no image at all", "no image file"),
     "TIFF": Case("scan.tif", encode(noise(4, 4, 3), "TIFF"), "a TIFF file"),
-    "animated WebP": Case("moving.webp", _animation("WEBP"), "WebP Animation"),
-    "BMP of two colours": Case(
-        "bits.bmp", encode(noise(9, 9, 3), "BMP", "1"), "a BMP file of mode 1"
+    "animated WebP": Case(
+        "moving.webp", _animation("WEBP"), "WebP must not be animated"
     ),
-    "BMP with a palette": Case(
-        "palette.bmp", encode(noise(9, 9, 3), "BMP", "P"), "a BMP file"
-    ),
+    "BMP of 16 bits": Case("deep.bmp", _deep_bmp(), "BMP must be a Windows BMP"),
+    "BMP of two colours": Case("bits.bmp", encode(noise(9, 9, 3), "BMP", "1")),
+    "BMP with a palette": Case("palette.bmp", encode(noise(9, 9, 3), "BMP", "P")),
     "16-bit PNG": Case("deep.png", _deep()),
     "CMYK JPEG": Case("cmyk.jpg", encode(noise(9, 9, 3), "JPEG", "CMYK")),
     "PNG with alpha": Case("alpha.png", encode(noise(9, 9, 3), "PNG", "RGBA")),

@@ -13,7 +13,7 @@ from bad_files import CASES, make
 from data import noise, sizes, write_classes, write_image
 
 from keras_resnet.errors import UsageError
-from training.data import pipeline
+from training.data import decoding, pipeline
 from training.data.derived import preprocessing
 from training.data.sources import load_dataset
 from training.data.sources.inspection import inspect, inspect_all
@@ -137,4 +137,4 @@ def test_whatever_passes_the_check_can_be_read(seed: int) -> None:
                 damaged[place] = rng.integers(256)
             damaged = bytes(damaged[: rng.integers(len(data) // 2, 2 * len(data))])
             if inspect(damaged, 10**6).bad is None:
-                tf.io.decode_image(damaged, 3, expand_animations=False)
+                decoding.decode(tf.constant(damaged), 3)

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from export.decode import decode as decode_without_tensorflow
 from export.description import Description
-from training.data import exif, images, orientation
+from training.data import decoding, exif, images, orientation
 from training.data.preprocessing import Preprocessing
 
 SHAPE = (40, 64)
@@ -113,7 +113,7 @@ def test_image_is_turned_as_pillow_turns_it(value: int) -> None:
 @pytest.mark.parametrize("value", range(1, 9))
 def test_window_is_one_of_the_image_as_shown(value: int, known: bool) -> None:
     data = tf.constant(turned(value))
-    whole = orientation.upright(images.decode(data, 3), value).numpy()
+    whole = orientation.upright(decoding.decode(data, 3), value).numpy()
     told = tf.constant(value) if known else None
     read = partial(images.decode_window, channels=3, orientation=told)
     seen = []

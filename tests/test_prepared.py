@@ -17,6 +17,9 @@ from keras_resnet.errors import UsageError
 from training.data.sources import load_dataset
 from training.data.sources.reading import Reading
 
+# From levels of 8 bits to the range of a type.
+SCALES = {np.uint8: 1, np.uint16: 257, np.float32: 1 / 255}
+
 
 def write_tfds(
     root: Path,
@@ -28,6 +31,7 @@ def write_tfds(
     names: tuple[str, ...] = ("x", "y", "z"),
     splits: tuple[str, ...] = ("train", "test"),
     first: int = 0,
+    dtype: type = np.uint8,
 ) -> None:
     """Writes 12 and 6 images of classes from ``first`` on as a prepared data set."""
     import tensorflow_datasets as tfds
@@ -37,10 +41,11 @@ def write_tfds(
             for i in range(count):
                 height, width = (side or 8 + i for side in shape[:2])
                 image = noise(height, width, shape[2], seed=seed + i)
-                yield {"image": image, label: (first + i) % len(names)}
+                scaled = image * dtype(SCALES[dtype])
+                yield {"image": scaled, label: (first + i) % len(names)}
 
         spec = {
-            "image": tf.TensorSpec(shape, tf.uint8),
+            "image": tf.TensorSpec(shape, dtype),
             label: tf.TensorSpec((), tf.int64),
         }
         return tf.data.Dataset.from_generator(examples, output_signature=spec)
@@ -56,7 +61,7 @@ def write_tfds(
         },
         features=tfds.features.FeaturesDict(
             {
-                "image": tfds.features.Image(shape=shape),
+                "image": tfds.features.Image(shape=shape, dtype=dtype),
                 label: tfds.features.ClassLabel(names=names),
             }
         ),
@@ -312,3 +317,20 @@ def test_data_set_is_found_by_its_name(prepared: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-2:] == ["tfds:tiny_fixed", "12"]
+
+
+def test_images_of_16_bits_keep_their_highest(tmp_path: Path) -> None:
+    for name, dtype in (("deep", np.uint16), ("plain", np.uint8)):
+        write_tfds(tmp_path, name, (8, 8, 1), dtype=dtype)
+    deep, plain = (
+        load_dataset(f"tfds:{tmp_path}/{name}/1.0.0").splits["train"].images
+        for name in ("deep", "plain")
+    )
+    assert np.array_equal(deep, plain)
+
+
+@pytest.mark.parametrize("size", [8, None])
+def test_images_of_floats_are_refused(size: int | None, tmp_path: Path) -> None:
+    write_tfds(tmp_path, "floats", (size, size, 1), dtype=np.float32)
+    with pytest.raises(UsageError, match="must be uint8 or uint16, got float32; prep"):
+        load_dataset(f"tfds:{tmp_path}/floats/1.0.0")

@@ -8,16 +8,16 @@ rest, then resized to the input's size. Images are uint8 ``(H, W, C)`` until
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import tensorflow as tf
 
+from training.data.binary import Tensor
+from training.data.decoding import decode_jpeg, decode_other
 from training.data.orientation import shown_shape, stored_window, told, upright
 
-Tensor = Any  # tf.Tensor, which ships no type information
 Size = tuple[int, int]
 JPEG_RATIOS = (1, 2, 4, 8)  # at which libjpeg decodes by itself
-FILE_CHANNELS = (1, 3)  # what decode() gives; arrays may have any number
+FILE_CHANNELS = (1, 3)  # what decoding gives; arrays may have any number
 WindowOf = Callable[[Tensor], Tensor]  # (height, width) -> window
 
 
@@ -34,23 +34,6 @@ def centre_window(shape: Tensor, size: Size, crop: float) -> Tensor:
     extent = tf.round(crop * tf.reduce_min(sides / wanted) * wanted)
     extent = tf.clip_by_value(tf.cast(extent, tf.int32), 1, shape)
     return tf.concat([(shape - extent) // 2, extent], 0)
-
-
-def decode(data: Tensor, channels: int) -> Tensor:
-    """Decodes JPEG, PNG, GIF (its first frame), BMP or WebP bytes to ``(H, W, C)``."""
-    if channels == 3:
-        return tf.io.decode_image(data, channels=3, expand_animations=False)
-
-    def colour() -> Tensor:
-        return tf.image.rgb_to_grayscale(decode(data, 3))
-
-    def grey() -> Tensor:
-        return tf.io.decode_image(data, channels=1, expand_animations=False)
-
-    # Only JPEG and PNG can be decoded to one channel.
-    png = tf.strings.substr(data, 0, 4) == b"\x89PNG"
-    image = tf.cond(tf.io.is_jpeg(data) | png, grey, colour)
-    return tf.ensure_shape(image, (None, None, channels))
 
 
 def decode_window(
@@ -88,7 +71,7 @@ def decode_window(
         return upright(_decode_jpeg(data, window, channels, least), turn)
 
     def other() -> Tensor:
-        image = decode(data, channels)
+        image = decode_other(data, channels)
         return cut(image, window_of(tf.shape(image)[:2]))
 
     if is_jpeg is None:
@@ -102,9 +85,7 @@ def _decode_jpeg(
     data: Tensor, window: Tensor, channels: int, at_least: Tensor | None
 ) -> Tensor:
     def decoded(ratio: int) -> Tensor:
-        return tf.image.decode_and_crop_jpeg(
-            data, tf.convert_to_tensor(window) // ratio, channels, ratio
-        )
+        return decode_jpeg(data, channels, tf.convert_to_tensor(window) // ratio, ratio)
 
     if at_least is None:
         return decoded(1)

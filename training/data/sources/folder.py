@@ -5,9 +5,10 @@ import os
 from keras_resnet.errors import UsageError, first_few
 from training.data import places
 from training.data.datasets import Dataset, Split, mirrors, strings
+from training.data.pillow import KINDS
 from training.data.sources import tree
 from training.data.sources.files import Checked, check
-from training.data.sources.inspection import FORMATS, facts
+from training.data.sources.inspection import facts
 from training.data.sources.names import find_splits, require_classes, split_called
 from training.data.sources.reading import Reading
 
@@ -135,9 +136,8 @@ def _require_skipped(bad: dict[str, str], count: int, reading: Reading) -> None:
     if not reading.skip_bad_images:
         place, reason = next(iter(bad.items()))
         raise UsageError(
-            f"every file must be an image TensorFlow reads ({', '.join(FORMATS)}), got "
-            f"{place}: {reason} ({len(bad)} bad of {count}); remove it or use "
-            "--skip-bad-images"
+            f"every file must be {KINDS}, got {place}: {reason} ({len(bad)} bad of "
+            f"{count}); remove it or use --skip-bad-images"
         )
 
 

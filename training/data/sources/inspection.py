@@ -1,7 +1,6 @@
 """Image files looked at before training begins: may they be decoded, can they be?"""
 
 import hashlib
-import io
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,14 +11,11 @@ import tensorflow as tf
 from PIL import Image
 from tqdm import tqdm
 
-from training.data import exif, places
+from training.data import decoding, pillow, places
 from training.data.datasets import Facts, fingerprint
 from training.data.images import Size
-from training.data.pillow import limits_are_ours
+from training.data.pillow import JPEGS, limits_are_ours
 
-# What TensorFlow decodes. MPO is a JPEG with more images behind it, as phones write.
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP")
-JPEGS = FORMATS[:2]
 Stored = bytes | str  # an image file's contents, or its place
 Kept = Stored | OSError  # or why it could not be read
 
@@ -83,36 +79,16 @@ def inspect(image: Kept, max_pixels: int, *, header_only: bool = False) -> Findi
         if isinstance(image, OSError):
             raise image
         data = places.read(image) if isinstance(image, str) else image
-        with Image.open(io.BytesIO(data)) as opened:
-            kind, orientation = str(opened.format), exif.orientation(opened)
-            turned = exif.TURNS[orientation].transposed
-            size = opened.size if turned else opened.size[::-1]
-            bad = _forbidden(opened, max_pixels)
+        header = pillow.read_header(data)
     except Exception as error:  # Pillow's plugins raise many kinds for damaged files
         return Finding(_said(error))
+    bad = header.refusal
+    if header.pixels > max_pixels:
+        bad = f"{header}, more than the {max_pixels} pixels of --max-pixels"
     if bad is None and not header_only:
-        bad = _undecodable(data, kind)
-    sha256 = hashlib.sha256(data).digest()
-    return Finding(bad, orientation, kind, size, sha256, int(fingerprint(data)))
-
-
-def _forbidden(image: Image.Image, max_pixels: int) -> str | None:
-    """What a header tells against decoding a file."""
-    if image.format not in FORMATS:
-        return f"a {image.format} file"
-    frames = getattr(image, "n_frames", 1) if image.format == "GIF" else 1
-    if image.width * image.height * frames > max_pixels:
-        times = f"×{frames} frames" if frames > 1 else ""
-        return (
-            f"{image.width}×{image.height}{times}, more than the {max_pixels} pixels "
-            "of --max-pixels"
-        )
-    if image.format == "BMP" and image.mode not in ("RGB", "RGBA", "L"):
-        return f"a BMP file of mode {image.mode}"
-    # TensorFlow takes a palette's indices for grey levels.
-    if image.format == "BMP" and image.palette is not None:
-        return "a BMP file with a palette"
-    return None
+        bad = _undecodable(data, header.kind)
+    identity = hashlib.sha256(data).digest(), int(fingerprint(data))
+    return Finding(bad, header.orientation, header.kind, header.size, *identity)
 
 
 def _undecodable(data: bytes, kind: str) -> str | None:
@@ -122,7 +98,7 @@ def _undecodable(data: bytes, kind: str) -> str | None:
             # An eighth of its size: all its data are read, with little work.
             tf.io.decode_jpeg(data, channels=3, ratio=8)
         else:
-            tf.io.decode_image(data, 3, expand_animations=False)
+            decoding.decode(tf.constant(data), 3)
     except tf.errors.InvalidArgumentError as error:
         return _pillows_reason(data) or places.reason(error).split("! ")[-1]
     return None
@@ -130,8 +106,7 @@ def _undecodable(data: bytes, kind: str) -> str | None:
 
 def _pillows_reason(data: bytes) -> str | None:
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.load()
+        pillow.decode(data, 3)
     except Exception as error:
         return _said(error)
     return None

@@ -13,7 +13,9 @@ import tensorflow as tf
 from keras_resnet.errors import UsageError
 from training.data import places
 from training.data.datasets import Dataset, Split, mirrors, pixels, strings
+from training.data.decoding import decode
 from training.data.images import FILE_CHANNELS
+from training.data.pillow import KINDS
 from training.data.sources import cache, extracted
 from training.data.sources.files import inspect_headers
 from training.data.sources.inspection import facts, inspect_all
@@ -111,6 +113,13 @@ def _features(builder: Any, argument: str) -> tuple[str, str]:
             f"tfds:{argument} must have an image and a class label, got features "
             f"{', '.join(features)}"
         )
+    kind = features[keys[0]].np_dtype
+    if kind not in (np.uint8, np.uint16):
+        # Of float32 TFDS stores the bits, as the four channels of a PNG.
+        raise UsageError(
+            f"images of tfds:{argument} must be uint8 or uint16, got "
+            f"{np.dtype(kind).name}; prepare them as Image(dtype=np.uint8)"
+        )
     return keys
 
 
@@ -163,9 +172,8 @@ def _checked(split: Split, name: str, reading: Reading) -> Split:
     if len(good) < len(split) and not reading.skip_bad_images:
         number, first = next((i, f.bad) for i, f in enumerate(findings) if f.bad)
         raise UsageError(
-            f"every image must be one TensorFlow reads, got number {number} of "
-            f"{name}: {first} ({len(split) - len(good)} bad of {len(split)}); "
-            "use --skip-bad-images"
+            f"every image must be {KINDS}, got number {number} of {name}: {first} "
+            f"({len(split) - len(good)} bad of {len(split)}); use --skip-bad-images"
         )
     if not good:
         raise UsageError(f"{name} must have good images, got {len(split)} bad ones")
@@ -174,9 +182,10 @@ def _checked(split: Split, name: str, reading: Reading) -> Split:
 
 
 def _decode(split: Split, channels: int) -> Split:
-    decoded = tf.map_fn(
-        lambda data: tf.io.decode_image(data, channels, expand_animations=False),
-        split.images,
-        fn_output_signature=tf.uint8,
-    )
-    return replace(pixels(decoded.numpy(), split.labels), hashes=split.hashes)
+    def decoded(data: tf.Tensor) -> tf.Tensor:
+        if channels in FILE_CHANNELS:
+            return decode(data, channels)
+        return tf.io.decode_image(data, channels, expand_animations=False)
+
+    images = tf.map_fn(decoded, split.images, fn_output_signature=tf.uint8)
+    return replace(pixels(images.numpy(), split.labels), hashes=split.hashes)
