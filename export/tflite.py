@@ -98,6 +98,7 @@ def export(
 
     run.require_complete()
     require_place(out, ".tflite")
+    about = Description.of_run(run.config)
     data = run_data(run, dataset)
     with tempfile.TemporaryDirectory() as folder:
         saved = saved_model.export(run, Path(folder))
@@ -110,7 +111,6 @@ def export(
             f"{accuracy.images} images); {out} is as it was: choose another --quantize "
             "or a higher --max-drop"
         )
-    about = Description.of_run(run.config)
     flatbuffer = tflite_metadata.embed(flatbuffer, run.config["model"]["name"], about)
     measured = {**asdict(accuracy), "drop": accuracy.drop}
     facts = {"format": "TFLite", "quantize": quantize, "accuracy": measured}

@@ -165,6 +165,8 @@ def main():
         print("32×32, \\udcff", i)
     open(done, "w").write("mine")
 
+# In the background, as tests may run, Python inherits that Ctrl-C is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 command.run(main)
 """
 
@@ -239,7 +241,10 @@ def test_several_interrupts_are_one(gap: float, tmp_path: Path) -> None:
     script.write_text(COMMAND)
     line = [sys.executable, str(script), "wait", str(tmp_path / "done")]
     with subprocess.Popen(
-        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        line,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout and process.stdout.readline() == "begun\n"
         for _ in range(5):

@@ -192,7 +192,7 @@ def test_of_many_classes_the_lowest_are_printed(
     split = pixels(np.zeros((len(labels), 1, 1, 1), np.uint8), labels)
     data = replace(data, splits={"val": split})
     found = assess(Predictions.from_table(table), data, "val")
-    monkeypatch.setattr("training.evaluate._found", lambda *_, **__: found)
+    monkeypatch.setattr("training.evaluate._found", lambda *_, **__: (found, False))
     out = tmp_path / "all.json"
     line = ["evaluate", str(run.path), "--split", "val", "--out", str(out)]
     monkeypatch.setattr(sys, "argv", line)

@@ -39,7 +39,7 @@ GZ = {f"{name}.gz": gzip.compress(data) for name, data in IDX.items()}
 MISTAKES = {
     "unknown model": (["--model", "resnet51"], "did you mean 'resnet50'"),
     "unknown field": (["--overrides", "shortcuts=C"], "did you mean 'shortcut'"),
-    "bad value": (["--overrides", "shortcut=D"], "must be one of A, B, C"),
+    "bad value": (["--overrides", "shortcut=D"], "must be one of A, A_pooled, B, C"),
     "unknown dataset": (["--dataset", "digit"], "dataset must be digits, tfds"),
     "missing folder": (["--dataset", "folder:/nowhere"], "must exist, got '/nowhere'"),
     "missing idx": (["--dataset", "idx:/nowhere"], "must exist, got '/nowhere'"),

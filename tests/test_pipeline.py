@@ -398,11 +398,11 @@ def test_changes_are_named() -> None:
 
 def test_lighting_needs_three_channels() -> None:
     recipe = replace(PLAIN, lighting=0.1)
-    changes.require_possible(recipe, pixel_dataset(2, (8, 8, 3)))
+    changes.require_possible(recipe, pixel_dataset(2, (8, 8, 3)), (8, 8))
     with pytest.raises(
         UsageError, match=r"unless images have 3 channels, got 0\.1 and 1"
     ):
-        changes.require_possible(recipe, pixel_dataset(2, (8, 8, 1)))
+        changes.require_possible(recipe, pixel_dataset(2, (8, 8, 1)), (8, 8))
 
 
 @pytest.mark.slow

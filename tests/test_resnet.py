@@ -428,7 +428,7 @@ def test_depth_is_in_the_name(name: str) -> None:
         ({"unit": "wide"}, "unit must be one of basic, bottleneck, got 'wide'"),
         ({"stem": "s2d"}, "stem must be one of imagenet, cifar, pool_first, got 's2d'"),
         ({"order": "v3"}, "order must be one of original, .*, got 'v3'"),
-        ({"shortcut": "D"}, "shortcut must be one of A, B, C, none, got 'D'"),
+        ({"shortcut": "D"}, "shortcut must be one of A, A_pooled, B, C, none, got 'D'"),
         ({"stride_at": "2x2"}, "stride_at must be one of 1x1, 3x3, got '2x2'"),
     ],
 )
