@@ -134,7 +134,7 @@ def test_the_loss_is_the_recipe_s(decay: str) -> None:
 
 SAVED = {
     "sgd": {"decay": "all"},
-    "adamw": {"optimizer": "adamw", "precision": "bfloat16", "head_learning_rate": 0.2},
+    "adamw": {"optimizer": "adamw", "precision": "float16", "head_learning_rate": 0.2},
     "lamb": {"optimizer": "lamb", "schedule": "one_cycle", "loss": "bce"},
 }
 LOAD = """

@@ -105,8 +105,13 @@ class ResNetHyperModel(keras_tuner.HyperModel):
         finetuning.freeze(model, recipe.freeze)
         if recipe.optimizer == "sgd":
             _penalise(model, recipe)
+        optimizer = make_optimizer(recipe, self._steps)
+        if model.dtype_policy.name == "mixed_float16":
+            # Keras adds it too, but saves the model as if it had not.
+            scaled = keras.optimizers.LossScaleOptimizer
+            optimizer = scaled(optimizer, name="loss_scale")
         model.compile(
-            optimizer=make_optimizer(recipe, self._steps),
+            optimizer=optimizer,
             loss=RecipeLoss(recipe.loss, recipe.label_smoothing, recipe.bce_threshold),
             metrics=["accuracy"],
             jit_compile={"auto": "auto", "on": True, "off": False}[recipe.xla],
