@@ -28,6 +28,7 @@ from export.worker import ENVIRONMENT, Worker
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError, require_choice, require_positive
 from training.runs import Run
+from training.writing import require_writable
 
 WARMUP = 3  # runs of each before those that count, for each batch size
 # A runtime's threads may go on spinning for a moment after their work is done.
@@ -158,6 +159,8 @@ def measurement(
 def main() -> None:
     """Runs the command line."""
     options = command.parse(Options, prog="python -m export.benchmark")
+    if options.out is not None:
+        require_writable(options.out / "benchmark.json")
     given = dict(os.environ)
     os.environ.update({**ENVIRONMENT, **os.environ})  # before TensorFlow is imported
     found = contenders(options.artifacts, options.runtimes)

@@ -18,7 +18,12 @@ from export.vetting import vet
 from export.worker import BATCH_SIZE, ENVIRONMENT
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError, first_few, require_positive
-from training.writing import make_folder, write_atomically, written_to
+from training.writing import (
+    make_folder,
+    require_writable,
+    write_atomically,
+    written_to,
+)
 
 SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -171,11 +176,27 @@ def _with_progress(options: Options) -> list[Prediction | tuple[Path, str]]:
     return list(bar)
 
 
+def _write(text: str, out: Path) -> None:
+    """Writes the answers; prints them where that is not possible any more."""
+    try:
+        with written_to(out):
+            make_folder(out.parent)
+            write_atomically(
+                out,  # a file's name need not be text
+                lambda path: path.write_text(text, "utf-8", "backslashreplace"),
+            )
+    except (UsageError, OSError):
+        print(text, end="", flush=True)
+        raise
+
+
 def main() -> None:
     """Runs the command line."""
     options = command.parse(Options, prog="python -m export.predict")
-    if options.out is not None and options.out.is_dir():
-        raise UsageError(f"output file must be a file, got the folder {options.out}")
+    if options.out is not None:
+        if options.out.is_dir():
+            raise UsageError(f"output must be a file, got the folder {options.out}")
+        require_writable(options.out)
     answers = _with_progress(options)
     predictions = [answer for answer in answers if isinstance(answer, Prediction)]
     bad = [answer for answer in answers if not isinstance(answer, Prediction)]
@@ -185,13 +206,7 @@ def main() -> None:
     if options.out is None:
         print(text, end="")
     else:
-        out = options.out
-        with written_to(out):
-            make_folder(out.parent)
-            write_atomically(
-                out,  # a file's name need not be text
-                lambda path: path.write_text(text, "utf-8", "backslashreplace"),
-            )
+        _write(text, options.out)
     if bad:
         sys.stdout.flush()
         raise Stopped(f"{len(bad)} of {len(answers)} images could not be classified")

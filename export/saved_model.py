@@ -13,7 +13,7 @@ from export.form import Form
 from keras_resnet import command
 from keras_resnet.errors import UsageError
 from training.runs import Run
-from training.writing import written_to
+from training.writing import require_writable, written_to
 
 if TYPE_CHECKING:
     from export.serving import Serving
@@ -67,6 +67,7 @@ def export(
     """
     run.require_complete()
     versions.require_no_version(out)
+    require_writable(out / "1")
     from export.serving import Serving
 
     form = form or Form()
@@ -132,6 +133,7 @@ def main() -> None:
     run = Run.open(options.run)
     run.require_complete()
     versions.require_no_version(options.out)
+    require_writable(options.out / "1")
     command.start_backend()
     path = export(run, options.out, options, overwrite=options.overwrite)
     print(f"SavedModel: {path}")

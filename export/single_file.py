@@ -7,20 +7,28 @@ from typing import Any
 from export import manifest, versions
 from keras_resnet.errors import UsageError
 from training.runs import Run
-from training.writing import flush, make_folder, write_atomically, written_to
+from training.writing import (
+    flush,
+    make_folder,
+    require_writable,
+    write_atomically,
+    written_to,
+)
 
 
 def require_place(out: Path, suffix: str) -> None:
     """Checks that a file can be written, under a name that its format's readers expect.
 
     Raises:
-        UsageError: It has another suffix, is a folder, or would change a SavedModel.
+        UsageError: It has another suffix, is a folder, would change a SavedModel, or
+            cannot be written.
     """
     if out.suffix != suffix:
         raise UsageError(f"output file must be named *{suffix}, got {out}")
     if os.path.isdir(out):
         raise UsageError(f"output file must be a file, got the folder {out}")
     versions.require_no_version(out.parent)
+    require_writable(out)
 
 
 def publish(contents: bytes, out: Path, run: Run, facts: dict[str, Any]) -> None:

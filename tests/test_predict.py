@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import bombs
@@ -17,7 +18,7 @@ from onnx import ModelProto
 
 from export import manifest, onnx, saved_model, tflite
 from export.description import Description
-from export.predict import listed, main
+from export.predict import Options, listed, main
 from export.predictions import Prediction, render
 from export.runtimes import readers
 from keras_resnet import command
@@ -248,6 +249,8 @@ def test_what_is_damaged_is_one_line(
         (("{model}", "{images}", "--runtime", "tensorflow"), "one of litert, openvino"),
         (("{model}", "{images}/nothing"), "image must be a file or a folder, got no"),
         (("{model}", "{images}", "--out", "{images}"), "got the folder"),
+        (("{model}", "{images}", "--out", "{model}/new/x.csv"), "must be writable"),
+        (("{model}", "{images}", "--out", "/dev/null"), "must be a regular file"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -265,6 +268,24 @@ def test_mistakes_are_one_line(
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.count("\n") == 1 and said in printed.err
+
+
+def test_answers_are_printed_where_the_file_can_be_written_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "answers"
+
+    def predict(options: Options) -> Iterator[Prediction]:
+        yield PREDICTIONS[0]
+        place.write_text("a file where the folder would be")
+
+    monkeypatch.setattr("export.predict.listed", lambda paths: [*paths])
+    monkeypatch.setattr("export.predict.predict", predict)
+    arguments = ("model.tflite", "a.png", "--top", 2, "--out", place / "a.txt")
+    predicted(monkeypatch, *arguments, status=2)
+    printed = capsys.readouterr()
+    assert printed.out == render(PREDICTIONS[:1], "table")
+    assert printed.err.count("\n") == 1 and "must be writable" in printed.err
 
 
 @pytest.mark.slow

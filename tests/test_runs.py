@@ -14,7 +14,12 @@ from keras_resnet.resnet import ResNetSpec
 from training.readable import readable
 from training.recipes import load_recipe
 from training.runs import Run
-from training.writing import write_atomically, write_json, written_to
+from training.writing import (
+    require_writable,
+    write_atomically,
+    write_json,
+    written_to,
+)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -122,6 +127,17 @@ def test_a_path_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
         UsageError, match=r"output path must be writable, got .*file/run"
     ):
         Run(tmp_path / "file" / "run").create({})
+
+
+def test_a_place_is_known_to_be_writable_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for place in ("new", "new/folder/x", "file"):
+        require_writable(tmp_path / place)
+    bad = {tmp_path / "file" / "x": "Not a directory", Path("/proc/x/y"): "No such"}
+    for path, reason in bad.items():
+        with pytest.raises(UsageError, match=f"must be writable, got {path}: {reason}"):
+            require_writable(path)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "{", '{"recipe": {"colour": 1}}'])

@@ -3,6 +3,7 @@
 import os
 import secrets
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from errno import (
@@ -61,6 +62,26 @@ def write_atomically(
             flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_writable(path: Path) -> None:
+    """Checks that a file can be written, before the work whose result it is to hold.
+
+    Nothing is left behind, not even the folders above it.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise UsageError(f"output must be a regular file, got {path}")
+        folder = next(above for above in path.absolute().parents if above.exists())
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"output path must be writable, got {path}: {error.strerror}"
+        ) from error
 
 
 def make_folder(path: Path) -> None:
