@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -212,3 +213,13 @@ def test_place_of_copies(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert cache.folder() == Path(folder)
+
+
+def test_a_user_without_a_home_folder_names_the_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("KERAS_RESNET_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setitem(sys.modules, "pwd", None)  # as where a container's user is none
+    with pytest.raises(UsageError, match="set KERAS_RESNET_CACHE to a folder"):
+        cache.folder()

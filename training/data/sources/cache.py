@@ -15,9 +15,21 @@ GIBIBYTE = 2**30
 
 
 def folder() -> Path:
-    """Where copies and findings are; ``KERAS_RESNET_CACHE`` names another place."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("KERAS_RESNET_CACHE") or Path(home) / "keras-resnet")
+    """Where copies and findings are; ``KERAS_RESNET_CACHE`` names another place.
+
+    Raises:
+        UsageError: No variable names a place, and the user has no home folder.
+    """
+    if named := os.environ.get("KERAS_RESNET_CACHE"):
+        return Path(named)
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:  # no HOME, and the user's number is in no list of users
+        raise UsageError(
+            "cache must have a folder, got a user without a home folder; set "
+            "KERAS_RESNET_CACHE to a folder"
+        ) from None
+    return Path(home) / "keras-resnet"
 
 
 def require_memory(what: str, needed: int, advice: str) -> None:
