@@ -180,13 +180,20 @@ def test_the_image_with_a_pixel_that_is_not_finite_gets_nan(
 
 @pytest.mark.parametrize(("name", "runtime"), PAIRS)
 def test_no_image_gives_no_answer(
-    name: str, runtime: str, opened: Callable[[str, str], Raw]
+    name: str,
+    runtime: str,
+    opened: Callable[[str, str], Raw],
+    paths: dict[str, Path],
 ) -> None:
     ask = opened(name, runtime)
     columns = ask(images(1)).shape[1]
     if name.startswith("TFLite"):
+        if runtime == "openvino":  # once it refused a batch, its model refuses others
+            ask = of_openvino(paths[name])
         with pytest.raises((RuntimeError, ValueError)):
             ask(images(0))
+        if runtime == "openvino":
+            ask = of_openvino(paths[name])
     else:
         assert ask(images(0)).shape == (0, columns)
     assert ask(images(2)).shape == (2, columns)
