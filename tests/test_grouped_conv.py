@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,51 @@ def test_equals_keras(
     ours.path = path
     for mine, reference in zip(results(ours, x), results(theirs, x), strict=True):
         np.testing.assert_allclose(mine, reference, rtol=1e-4, atol=1e-4)
+
+
+def plainly(layer: GroupedConv2D, x: tf.Tensor) -> tf.Tensor:
+    """The layer as plain convolutions, one a group."""
+    parts = zip(
+        tf.split(x, layer.groups, -1),
+        tf.split(layer.kernel.value, layer.groups, -1),
+        strict=True,
+    )
+    return tf.concat([tf.nn.conv2d(a, k, 1, "SAME") for a, k in parts], -1)
+
+
+def second_derivatives(
+    convolution: Callable[[tf.Tensor], tf.Tensor], kernel: tf.Variable
+) -> list[tf.Tensor]:
+    """Of a sum of cubes: the gradient of its gradients' squared norm."""
+    x = tf.constant(images(32))
+    with tf.GradientTape() as outer, tf.GradientTape() as inner:
+        for tape in (outer, inner):
+            tape.watch(x)
+        total = tf.reduce_sum(convolution(x) ** 3)
+        with inner.stop_recording():
+            first = inner.gradient(total, [x, kernel])
+        norm = tf.add_n([tf.reduce_sum(g**2) for g in first])
+    return outer.gradient(norm, [x, kernel])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "function"])
+@pytest.mark.parametrize("path", PATHS)
+def test_second_derivative(path: str, compiled: bool) -> None:
+    if path != "split" and not grouped_conv._has_gradients("float32"):
+        pytest.skip("TensorFlow has no gradient of a grouped convolution here")
+    layer, _ = twins(8, 32, 16, use_bias=False)
+    layer.path = path
+    kernel = layer.kernel.value
+
+    def ours() -> list[tf.Tensor]:
+        return second_derivatives(layer, kernel)
+
+    found = (tf.function(ours) if compiled else ours)()
+    expected = second_derivatives(lambda x: plainly(layer, x), kernel)
+    for mine, reference in zip(found, expected, strict=True):
+        scale = np.abs(reference).max()
+        np.testing.assert_allclose(mine / scale, reference / scale, atol=1e-5)
 
 
 def test_the_path_is_what_the_device_can(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,3 +234,35 @@ def test_exported_graph_has_no_xla_function(path: str, tmp_path: Path) -> None:
     x = images(32)
     x = np.pad(x, ((0, 0), (0, 1), (0, 2), (0, 0)))
     np.testing.assert_allclose(loaded.serve(x), model(x), rtol=1e-4, atol=1e-5)
+
+
+def run_openvino(path: Path, x: np.ndarray) -> np.ndarray:
+    openvino = pytest.importorskip("openvino")
+    precision = {"INFERENCE_PRECISION_HINT": "f32"}
+    return openvino.Core().compile_model(path, "CPU", precision)(x)[0]
+
+
+def run_onnx(path: Path, x: np.ndarray) -> np.ndarray:
+    session = pytest.importorskip("onnxruntime").InferenceSession(path)
+    return session.run(None, {session.get_inputs()[0].name: x})[0]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*np.object:FutureWarning")  # Keras' ONNX writer
+@pytest.mark.parametrize("path", ["merged", "split"])
+@pytest.mark.parametrize(
+    ("form", "ending", "run"),
+    [("openvino", "xml", run_openvino), ("onnx", "onnx", run_onnx)],
+)
+def test_keras_exports_it_to_other_runtimes(
+    path: str, form: str, ending: str, run: Callable[..., np.ndarray], tmp_path: Path
+) -> None:
+    image = keras.Input((7, 6, 32), name="image")
+    layer = GroupedConv2D(32, 3, groups=8)
+    model = keras.Model(image, layer(image))
+    layer.path = path
+    x = images(32)
+    expected = model(x)  # Keras exports only what was called
+    file = tmp_path / f"model.{ending}"
+    model.export(str(file), format=form, verbose=False)
+    np.testing.assert_allclose(run(file, x), expected, rtol=1e-4, atol=1e-5)

@@ -3,6 +3,7 @@
 from functools import cache
 
 import keras
+import numpy as np
 from keras import KerasTensor, ops
 
 from keras_resnet.layers.registry import register
@@ -62,6 +63,7 @@ class GroupedConv2D(keras.layers.Conv2D):
             strides=self.strides,
             padding=self.padding.upper(),
             dilations=self.dilation_rate,
+            data_format="NHWC",  # eager second derivatives read it
         )
 
     def _split(self, inputs: KerasTensor, kernel: KerasTensor) -> KerasTensor:
@@ -80,11 +82,12 @@ class GroupedConv2D(keras.layers.Conv2D):
         if merged == 1:
             return self.kernel
         blocks = self.groups // merged
-        kernel = ops.reshape(
-            self.kernel, (rows, columns, width, blocks, merged, filters // self.groups)
+        shape = (rows, columns, 1, width, blocks, merged, filters // self.groups)
+        # A constant, since OpenVINO lacks the operation of ops.eye.
+        diagonal = ops.convert_to_tensor(
+            np.eye(merged)[:, None, None, :, None], self.compute_dtype
         )
-        diagonal = ops.eye(merged, dtype=self.compute_dtype)
-        kernel = ops.einsum("hwibgo,kg->hwkibgo", kernel, diagonal)
+        kernel = ops.reshape(self.kernel, shape) * diagonal
         return ops.reshape(kernel, (rows, columns, merged * width, filters))
 
 
