@@ -4,11 +4,11 @@ Names are resolved on first use, so that importing the package (which every comm
 does, also to print its help) does not start a Keras backend.
 """
 
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from keras_resnet.errors import UsageError
+from keras_resnet.registration import register_networks
 
 if TYPE_CHECKING:
     from keras_resnet import weights
@@ -74,5 +74,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-if "keras" in sys.modules:  # its own load_model then knows the networks' classes
-    import_module(f"{__name__}.models")
+register_networks()  # so that Keras' own load_model knows their classes

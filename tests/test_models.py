@@ -285,10 +285,20 @@ def test_layers_within_layers_are_reachable() -> None:
     assert np.array_equal(clone(x), built(x))
 
 
-def test_keras_loads_a_network_by_itself(tmp_path: Path) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import keras, keras_resnet",
+        "import keras_resnet, keras",
+        "import keras_resnet.layers, keras",
+        "import keras_resnet, tensorflow as tf; keras = tf.keras",
+    ],
+)
+def test_keras_loads_a_network_by_itself(imports: str, tmp_path: Path) -> None:
     create_model("lenet5").save(tmp_path / "model.keras")
     code = (
-        "import sys, keras, keras_resnet; "
+        f"import sys; {imports}; "
         "print(keras.models.load_model(sys.argv[1], compile=False).name)"
     )
     done = subprocess.run(
