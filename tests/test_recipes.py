@@ -3,6 +3,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from keras_resnet import list_models
@@ -31,6 +32,26 @@ def test_missing_fields_take_their_defaults() -> None:
     assert Recipe.from_dict({"epochs": 3, "milestones": [0.1]}) == Recipe(
         epochs=3, milestones=(0.1,)
     )
+
+
+def test_numpy_numbers_are_plain_ones(tmp_path: Path) -> None:
+    given = Recipe(
+        epochs=np.int64(3),
+        learning_rate=np.float32(0.5),
+        image_size=np.int32(32),
+        deterministic=np.bool_(True),
+        milestones=np.array([0.25, 0.5]),
+    )
+    expected = Recipe(
+        epochs=3,
+        learning_rate=0.5,
+        image_size=32,
+        deterministic=True,
+        milestones=(0.25, 0.5),
+    )
+    assert given == expected and repr(given) == repr(expected)
+    save_recipe(given, tmp_path / "recipe.json")
+    assert load_recipe(str(tmp_path / "recipe.json")) == expected
 
 
 def test_every_field_is_described() -> None:

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any, get_type_hints
 
 from keras_resnet.errors import UsageError
+from keras_resnet.numeric import plain
 from training.checks import check_range, check_type
 from training.hyperparameters import (
     Augmentation,
@@ -26,9 +27,11 @@ class Recipe(
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(Recipe).items():
-            check_type(name, getattr(self, name), hint)
+            value = plain(getattr(self, name))  # JSON has no NumPy numbers
+            check_type(name, value, hint)
             if hint is float:  # Keras refuses an int, as JSON has for 1.0
-                object.__setattr__(self, name, float(getattr(self, name)))
+                value = float(value)
+            object.__setattr__(self, name, value)
         for name, low, high in _RANGES:
             value = getattr(self, name)
             for number in value if isinstance(value, tuple) else (value,):
