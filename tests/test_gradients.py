@@ -98,6 +98,48 @@ def test_callback_records_while_any_model_trains() -> None:
     assert first.kernels != last.kernels
 
 
+class Wrapped(keras.Model):
+    """A subclass around a network."""
+
+    def __init__(self, network: keras.Model) -> None:
+        super().__init__()
+        self.network = network
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return self.network(x, training=training)
+
+
+def functional(network: keras.Model) -> keras.Model:
+    image = keras.Input((8, 8, 1))
+    return keras.Model(image, network(image))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("survival", [1.0, 0.5])
+@pytest.mark.parametrize(
+    "wrap", [functional, lambda network: keras.Sequential([network]), Wrapped]
+)
+def test_callback_sees_a_network_within_a_model(
+    wrap: Callable[[keras.Model], keras.Model], survival: float
+) -> None:
+    found = []
+    for wrapper in (lambda network: network, wrap):
+        keras.utils.set_random_seed(0)
+        network = create_model(
+            "resnet20_cifar", **TINY, depths=(1, 2), survival=survival
+        )
+        model = wrapper(network)
+        model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(True))
+        norms = GradientNorms(images(), LABELS, every=1)
+        model.fit(images(), LABELS, verbose=0, callbacks=[norms])
+        found.append(norms.records[0][1].to_dict())
+    plain, wrapped = found
+    assert list(plain["units"]) == ["stage1_block1", "stage2_block1", "stage2_block2"]
+    for kind in ("kernels", "units", "dead"):
+        assert list(wrapped[kind]) == list(plain[kind])
+        assert wrapped[kind] == pytest.approx(plain[kind], rel=1e-3)
+
+
 @pytest.mark.slow
 def test_callback_changes_no_training() -> None:
     x = np.repeat(images(), 4, 0)

@@ -5,7 +5,7 @@ References:
     Srivastava et al., "Training Very Deep Networks", NIPS 2015.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_resnet.analysis.gated import unit_layers
+from keras_resnet.layer_names import unit_of
 from keras_resnet.layers import Nested, leaf_layers
 
 Loss = Callable[[Any, Any], Any]  # (labels, outputs) -> loss of the batch
@@ -60,8 +60,7 @@ class GradientProbe:
     moving statistics and seeds are put back afterwards.
 
     Args:
-        model: Any network with one output. Units and ReLUs are those of a functional
-            one, without those of models within it.
+        model: Any network with one output, also one that holds such a network.
         images: The batch, as the network takes it.
         labels: Of the batch.
         loss: Maps labels and outputs to the loss; None: the mean cross-entropy of class
@@ -85,39 +84,47 @@ class GradientProbe:
             if not isinstance(layer, Nested)
             and getattr(layer, "kernel", None) is not None
         }
-        self._units, self._relus = {}, {}
-        self._probe: Any = lambda x, training: (model(x, training=training), [], [])
-        if hasattr(model, "output"):  # not a subclass called on arrays
-            self._units = {n: x[-1].output for n, x in unit_layers(model).items()}
-            self._relus = {x.name: x.output for x in model.layers if _is_relu(x)}
-            probed = [self._units.values(), self._relus.values()]
-            self._probe = keras.Model(model.input, [model.output, *map(list, probed)])
+        within = {
+            id(inner)
+            for layer in leaf_layers(model)
+            if isinstance(layer, Nested)
+            for inner in leaf_layers(layer)
+        }
+        outer = [x for x in leaf_layers(model) if id(x) not in within]
+        # A unit's output is its last layer's.
+        self._units = {unit: x for x in outer if (unit := unit_of(x.name))}
+        self._relus = {x.name: x for x in outer if _is_relu(x)}
         self._computed = tf.function(self._measure, jit_compile=False)
 
     def __call__(self) -> Gradients:
         """Measures the network as it is now."""
         with _preserved(self._model):
-            kernels, units, dead = self._computed()
+            found = self._computed()
         return Gradients(
-            _named(self._kernels, kernels),
-            _named(self._units, units),
-            _named(self._relus, dead),
+            *({name: float(v) for name, v in values.items()} for values in found)
         )
 
-    def _measure(self) -> tuple[list[Any], list[Any], list[Any]]:
+    def _measure(self) -> tuple[dict[str, Any], ...]:
         import tensorflow as tf
 
-        kernels = [kernel.value for kernel in self._kernels.values()]
-        with tf.GradientTape() as tape:
-            tape.watch([self._images, *kernels])
-            output, units, relus = self._probe(self._images, training=True)
+        kernels = {name: kernel.value for name, kernel in self._kernels.items()}
+        watched = {id(x): x for x in (*self._units.values(), *self._relus.values())}
+        with tf.GradientTape() as tape, _recorded(watched.values()) as outputs:
+            tape.watch([self._images, *kernels.values()])
+            output = self._model(self._images, training=True)
             loss = self._loss(self._labels, output)
+        graph = tf.compat.v1.get_default_graph()
+        units, relus = (
+            # Without layers that ran in a function of their own, or not at all.
+            {n: y for n, x in layers.items() if _is_of(graph, y := outputs.get(id(x)))}
+            for layers in (self._units, self._relus)
+        )
         of_kernels, of_units = tape.gradient(loss, (kernels, units))
         return (
-            [_norm(g) for g in of_kernels],
+            {name: _norm(g) for name, g in of_kernels.items()},
             # The loss is a mean: summed over images, each image's own gradient's norm.
-            [tf.reduce_sum(_image_norms(g)) for g in of_units],
-            [_dead(x) for x in relus],
+            {name: tf.reduce_sum(_image_norms(g)) for name, g in of_units.items()},
+            {name: _dead(x) for name, x in relus.items()},
         )
 
 
@@ -170,8 +177,32 @@ def _is_relu(layer: keras.layers.Layer) -> bool:
     return isinstance(layer, keras.layers.ReLU) or name == "relu"
 
 
-def _named(names: dict[str, Any], values: list[Any]) -> dict[str, float]:
-    return {name: float(v) for name, v in zip(names, values, strict=True)}
+@contextmanager
+def _recorded(layers: Iterable[keras.layers.Layer]) -> Iterator[dict[int, Any]]:
+    """Yields the outputs of layers by id, as the model calls them."""
+    outputs: dict[int, Any] = {}
+
+    def recording(layer: keras.layers.Layer) -> Callable[..., Any]:
+        call = layer.call
+
+        def recorded(*args: Any, **kwargs: Any) -> Any:
+            outputs[id(layer)] = y = call(*args, **kwargs)
+            return y
+
+        return recorded
+
+    layers = list(layers)
+    try:
+        for layer in layers:
+            layer.call = recording(layer)
+        yield outputs
+    finally:
+        for layer in layers:
+            vars(layer).pop("call", None)
+
+
+def _is_of(graph: Any, output: Any) -> bool:
+    return getattr(output, "graph", None) is graph
 
 
 def _norm(gradient: Any) -> Any:
