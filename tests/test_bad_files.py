@@ -138,3 +138,13 @@ def test_whatever_passes_the_check_can_be_read(seed: int) -> None:
             damaged = bytes(damaged[: rng.integers(len(data) // 2, 2 * len(data))])
             if inspect(damaged, 10**6).bad is None:
                 decoding.decode(tf.constant(damaged), 3)
+
+
+def test_a_bmp_cut_off_before_its_pixels_is_refused() -> None:
+    """Its bytes, which are no text, are not part of the error."""
+    data = b"BM\x84\4\0\0\0\0\0\0\xbe\3\0\0(\0\0\0\t\0\0\0\t\0\0\0\1\0\x18\0" + bytes(
+        36
+    )
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        decoding.decode(tf.constant(data), 3)
+    assert inspect(data, 10**6).bad

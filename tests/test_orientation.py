@@ -115,7 +115,9 @@ def test_window_is_one_of_the_image_as_shown(value: int, known: bool) -> None:
     data = tf.constant(turned(value))
     whole = orientation.upright(decoding.decode(data, 3), value).numpy()
     told = tf.constant(value) if known else None
-    read = partial(images.decode_window, channels=3, orientation=told)
+    read = partial(
+        images.decode_window, channels=3, known=images.Known(orientation=told)
+    )
     seen = []
 
     def window_of(shape: tf.Tensor) -> list[int]:

@@ -407,7 +407,9 @@ def test_lighting_needs_three_channels() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [8, 40])
-@pytest.mark.parametrize("others", [(), ("turned.jpg",), ("other.png", "turned.jpg")])
+@pytest.mark.parametrize(
+    "others", [(), ("turned.jpg",), ("other.png", "turned.jpg"), ("cmyk.jpg",)]
+)
 def test_what_is_known_of_images_saves_work_and_changes_nothing(
     others: tuple[str, ...], size: int, tmp_path: Path
 ) -> None:
@@ -416,12 +418,15 @@ def test_what_is_known_of_images_saves_work_and_changes_nothing(
         turned = with_exif(tag(6), data=encode(smooth(50, 90), "JPEG"))
         is_jpeg = name.endswith("jpg")
         data = turned if is_jpeg else encode(smooth(50, 90), "PNG")
+        if name == "cmyk.jpg":
+            data = encode(smooth(50, 58), "JPEG", mode="CMYK")
         (tmp_path / name).write_bytes(data)
     paths = [str(path) for path in sorted(tmp_path.iterdir())]
     findings = inspect_all(paths, 10**6)
     unknown = strings(paths, np.arange(len(paths)))
     known = replace(unknown, facts=facts(findings))
     assert known.facts.jpegs == ("other.png" not in others)
+    assert known.facts.cmyk == ("cmyk.jpg" in others)
     assert known.facts.upright == ("turned.jpg" not in others)
     assert known.facts.largest == (
         (90 if "turned.jpg" in others else 58),

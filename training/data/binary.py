@@ -9,7 +9,11 @@ Tensor = Any  # tf.Tensor, which ships no type information
 
 def substring(data: Tensor, start: Any, size: Any = -1) -> Tensor:
     """Returns at most ``size`` bytes of a scalar string from ``start`` on; -1: all."""
-    return tf.strings.substr(data, tf.cast(start, tf.int64), tf.cast(size, tf.int64))
+    # Beyond the end, the error would have the whole string in it, not decodable as text.
+    start = tf.minimum(
+        tf.cast(start, tf.int64), tf.cast(tf.strings.length(data), "int64")
+    )
+    return tf.strings.substr(data, start, tf.cast(size, tf.int64))
 
 
 def octets(data: Tensor, start: Any = 0, size: Any = -1) -> Tensor:

@@ -28,6 +28,7 @@ class Facts:
         orientations: EXIF's, int32 ``(N,)``.
         upright: All orientations are 1.
         jpegs: All images are JPEGs.
+        cmyk: Some images are JPEGs of CMYK.
         largest: No image, as it is shown, is higher or wider.
         fingerprints: Of their contents, int64 ``(N,)``.
     """
@@ -35,6 +36,7 @@ class Facts:
     orientations: Tensor
     upright: bool
     jpegs: bool
+    cmyk: bool
     largest: Size
     fingerprints: Tensor
 

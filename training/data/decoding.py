@@ -21,6 +21,7 @@ from training.data.pillow import KINDS, MOVES, MOVING_WEBP
 BMP_FIELDS = ((28, 2), (30, 4), (46, 4))  # bits a pixel, compression, colours
 # Start of image; a segment APP14, see libjpeg's get_interesting_appn().
 ADOBE = b"\xff\xd8\xff\xee\x00\x0eAdobe\x00\x64" + bytes(5)
+CMYK = 4  # channels of a JPEG
 MAX_BLOCKS = 10_000  # of a GIF, before its first image
 
 
@@ -57,7 +58,13 @@ def decode_other(data: Tensor, channels: int) -> Tensor:
 
 
 def decode_jpeg(
-    data: Tensor, channels: int, window: Tensor | None = None, ratio: int = 1
+    data: Tensor,
+    channels: int,
+    window: Tensor | None = None,
+    ratio: int = 1,
+    *,
+    cmyk: Tensor | None = None,
+    exactly: bool = True,
 ) -> Tensor:
     """Decodes a JPEG, or a window of it.
 
@@ -66,16 +73,22 @@ def decode_jpeg(
         channels: 1 or 3.
         window: ``(top, left, height, width)`` at the reduced size; None: all.
         ratio: 1, 2, 4 or 8, by which the size is reduced.
+        cmyk: Whether it is stored as CMYK; None: the bytes say so.
+        exactly: By the exact transform, which Pillow's libjpeg uses as well; else by
+            the fast one, whose pixels differ a little.
     """
 
     def decoded(channels: int) -> Tensor:
-        # The exact transform, which Pillow's libjpeg uses as well.
-        options = {"ratio": ratio, "dct_method": "INTEGER_ACCURATE"}
+        method = "INTEGER_ACCURATE" if exactly else "INTEGER_FAST"
+        options = {"ratio": ratio, "dct_method": method}
         if window is None:
             return tf.io.decode_jpeg(data, channels, **options)
         return tf.image.decode_and_crop_jpeg(data, window, channels, **options)
 
-    cmyk = tf.image.extract_jpeg_shape(data)[2] == 4
+    if cmyk is None:
+        cmyk = tf.image.extract_jpeg_shape(data)[2] == CMYK
+    if cmyk is False:
+        return decoded(channels)
     data = tf.cond(cmyk, lambda: _with_adobe(data), lambda: tf.identity(data))
     if channels == 3:
         return decoded(3)

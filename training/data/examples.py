@@ -1,14 +1,12 @@
 """One example of a split, in a graph: from what is stored to the input's pixels."""
 
 from functools import partial
-from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from training.data import images
 from training.data.datasets import Split, contents, fingerprint
-from training.data.images import JPEG_RATIOS, Tensor
+from training.data.images import Known, Tensor
 from training.data.preprocessing import Preprocessing
 
 CHANGED = "it has other contents"
@@ -29,9 +27,9 @@ def read_window(
         index: Of the image in the split.
         prepared: The way into the network.
         window_of: Gives the window, of the image's height and width.
-        quickly: A JPEG may be decoded at a fraction of its size where the window then
-            still has the input's, and ``images.resize_quickly`` resizes: good enough
-            for training, but not what an exported network does.
+        quickly: A JPEG is decoded by a fast transform, at a fraction of its size where
+            the window then still has the input's, and ``images.resize_quickly``
+            resizes: good enough for training, but not what an exported network does.
     """
     stored = split.images[index]
     size = prepared.size
@@ -45,7 +43,8 @@ def read_window(
             _contents(split, index),
             window_of,
             prepared.channels,
-            **_known(split, index, size if quickly else None),
+            known=_known(split, index),
+            at_least=size if quickly else None,
         )
     resize = images.resize_quickly if quickly else images.resize
     return tf.ensure_shape(resize(image, size), prepared.input_shape)
@@ -62,21 +61,19 @@ def _contents(split: Split, index: Tensor) -> Tensor:
         return tf.identity(data)
 
 
-def _known(split: Split, index: Tensor, at_least: images.Size | None) -> dict[str, Any]:
-    """What ``images.decode_window`` need not find out, each of it a tenth of its time.
+def _known(split: Split, index: Tensor) -> Known:
+    """What decoding need not find out, each of it a tenth of its time.
 
     Args:
         split: Of encoded images.
         index: Of the image.
-        at_least: As of ``decode_window``.
     """
     facts = split.facts
     if facts is None:
-        return {"at_least": at_least}
-    if at_least and min(np.array(facts.largest) / at_least) < JPEG_RATIOS[1]:
-        at_least = None
-    return {
-        "is_jpeg": facts.jpegs or None,
-        "orientation": 1 if facts.upright else facts.orientations[index],
-        "at_least": at_least,
-    }
+        return Known()
+    return Known(
+        is_jpeg=facts.jpegs or None,
+        orientation=1 if facts.upright else facts.orientations[index],
+        cmyk=None if facts.cmyk else False,
+        largest=facts.largest,
+    )

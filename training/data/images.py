@@ -7,18 +7,38 @@ rest, then resized to the input's size. Images are uint8 ``(H, W, C)`` until
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
+import numpy as np
 import tensorflow as tf
 
 from training.data.binary import Tensor
-from training.data.decoding import decode_jpeg, decode_other
+from training.data.decoding import CMYK, decode_jpeg, decode_other
 from training.data.orientation import shown_shape, stored_window, told, upright
 
 Size = tuple[int, int]
 JPEG_RATIOS = (1, 2, 4, 8)  # at which libjpeg decodes by itself
 FILE_CHANNELS = (1, 3)  # what decoding gives; arrays may have any number
 WindowOf = Callable[[Tensor], Tensor]  # (height, width) -> window
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of an encoded image, so that decoding it need not find it out.
+
+    Attributes:
+        is_jpeg: Whether it is one; None: the bytes say so.
+        orientation: EXIF's, of a JPEG; None: it is read from the bytes.
+        cmyk: False: it is no JPEG of CMYK; None: the bytes say so.
+        largest: It is not higher or wider; None: any size.
+    """
+
+    is_jpeg: bool | None = None
+    orientation: Tensor | None = None
+    cmyk: Literal[False] | None = None
+    largest: Size | None = None
 
 
 def centre_window(shape: Tensor, size: Size, crop: float) -> Tensor:
@@ -41,8 +61,7 @@ def decode_window(
     window_of: WindowOf,
     channels: int,
     *,
-    is_jpeg: bool | None = None,
-    orientation: Tensor | None = None,
+    known: Known = Known(),
     at_least: Size | None = None,
 ) -> Tensor:
     """Decodes the window of an encoded image; of a JPEG, only that window, upright.
@@ -55,37 +74,52 @@ def decode_window(
         data: The bytes of an image file.
         window_of: Gives the window, of the image's height and width as it is shown.
         channels: 1 or 3.
-        is_jpeg: Whether it is one; None: told from the bytes.
-        orientation: EXIF's, of a JPEG; None: it is read from the bytes.
-        at_least: Decode a JPEG at a half, a quarter or an eighth of its size where the
-            window then still has this height and width; None: at its own size.
+        known: What need not be found out.
+        at_least: Decode a JPEG quickly, and at a half, a quarter or an eighth of its
+            size where the window then still has this height and width; None: exactly,
+            at its own size.
     """
+    reducible = known.largest is None or (
+        at_least and min(np.array(known.largest) / at_least) >= JPEG_RATIOS[1]
+    )
 
     def jpeg() -> Tensor:
-        shape = tf.image.extract_jpeg_shape(data)[:2]
-        turn = told(data) if orientation is None else orientation
+        stored = tf.image.extract_jpeg_shape(data)
+        shape = stored[:2]
+        turn = told(data) if known.orientation is None else known.orientation
+        decoded = partial(
+            decode_jpeg,
+            data,
+            channels,
+            cmyk=stored[2] == CMYK if known.cmyk is None else known.cmyk,
+            exactly=at_least is None,
+        )
         if isinstance(turn, int) and turn == 1:
-            return _decode_jpeg(data, window_of(shape), channels, at_least)
+            return _reduced(decoded, window_of(shape), at_least if reducible else None)
         window = stored_window(window_of(shown_shape(shape, turn)), shape, turn)
-        least = at_least and shown_shape(tf.constant(at_least), turn)
-        return upright(_decode_jpeg(data, window, channels, least), turn)
+        least = None
+        if at_least and reducible:
+            least = shown_shape(tf.constant(at_least), turn)
+        return upright(_reduced(decoded, window, least), turn)
 
     def other() -> Tensor:
         image = decode_other(data, channels)
         return cut(image, window_of(tf.shape(image)[:2]))
 
-    if is_jpeg is None:
+    if known.is_jpeg is None:
         image = tf.cond(tf.io.is_jpeg(data), jpeg, other)
     else:
-        image = jpeg() if is_jpeg else other()
+        image = jpeg() if known.is_jpeg else other()
     return tf.ensure_shape(image, (None, None, channels))
 
 
-def _decode_jpeg(
-    data: Tensor, window: Tensor, channels: int, at_least: Tensor | None
+def _reduced(
+    decode: Callable[..., Tensor], window: Tensor, at_least: Tensor | None
 ) -> Tensor:
+    """Decodes a JPEG's window, at a fraction of its size if it may be."""
+
     def decoded(ratio: int) -> Tensor:
-        return decode_jpeg(data, channels, tf.convert_to_tensor(window) // ratio, ratio)
+        return decode(window=tf.convert_to_tensor(window) // ratio, ratio=ratio)
 
     if at_least is None:
         return decoded(1)

@@ -27,6 +27,7 @@ class Header:
         size: Height and width of the image as it is shown.
         orientation: EXIF's, 1 to 8.
         frames: Of a GIF, else 1.
+        cmyk: Its colours are stored as CMYK or YCCK.
         refusal: Why files of this kind are not decoded; None: they are.
     """
 
@@ -34,6 +35,7 @@ class Header:
     size: tuple[int, int]
     orientation: int = 1
     frames: int = 1
+    cmyk: bool = False
     refusal: str | None = None
 
     @property
@@ -63,11 +65,12 @@ def read_header(data: bytes, formats: tuple[str, ...] | None = None) -> Header:
         kind, orientation = str(image.format), exif.orientation(image)
         turned = exif.TURNS[orientation].transposed
         size = image.size if turned else image.size[::-1]
+        cmyk = image.mode == "CMYK"
         frames = getattr(image, "n_frames", 1) if kind == "GIF" else 1
     refusal = None if kind in FORMATS + JPEGS else f"a {kind} file"
     if kind == "WEBP" and data[12:16] == b"VP8X" and data[20] & MOVES:
         refusal = MOVING_WEBP
-    return Header(kind, size, orientation, frames, refusal)
+    return Header(kind, size, orientation, frames, cmyk, refusal)
 
 
 def decode(data: bytes, channels: int) -> Image.Image:

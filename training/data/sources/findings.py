@@ -16,8 +16,8 @@ from training.data.sources.cache import folder
 from training.data.sources.inspection import Finding
 from training.writing import write_atomically
 
-# A finding: the state's key, then SHA-256, fingerprint, kind, orientation, size.
-RECORD = struct.Struct("<32s32sq4sBII")
+# A finding: the state's key, then SHA-256, fingerprint, kind, orientation, CMYK, size.
+RECORD = struct.Struct("<32s32sq4sB?II")
 CHECKSUM = 32  # bytes in front of the records
 
 
@@ -62,7 +62,8 @@ class FindingCache:
             return None
         records = b"".join(
             RECORD.pack(
-                key, f.sha256, f.fingerprint, f.kind.encode(), f.orientation, *f.size
+                *(key, f.sha256, f.fingerprint, f.kind.encode(), f.orientation),
+                *(f.cmyk, *f.size),
             )
             for key, f in sorted(self._now.items())
         )
@@ -86,9 +87,9 @@ def _read(path: Path) -> dict[bytes, Finding]:
         return {}
     return {
         key: Finding(
-            None, orientation, kind.rstrip(b"\0").decode(), size, sha256, number
+            None, orientation, kind.rstrip(b"\0").decode(), size, cmyk, sha256, number
         )
-        for key, sha256, number, kind, orientation, *sides in RECORD.iter_unpack(
+        for key, sha256, number, kind, orientation, cmyk, *sides in RECORD.iter_unpack(
             records
         )
         for size in [(sides[0], sides[1])]

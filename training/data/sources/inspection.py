@@ -29,6 +29,7 @@ class Finding:
         orientation: EXIF's, 1 to 8.
         kind: Pillow's name of its format.
         size: Height and width as it is shown.
+        cmyk: Its colours are stored as CMYK or YCCK.
         sha256: Of its contents.
         fingerprint: Likewise ``datasets.fingerprint``.
     """
@@ -37,6 +38,7 @@ class Finding:
     orientation: int = 1
     kind: str = ""
     size: Size = (0, 0)
+    cmyk: bool = False
     sha256: bytes = b""
     fingerprint: int = 0
 
@@ -50,6 +52,7 @@ def facts(findings: Sequence[Finding]) -> Facts:
             orientations=tf.constant(orientations, tf.int32),
             upright=set(orientations) == {1},
             jpegs=all(finding.kind in JPEGS for finding in findings),
+            cmyk=any(finding.cmyk for finding in findings),
             largest=(max(heights), max(widths)),
             fingerprints=tf.constant([f.fingerprint for f in findings], tf.int64),
         )
@@ -87,8 +90,15 @@ def inspect(image: Kept, max_pixels: int, *, header_only: bool = False) -> Findi
         bad = f"{header}, more than the {max_pixels} pixels of --max-pixels"
     if bad is None and not header_only:
         bad = _undecodable(data, header.kind)
-    identity = hashlib.sha256(data).digest(), int(fingerprint(data))
-    return Finding(bad, header.orientation, header.kind, header.size, *identity)
+    return Finding(
+        bad,
+        header.orientation,
+        header.kind,
+        header.size,
+        header.cmyk,
+        hashlib.sha256(data).digest(),
+        int(fingerprint(data)),
+    )
 
 
 def _undecodable(data: bytes, kind: str) -> str | None:
