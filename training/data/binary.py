@@ -9,7 +9,7 @@ Tensor = Any  # tf.Tensor, which ships no type information
 
 def substring(data: Tensor, start: Any, size: Any = -1) -> Tensor:
     """Returns at most ``size`` bytes of a scalar string from ``start`` on; -1: all."""
-    # Beyond the end, the error would have the whole string in it, not decodable as text.
+    # Beyond the end, the error would hold the whole string, which is no text.
     start = tf.minimum(
         tf.cast(start, tf.int64), tf.cast(tf.strings.length(data), "int64")
     )
