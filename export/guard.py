@@ -102,15 +102,16 @@ def _gif(data: Tensor) -> Tensor:
     """
     end = tf.size(data, tf.int64)
     data = tf.pad(data, [[0, 13]])
-    canvas = number(data, 6, 2) * number(data, 8, 2)
+    width, height = number(data, 6, 2), number(data, 8, 2)  # of the canvas
 
     def going(position: Tensor, _inside: Tensor, _total: Tensor, _n: Tensor) -> Tensor:
         return position < end
 
     def step(position: Tensor, inside: Tensor, total: Tensor, n: Tensor) -> Any:
         first = data[position]
-        frame = number(data, position + 5, 2) * number(data, position + 7, 2)
-        frame = tf.maximum(frame, canvas)
+        left, top, wide, high = (number(data, position + i, 2) for i in (1, 3, 5, 7))
+        # The canvas is made large enough for a frame that stands out of it.
+        frame = tf.maximum(width, left + wide) * tf.maximum(height, top + high)
         image = ~inside & (first == ord(","))
         known = inside | image | (first == ord("!"))
         ahead = tf.where(image, 11 + colour_table(data[position + 9]), 2)

@@ -40,6 +40,15 @@ def animated(kind: str, mode: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
+def far_off() -> bytes:
+    """A GIF whose frame begins at 60,000, 60,000, outside of its canvas."""
+    size = struct.pack("<HH", 37, 23)
+    before = b"," + struct.pack("<HH", 0, 0) + size
+    data = saved("GIF", "P")
+    assert data.count(before) == 1
+    return data.replace(before, b"," + struct.pack("<HH", 60_000, 60_000) + size)
+
+
 def top_down() -> bytes:
     data = bytearray(saved("BMP"))
     data[22:26] = struct.pack("<i", -23)
@@ -98,6 +107,7 @@ def test_bombs_decode_to_what_they_say() -> None:
 BOMBS: dict[str, tuple[Callable[[], bytes], int]] = {
     "PNG": (bombs.png, 400_000_000),
     "GIF": (bombs.gif, 400_000_000),
+    "GIF, frame outside of the canvas": (far_off, 60_037 * 60_023),
     "GIF of many frames": (lambda: bombs.gif(999, 200), 199_600_200),
     "JPEG": (lambda: bombs.patched("JPEG", 65_500, 65_500), 4_290_250_000),
     "progressive JPEG": (
