@@ -108,6 +108,15 @@ def test_a_network_too_large_for_any_machine_has_a_cost() -> None:
     )
 
 
+def test_paths_of_a_resnext_are_counted_without_being_built() -> None:
+    fields = (("cardinality", 2**14), ("depths", (1, 1, 1)))
+    costs = [
+        network_cost("resnext29_8x64d_cifar", (*fields, *form), (32, 32, 3), 10)
+        for form in ((), (("form", "B"),))
+    ]
+    assert costs[0] == costs[1]
+
+
 @pytest.mark.parametrize("factor", ["1e9", "1e-9"])
 def test_a_match_that_no_width_reaches_is_refused(factor: str) -> None:
     search = Search(space=("survival=0.5,1.0",), match=("params", f"{factor}*self"))

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from keras_resnet.branch import FORMS
 from keras_resnet.describe import count_macs, count_params
 from keras_resnet.errors import UsageError
 from keras_resnet.models import create_model, find_spec
@@ -45,12 +46,14 @@ def network_cost(
         shape: Of an image, ``(H, W, C)``.
         classes: How many.
     """
+    fields = dict(spec)
+    if fields.get("form") in FORMS:
+        # All forms cost the same, but A and B have a layer for each path.
+        fields["form"] = "C"
     try:
         # Variables made in this scope have a shape and an initializer, and no value.
         with keras.StatelessScope(initialize_variables=False):
-            network = create_model(
-                model, input_shape=shape, classes=classes, **dict(spec)
-            )
+            network = create_model(model, input_shape=shape, classes=classes, **fields)
             return Cost(count_params(network), count_macs(network))
     finally:
         # Keras' global state keeps the network and the list of variables without a

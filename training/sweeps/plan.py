@@ -21,7 +21,7 @@ from training.sweeps.space import KEPT, SOLVED, Point, Space, points, size
 FIXED = ("dataset", "overrides", "validation", "skip_bad_images")
 WIDTHS = ("group_width", "width", "growth_rate")  # solved for, if nothing is said
 # The other fields of a spec that set a width, and so can be solved for.
-OTHER_WIDTHS = ("cardinality", "bottleneck", "stem_width", "hidden", "deep", "maps")
+OTHER_WIDTHS = ("cardinality", "bottleneck", "hidden", "deep", "maps")
 LARGEST_GRID = 10_000  # points
 COSTED = 1000  # points whose costs are looked at before a search begins
 
