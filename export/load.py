@@ -91,11 +91,13 @@ def choose(kind: str, runtime: str | None = None) -> str:
 
 
 def versions(folder: Path) -> dict[int, Path]:
-    """Returns what is named by a number in a folder by its number, lowest first.
+    """Returns the folders named by a number in a folder by that number, lowest first.
 
     As for TensorFlow Serving, ``007`` is version 7.
     """
-    named = [p for p in folder.iterdir() if re.fullmatch("[0-9]+", p.name)]
+    named = [
+        p for p in folder.iterdir() if re.fullmatch("[0-9]+", p.name) and p.is_dir()
+    ]
     return {int(p.name): p for p in sorted(named, key=lambda p: int(p.name))}
 
 
@@ -103,6 +105,5 @@ def newest_version(path: Path) -> Path | None:
     """Returns the SavedModel at ``path``, or its newest version; None if neither."""
     if (path / "saved_model.pb").is_file():
         return path
-    found = versions(path).values() if path.is_dir() else ()
-    folders = [version for version in found if version.is_dir()]
-    return folders[-1] if folders else None
+    found = list(versions(path).values()) if path.is_dir() else []
+    return found[-1] if found else None

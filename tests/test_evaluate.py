@@ -210,6 +210,17 @@ def test_of_many_classes_the_lowest_are_printed(
     assert printed["lowest"][0] == worst
 
 
+def test_a_file_that_cannot_be_written_is_told_before_the_work(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.evaluate._found", None)
+    (tmp_path / "file").write_text("mine")
+    line = ["evaluate", str(run.path), "--out", str(tmp_path / "file" / "all.json")]
+    monkeypatch.setattr(sys, "argv", line)
+    with pytest.raises(UsageError, match=r"output path must be writable, got .*all"):
+        main()
+
+
 @pytest.mark.slow
 def test_averaging_over_views_is_told_and_not_kept(
     run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -165,6 +166,18 @@ def test_findings_that_cannot_be_written_are_a_note(
     monkeypatch.setenv("KERAS_RESNET_CACHE", str(photos / "a" / "0.png"))
     (note, *_) = loaded(photos, "none").notes
     assert note.startswith("files will be checked again: ")
+
+
+def test_a_user_without_a_home_folder_needs_no_cache(
+    photos: Path,  # noqa: F811
+    settled: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("KERAS_RESNET_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setitem(sys.modules, "pwd", None)  # as where a container's user is none
+    (note, *_) = loaded(photos, "none").notes
+    assert note.startswith("files will be checked again: cache must have a folder")
 
 
 def test_findings_are_of_one_limit_and_one_inspector(

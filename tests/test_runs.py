@@ -133,10 +133,9 @@ def test_a_place_is_known_to_be_writable_before_the_work(tmp_path: Path) -> None
     (tmp_path / "file").write_text("mine")
     for place in ("new", "new/folder/x", "file"):
         require_writable(tmp_path / place)
-    bad = {tmp_path / "file" / "x": "Not a directory", Path("/proc/x/y"): "No such"}
-    for path, reason in bad.items():
-        with pytest.raises(UsageError, match=f"must be writable, got {path}: {reason}"):
-            require_writable(path)
+    path = tmp_path / "file" / "x"
+    with pytest.raises(UsageError, match=f"writable, got {path}: Not a directory"):
+        require_writable(path)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 

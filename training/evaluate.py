@@ -11,7 +11,7 @@ from keras_resnet.errors import UsageError, first_few
 from training.pages.facts import lowest
 from training.readable import readable
 from training.runs import Run
-from training.writing import write_json, written_to
+from training.writing import make_folder, require_writable, write_json, written_to
 
 if TYPE_CHECKING:
     from training.data.datasets import Dataset
@@ -32,8 +32,8 @@ class Options:
     """Another data set with the same classes, or the new place of the run's own, which
     is known by its contents; None: the run's own where it was."""
     skip_bad_images: bool = False
-    """Leave out files of that folder that are no image; so does a run that was trained
-    with this option."""
+    """Leave out files that are no image, as a run does that was trained with this
+    option."""
     tta: bool = False
     """Average the probabilities of each image and its mirror image, or of small shifts
     where the run's images are not mirrored; nothing is then written to the run."""
@@ -112,14 +112,16 @@ def _data(
     run: Run, dataset: str | None, *, skip_bad_images: bool
 ) -> tuple["Dataset", "Preprocessing", bool]:
     """The run's data set or another that fits; the way in; is it the run's own?"""
+    from training.data.identity import home_of
     from training.data.preprocessing import Preprocessing
     from training.data.sources import other_data, run_data
 
     config = run.config
-    if dataset is None:
+    if dataset is None and not skip_bad_images:
         data, own = run_data(run), True
     else:
-        data, own = other_data(run, dataset, skip_bad_images=skip_bad_images)
+        place = dataset or home_of(run)
+        data, own = other_data(run, place, skip_bad_images=skip_bad_images)
     trained_on = tuple(config["dataset"]["labels"])
     if data.labels != trained_on:
         raise UsageError(
@@ -152,6 +154,8 @@ def main() -> None:
     options = command.parse(Options, prog="python -m training.evaluate")
     run = Run.open(options.run)
     run.require_complete()
+    if options.out is not None:
+        require_writable(options.out)
     command.start_backend()
     result, kept = _found(
         run,
@@ -161,11 +165,12 @@ def main() -> None:
         tta=options.tta,
     )
     print(readable(_summary(result)), flush=True)
-    if options.out is not None:
-        with written_to(options.out):
-            write_json(options.out, result)
     if kept:
         _keep(run, result)
+    if options.out is not None:
+        with written_to(options.out):
+            make_folder(options.out.parent)
+            write_json(options.out, result)
 
 
 def _summary(result: dict[str, Any]) -> dict[str, Any]:

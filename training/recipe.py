@@ -175,7 +175,6 @@ _RANGES: tuple[tuple[str, float, float | None], ...] = (
 # Far above any use, so that a slip of the finger is told before it fills the memory.
 _LIMITS = {
     "image_size": 2**15,
-    "max_pixels": 2**31 - 1,
     "epochs": 10**6,
     "batch_size": 2**20,
     "base_batch_size": 2**20,

@@ -54,10 +54,12 @@ def train(
         if recipe.dataset == run.recipe.dataset:  # from wherever the user is now
             recipe = replace(recipe, dataset=home_of(run))
     session = prepare(recipe, begun)
+    described = config.config(session)
     if not session.replicas.chief:
+        if run.exists:
+            config.require_same(run.config, described)
         _train_in(session, run, saving)
         return
-    described = config.config(session)
     with locked(run):
         if run.exists:
             config.require_same(run.config, described)

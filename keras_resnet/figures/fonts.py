@@ -50,7 +50,10 @@ def _fonts_for(characters: set[str]) -> list[str]:
     }
     for name in sorted(plain, key=lambda name: ("Sans" not in name, name)):
         if missing and LAST_RESORT not in name:
-            left = lacking(plain[name])
+            try:
+                left = lacking(plain[name])
+            except (OSError, RuntimeError):  # removed since matplotlib listed it
+                continue
             if left != missing:
                 chosen.append(name)
             missing = left

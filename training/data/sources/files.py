@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from threading import Semaphore
@@ -75,7 +75,8 @@ def check(
         return checked
 
     threads = REMOTE_THREADS if remote else os.cpu_count() or 1
-    with limits_are_ours(), written_to(cache.folder()):
+    copies = written_to(cache.folder()) if reading.cache == "disk" else nullcontext()
+    with limits_are_ours(), copies:
         looked = _for_each(look, missing, threads)
     if reading.cache == "disk":
         count = len({checked.stored for checked in looked if checked.copied})

@@ -9,6 +9,7 @@ from pathlib import Path
 import PIL
 import tensorflow as tf
 
+from keras_resnet.errors import UsageError
 from training.data import places
 from training.data.places import State
 from training.data.sources import inspection
@@ -35,8 +36,8 @@ class FindingCache:
 
     def __init__(self, *name: object) -> None:
         key = hashlib.sha256(os.fsencode(repr((name, _inspector()))))
-        self._path = folder() / "findings" / key.hexdigest()
-        self._before = _read(self._path)
+        self._name = key.hexdigest()
+        self._before = _read(self._name)
         self._now: dict[bytes, Finding] = {}
 
     def get(self, state: State) -> Finding | None:
@@ -69,17 +70,22 @@ class FindingCache:
         )
         data = hashlib.sha256(records).digest() + records
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._path, lambda path: path.write_bytes(data))
-        except OSError as error:
-            return f"files will be checked again: {places.reason(error)}: {folder()}"
+            path = _path(self._name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, lambda draft: draft.write_bytes(data))
+        except (OSError, UsageError) as error:
+            return f"files will be checked again: {places.reason(error)}"
         return None
 
 
-def _read(path: Path) -> dict[bytes, Finding]:
+def _path(name: str) -> Path:
+    return folder() / "findings" / name
+
+
+def _read(name: str) -> dict[bytes, Finding]:
     try:
-        data = path.read_bytes()
-    except OSError:
+        data = _path(name).read_bytes()
+    except (OSError, UsageError):  # of a user without a home folder
         return {}
     records = data[CHECKSUM:]
     whole = hashlib.sha256(records).digest() == data[:CHECKSUM]
