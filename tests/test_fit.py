@@ -246,11 +246,11 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_run_outlives_the_reader_of_its_output(tmp_path: Path) -> None:
-    process = start(tmp_path, "--dataset", "synthetic:8x8x3:2:40")
-    assert process.stdout and process.stderr
-    process.stdout.close()
-    assert process.stderr.read() == ""
-    assert process.wait(timeout=300) == 0
+    with start(tmp_path, "--dataset", "synthetic:8x8x3:2:40") as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 0
     assert Run(tmp_path).complete and len(Run(tmp_path).epochs) == 2
 
 
