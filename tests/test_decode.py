@@ -86,10 +86,8 @@ def test_a_gif_cut_in_a_later_frame_is_told(left: int) -> None:
     data = file.getvalue()
     second = data.rindex(b"," + bytes(4) + (9).to_bytes(2, "little") * 2)
     about = Description(("a",), (9, 9), 3, 1.0)
-    try:
+    with pytest.raises(ValueError, match="image must be undamaged, got: "):
         decode(data[: second + left], about)
-    except ValueError as error:
-        assert "\n" not in str(error)
 
 
 def test_no_other_limit_than_the_one_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ def prepare(recipe: Recipe, precision: str | None = None) -> Session:
         tf.config.experimental.enable_op_determinism()
     replicas = Replicas(devices.strategy())
     dataset = recipe_data(recipe)
-    require_same(replicas, dataset)
+    require_same_data(replicas, dataset)
     images = len(dataset.splits["train"])
     require_shares(
         images, recipe.batch_size, recipe.accumulation, devices=replicas.count
@@ -112,7 +112,7 @@ def prepare(recipe: Recipe, precision: str | None = None) -> Session:
     )
 
 
-def require_same(replicas: Replicas, dataset: Dataset) -> None:
+def require_same_data(replicas: Replicas, dataset: Dataset) -> None:
     """Checks that all workers have loaded the same data.
 
     Raises:
