@@ -4,15 +4,14 @@ import operator
 from numbers import Real
 from typing import Any
 
-import numpy as np
-
 
 def plain(value: Any) -> Any:
     """Returns Python's int, float or bool for a number, a tuple for a list or array.
 
-    Integers are what has ``__index__``, as NumPy's; anything else stays as it is.
+    NumPy's values are known by their ``tolist``, so that NumPy need not be imported.
+    Integers are what has ``__index__``; anything else stays as it is.
     """
-    if isinstance(value, np.ndarray | np.bool_):
+    if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, list | tuple):
         return tuple(plain(x) for x in value)
