@@ -36,10 +36,10 @@ def keras_groups(precision: str, batch: int) -> Step:
     """Form C with Keras' own layer in place of ours."""
     import keras
 
-    import keras_resnet.ops
+    import keras_resnet.families.ops
     from keras_resnet import create_model
 
-    keras_resnet.ops.GroupedConv2D = keras.layers.Conv2D
+    keras_resnet.families.ops.GroupedConv2D = keras.layers.Conv2D
     return keras_step(lambda: create_model("resnext50_32x4d"), precision, batch)
 
 

@@ -88,9 +88,9 @@ def plain(precision: str, batch: int, name: str, side: int) -> Step:
     """The same network with Keras' own batch normalisation in place of ours."""
     import keras
 
-    import keras_resnet.ops
+    import keras_resnet.families.ops
 
-    keras_resnet.ops.BatchNormalization = keras.layers.BatchNormalization
+    keras_resnet.families.ops.BatchNormalization = keras.layers.BatchNormalization
     return ours(precision, batch, name, side)
 
 

@@ -34,7 +34,7 @@ def main() -> None:
     os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1"}
     limit = sys.getrecursionlimit()
     print(describe())
-    _timed("import", lambda: __import__("keras_resnet.models"))
+    _timed("import", lambda: __import__("keras_resnet.catalogue"))
     from keras_resnet import count_params, create_model, load_model
 
     built: list = []

@@ -12,16 +12,18 @@ from keras_resnet.registration import register_networks
 
 if TYPE_CHECKING:
     from keras_resnet import weights
-    from keras_resnet.alexnet import AlexNetSpec
-    from keras_resnet.densenet import DenseNetSpec
+    from keras_resnet.archive import load_model
+    from keras_resnet.catalogue import MODELS, list_models
     from keras_resnet.describe import count_macs, count_params
-    from keras_resnet.googlenet import GoogLeNetSpec
-    from keras_resnet.highway import HighwaySpec
-    from keras_resnet.lenet import LeNetSpec
-    from keras_resnet.models import MODELS, create_model, list_models, load_model
-    from keras_resnet.resnet import ResNetSpec
-    from keras_resnet.resnext import ResNeXtSpec
-    from keras_resnet.vgg import VGGSpec
+    from keras_resnet.families.alexnet import AlexNetSpec
+    from keras_resnet.families.densenet import DenseNetSpec
+    from keras_resnet.families.googlenet import GoogLeNetSpec
+    from keras_resnet.families.highway import HighwaySpec
+    from keras_resnet.families.lenet import LeNetSpec
+    from keras_resnet.families.resnet import ResNetSpec
+    from keras_resnet.families.resnext import ResNeXtSpec
+    from keras_resnet.families.vgg import VGGSpec
+    from keras_resnet.models import create_model
 
 __version__ = "0.1.0"
 
@@ -47,18 +49,18 @@ __all__ = [
 _HOMES = {
     "count_macs": "describe",
     "count_params": "describe",
-    "MODELS": "models",
+    "MODELS": "catalogue",
     "create_model": "models",
-    "list_models": "models",
-    "load_model": "models",
-    "ResNetSpec": "resnet",
-    "AlexNetSpec": "alexnet",
-    "DenseNetSpec": "densenet",
-    "GoogLeNetSpec": "googlenet",
-    "HighwaySpec": "highway",
-    "LeNetSpec": "lenet",
-    "ResNeXtSpec": "resnext",
-    "VGGSpec": "vgg",
+    "list_models": "catalogue",
+    "load_model": "archive",
+    "ResNetSpec": "families.resnet",
+    "AlexNetSpec": "families.alexnet",
+    "DenseNetSpec": "families.densenet",
+    "GoogLeNetSpec": "families.googlenet",
+    "HighwaySpec": "families.highway",
+    "LeNetSpec": "families.lenet",
+    "ResNeXtSpec": "families.resnext",
+    "VGGSpec": "families.vgg",
 }
 
 

@@ -77,10 +77,10 @@ def main() -> None:
         prog="python -m keras_resnet",
     )
     command.start_backend(tensorflow=False)
-    from keras_resnet import deviations, models, table
+    from keras_resnet import catalogue, deviations, table
 
     if isinstance(options, List):
-        print("\n".join(models.list_models(options.pattern)))
+        print("\n".join(catalogue.list_models(options.pattern)))
     elif isinstance(options, Describe):
         print(_described(options))
     elif isinstance(options, Units):
@@ -92,12 +92,12 @@ def main() -> None:
 
 
 def _described(options: Describe) -> str:
-    from keras_resnet import describe, figures, models
+    from keras_resnet import catalogue, describe, figures, models
 
     if options.figure is not None:
         figures.require_suffix(options.figure)
     asked = (options.image_size, options.image_size, options.channels)
-    usual = models.find_spec(options.name).input_shape
+    usual = catalogue.find_spec(options.name).input_shape
     height, width, channels = (
         own if side is None else side for side, own in zip(asked, usual, strict=True)
     )
@@ -113,8 +113,9 @@ def _described(options: Describe) -> str:
 
 
 def _units(options: Units) -> str:
-    from keras_resnet import branch, figures, residual
+    from keras_resnet import figures
     from keras_resnet.errors import require_choice
+    from keras_resnet.families import branch, residual
     from keras_resnet.figures import units
 
     figures.require_suffix(options.figure)

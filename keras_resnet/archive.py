@@ -1,4 +1,4 @@
-"""What a ``.keras`` file may hold to be loaded: these networks, and nothing else."""
+"""Loads ``.keras`` files that hold these networks and nothing else."""
 
 import json
 import zlib
@@ -26,6 +26,23 @@ MODULES = ("keras.initializers", "keras.regularizers", "keras.constraints")
 OURS = "keras_resnet>"
 # What reading a damaged zip file, or one that is none of Keras', ends with.
 BROKEN = (BadZipFile, EOFError, KeyError, RuntimeError, ValueError, zlib.error)
+
+
+def load_model(path: str | Path) -> keras.Model:
+    """Loads a ``.keras`` file of any network of this library, without its optimizer.
+
+    Nothing in the file is run: Keras' safe mode is on, and a file that holds anything
+    but what these networks are made of is refused.
+
+    Raises:
+        UsageError: There is no such file, it cannot be read or is damaged, or it is no
+            ``.keras`` file of such a network.
+    """
+    if not Path(path).is_file():
+        raise UsageError(f"model file must exist, got {path}")
+    require_known_objects(path)
+    with reading(path):
+        return keras.models.load_model(path, compile=False, safe_mode=True)
 
 
 def require_known_objects(path: str | Path) -> None:

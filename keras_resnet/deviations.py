@@ -7,15 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from keras_resnet.alexnet import AlexNetSpec
-from keras_resnet.densenet import DenseNetSpec
-from keras_resnet.googlenet import GoogLeNetSpec
-from keras_resnet.highway import HighwaySpec
-from keras_resnet.lenet import LeNetSpec
-from keras_resnet.models import Spec, find_spec
-from keras_resnet.resnet import ResNetSpec
-from keras_resnet.resnext import ResNeXtSpec
-from keras_resnet.vgg import VGGSpec
+from keras_resnet.catalogue import find_spec
+from keras_resnet.families.alexnet import AlexNetSpec
+from keras_resnet.families.densenet import DenseNetSpec
+from keras_resnet.families.googlenet import GoogLeNetSpec
+from keras_resnet.families.highway import HighwaySpec
+from keras_resnet.families.lenet import LeNetSpec
+from keras_resnet.families.resnet import ResNetSpec
+from keras_resnet.families.resnext import ResNeXtSpec
+from keras_resnet.families.spec import Spec
+from keras_resnet.families.vgg import VGGSpec
 
 PAPER, KERAS, TORCHVISION = "the paper", "keras.applications", "torchvision"
 

@@ -43,7 +43,7 @@ class _AfterKeras(MetaPathFinder):
                 self._loading.discard(name)
             if not self._loading and sys.modules.get("keras") and self in sys.meta_path:
                 sys.meta_path.remove(self)
-                import_module(f"{__package__}.models")
+                import_module(f"{__package__}.catalogue")
 
         loader.exec_module = exec_module
 
@@ -51,6 +51,6 @@ class _AfterKeras(MetaPathFinder):
 def register_networks() -> None:
     """Registers the classes now, or as soon as Keras is imported."""
     if sys.modules.get("keras"):  # None: its import is forbidden, as in a test
-        import_module(f"{__package__}.models")
+        import_module(f"{__package__}.catalogue")
     else:
         sys.meta_path.insert(0, _AfterKeras())

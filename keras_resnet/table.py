@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import keras
 
+from keras_resnet.catalogue import MODELS
 from keras_resnet.describe import count_macs, count_params
-from keras_resnet.models import MODELS, create_model
+from keras_resnet.models import create_model
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from keras_resnet import UsageError, count_macs, count_params, create_model, load_model
-from keras_resnet.alexnet import ALEXNETS
+from keras_resnet.families.alexnet import ALEXNETS
 
 
 class Golden(NamedTuple):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from keras_resnet import count_macs, count_params, create_model
-from keras_resnet.densenet import DENSENETS, DenseNetSpec
 from keras_resnet.errors import UsageError
-from keras_resnet.ops import BN_EPSILON
+from keras_resnet.families.densenet import DENSENETS, DenseNetSpec
+from keras_resnet.families.ops import BN_EPSILON
 
 TORCHVISION = "torchvision.models.densenet, num_params and _ops of the weights"
 PAPER = "Huang et al., 2017, table 2, by count() below"

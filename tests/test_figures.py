@@ -9,11 +9,11 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from PIL import Image
 
 from keras_resnet import UsageError, __main__, command, create_model
-from keras_resnet.branch import ORDERS
+from keras_resnet.families.branch import ORDERS
+from keras_resnet.families.residual import SKIPS
 from keras_resnet.figures import SUFFIXES, new_figure, save, units, walk, write
 from keras_resnet.figures.units import diagram
 from keras_resnet.figures.volumes import groups, volumes
-from keras_resnet.residual import SKIPS
 
 SVG = "{http://www.w3.org/2000/svg}"
 

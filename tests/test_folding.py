@@ -10,11 +10,11 @@ from backends import NETWORKS, SMALL
 from keras import layers
 
 from keras_resnet import create_model
-from keras_resnet.branch import ORDERS
 from keras_resnet.errors import UsageError
+from keras_resnet.families.branch import ORDERS
+from keras_resnet.families.residual import SKIPS
 from keras_resnet.folding import fold
 from keras_resnet.layers import Nested, StochasticDepth, leaf_layers
-from keras_resnet.residual import SKIPS
 from keras_resnet.weights.assign import weights_of
 
 # Norms that stay: those that no convolution stands directly before.

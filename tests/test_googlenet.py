@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from keras_resnet import UsageError, count_macs, count_params, create_model, load_model
-from keras_resnet.googlenet import GOOGLENETS, GoogLeNetSpec
+from keras_resnet.families.googlenet import GOOGLENETS, GoogLeNetSpec
 
 # Szegedy et al., 2015, table 1: side and channels of the output, #1×1, #3×3 reduce,
 # #3×3, #5×5 reduce, #5×5, pool proj, params in 2¹⁰ and operations in 10⁶

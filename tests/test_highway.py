@@ -6,8 +6,8 @@ import pytest
 
 from keras_resnet import count_macs, count_params, create_model
 from keras_resnet.errors import UsageError
-from keras_resnet.highway import HIGHWAYS, HighwaySpec
-from keras_resnet.ops import BN_EPSILON
+from keras_resnet.families.highway import HIGHWAYS, HighwaySpec
+from keras_resnet.families.ops import BN_EPSILON
 
 
 def count(depth: int) -> tuple[int, int]:

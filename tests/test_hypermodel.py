@@ -12,8 +12,8 @@ import keras_tuner
 import numpy as np
 import pytest
 
+from keras_resnet.archive import load_model
 from keras_resnet.errors import UsageError
-from keras_resnet.models import load_model
 from training.recipe import Recipe
 from training.sweeps.hypermodel import USED, ResNetHyperModel
 

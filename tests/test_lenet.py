@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 from keras_resnet import UsageError, count_macs, count_params, create_model, load_model
+from keras_resnet.families.lenet import LENETS, TABLE_I, LeNetSpec, scaled_tanh
 from keras_resnet.layers import TableConv2D
-from keras_resnet.lenet import LENETS, TABLE_I, LeNetSpec, scaled_tanh
 
 # LeCun et al., 1998, table I: a row for every map of S2, a column for every map of C3
 PRINTED = """

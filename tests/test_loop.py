@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_resnet import create_model
-from keras_resnet.models import find_spec
+from keras_resnet.catalogue import find_spec
 from training.data.preprocessing import Preprocessing
 from training.recipes import Recipe
 from training.trainer import Trainer

@@ -19,7 +19,7 @@ from keras_resnet import (
     list_models,
     load_model,
 )
-from keras_resnet.models import find_spec
+from keras_resnet.catalogue import find_spec
 
 TINY: dict[str, Any] = {"depths": (1, 1), "input_shape": (8, 8, 3)}
 

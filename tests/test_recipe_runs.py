@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from keras_resnet import load_model
+from keras_resnet.catalogue import find_spec
 from keras_resnet.errors import Stopped
-from keras_resnet.models import find_spec
 from training import session
 from training.evaluate import evaluate_run
 from training.recipe import Recipe

@@ -7,11 +7,11 @@ import keras
 import numpy as np
 import pytest
 
-from keras_resnet.branch import ORDERS
 from keras_resnet.errors import UsageError
+from keras_resnet.families.branch import ORDERS
+from keras_resnet.families.ops import BN_EPSILON, Conv
+from keras_resnet.families.residual import SHORTCUTS, SKIPS, Unit, residual
 from keras_resnet.layers import leaf_layers
-from keras_resnet.ops import BN_EPSILON, Conv
-from keras_resnet.residual import SHORTCUTS, SKIPS, Unit, residual
 
 Weights = dict[str, list[np.ndarray]]
 

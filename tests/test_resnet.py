@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keras_resnet import count_macs, count_params, create_model
-from keras_resnet.resnet import PLAINS, RESNETS, ResNetSpec
+from keras_resnet.families.resnet import PLAINS, RESNETS, ResNetSpec
 
 TORCHVISION = "torchvision.models.resnet, num_params and _ops of the weights"
 KERAS = "keras.applications' trainable parameters, folded biases left out"

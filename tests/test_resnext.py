@@ -8,8 +8,8 @@ import pytest
 
 from keras_resnet import count_macs, count_params, create_model
 from keras_resnet.errors import UsageError
+from keras_resnet.families.resnext import RESNEXTS, ResNeXtSpec
 from keras_resnet.layers import GroupedConv2D
-from keras_resnet.resnext import RESNEXTS, ResNeXtSpec
 
 TORCHVISION = "torchvision.models.resnet, num_params and _ops of the weights"
 PAPER = "Xie et al., 2017, table 4 (34.4 and 68.1 million), by count() below"

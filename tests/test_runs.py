@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from keras_resnet.catalogue import find_spec
 from keras_resnet.errors import UsageError
-from keras_resnet.models import find_spec
-from keras_resnet.resnet import ResNetSpec
+from keras_resnet.families.resnet import ResNetSpec
 from training.readable import readable
 from training.recipes import load_recipe
 from training.runs import Run

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_resnet.models import MODELS
+from keras_resnet.catalogue import MODELS
 from keras_resnet.table import HEAD, NOTES, SOURCES, row
 
 QUICK = ("lenet5", "resnet20_cifar")

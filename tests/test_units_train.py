@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from keras_resnet import create_model
-from keras_resnet.branch import ORDERS
-from keras_resnet.residual import SKIPS
+from keras_resnet.families.branch import ORDERS
+from keras_resnet.families.residual import SKIPS
 from training.data.sources import memory
 
 EPOCHS = 3

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keras_resnet import UsageError, count_macs, count_params, create_model, load_model
-from keras_resnet.vgg import VGGS
+from keras_resnet.families.vgg import VGGS
 
 # torchvision.models.vgg, num_params and _ops of the weights
 GOLDEN = {

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from keras_resnet import UsageError, create_model, weights
-from keras_resnet.branch import ORDERS
+from keras_resnet.families.branch import ORDERS
 from keras_resnet.weights import files
 from keras_resnet.weights.assign import weights_of
 

@@ -14,9 +14,9 @@ import psutil
 import tensorflow as tf
 
 import keras_resnet
+from keras_resnet.catalogue import find_spec
 from keras_resnet.describe import count_macs, count_params
 from keras_resnet.errors import UsageError
-from keras_resnet.models import find_spec
 from training.augmentation.changes import flips, geometry, named
 from training.data.identity import absolute, resolved
 from training.data.pipeline import cores

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import keras
 
+from keras_resnet.archive import load_model
 from keras_resnet.layers import leaf_layers
-from keras_resnet.models import create_model, load_model
+from keras_resnet.models import create_model
 from training import finetuning
 from training.data.preprocessing import Preprocessing
 from training.recipe import Recipe

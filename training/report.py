@@ -58,7 +58,7 @@ def write_report(run: Run, dataset: str | None = None) -> Path:
 def contents(run: Run, dataset: str | None = None) -> dict[str, Any]:
     """Returns all that the page shows, by the names of its template."""
     from keras_resnet import describe
-    from keras_resnet.models import load_model
+    from keras_resnet.archive import load_model
     from training.pages import facts, illustrations
 
     config, assessed, columns = run.config, assessment(run, dataset), facts.history(run)

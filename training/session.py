@@ -8,9 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_resnet.catalogue import find_spec, with_auxiliary
 from keras_resnet.describe import count_macs
 from keras_resnet.errors import UsageError
-from keras_resnet.models import AuxiliarySpec, Spec, find_spec, with_auxiliary
+from keras_resnet.families.spec import AuxiliarySpec, Spec
 from training import devices, finetuning
 from training.augmentation.changes import require_possible, require_size, training_sizes
 from training.data.datasets import Dataset

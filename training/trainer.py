@@ -8,8 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_resnet.catalogue import find_spec, with_auxiliary
+from keras_resnet.families.spec import AuxiliarySpec
 from keras_resnet.layers import GroupedConv2D, leaf_layers, synchronized, unchecked
-from keras_resnet.models import AuxiliarySpec, find_spec, with_auxiliary
 from training.data.images import Tensor
 from training.data.preprocessing import Preprocessing
 from training.distributed.strategy import Replicas, clipped, global_count

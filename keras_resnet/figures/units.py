@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 import keras
 
-from keras_resnet.branch import ORDERS
 from keras_resnet.describe import layer_label
+from keras_resnet.families.branch import ORDERS
+from keras_resnet.families.ops import Conv
+from keras_resnet.families.residual import SKIPS, Unit, residual
 from keras_resnet.figures import ACCENT, INK, MUTED, WARM, new_figure
 from keras_resnet.layers import ZeroPaddedShortcut
-from keras_resnet.ops import Conv
-from keras_resnet.residual import SKIPS, Unit, residual
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_resnet.archive import load_model
 from keras_resnet.errors import UsageError
 from keras_resnet.weights.assign import assign
 from keras_resnet.weights.h5 import read_h5
@@ -73,8 +74,6 @@ def load_file(model: keras.Model, path: str | Path) -> None:
 
 
 def _load_keras(model: keras.Model, path: Path) -> None:
-    from keras_resnet.models import load_model
-
     source = load_model(path)
     if is_theirs(layer.name for layer in source.layers):
         load_keras_applications(model, source)

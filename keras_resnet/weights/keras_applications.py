@@ -7,9 +7,9 @@ import keras
 import numpy as np
 
 from keras_resnet.errors import UsageError
+from keras_resnet.families.ops import BN_EPSILON
 from keras_resnet.layer_names import HEAD
 from keras_resnet.layers import leaf_layers
-from keras_resnet.ops import BN_EPSILON
 from keras_resnet.weights.assign import assign, weights_of
 from keras_resnet.weights.function import peer_function
 from keras_resnet.weights.names import (

@@ -8,10 +8,11 @@ from typing import Any
 
 import keras
 
-from keras_resnet.branch import FORMS
+from keras_resnet.catalogue import find_spec
 from keras_resnet.describe import count_macs, count_params
 from keras_resnet.errors import UsageError
-from keras_resnet.models import create_model, find_spec
+from keras_resnet.families.branch import FORMS
+from keras_resnet.models import create_model
 from training.recipe import literal
 
 WIDEST = 2**14

@@ -8,8 +8,8 @@ from functools import cached_property
 from itertools import islice
 from typing import Any, Literal, cast
 
+from keras_resnet.catalogue import find_spec
 from keras_resnet.errors import UsageError
-from keras_resnet.models import find_spec
 from training.data.datasets import Dataset
 from training.data.derived import input_size
 from training.data.images import Size

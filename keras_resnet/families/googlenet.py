@@ -18,8 +18,9 @@ import keras
 from keras import KerasTensor, layers
 
 from keras_resnet.errors import UsageError, require_rate, require_widths
+from keras_resnet.families.ops import Conv, conv_relu, flatten, fully_connected, logits
+from keras_resnet.families.spec import AuxiliarySpec
 from keras_resnet.layers import LocalResponseNormalization
-from keras_resnet.ops import Conv, conv_relu, flatten, fully_connected, logits
 
 FIRST_STAGE = 3  # [1] counts the two stages of the stem
 AUXILIARY_POOL = (5, 3)  # size and stride; [1] section 5
@@ -57,7 +58,7 @@ TABLE_1 = (
 
 
 @dataclass(frozen=True)
-class GoogLeNetSpec:
+class GoogLeNetSpec(AuxiliarySpec):
     """A GoogLeNet as data.
 
     Attributes:
@@ -93,16 +94,6 @@ class GoogLeNetSpec:
             raise UsageError(
                 f"auxiliary_weight must be at least 0, got {self.auxiliary_weight}"
             )
-
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """The paper's input, ``(H, W, C)``."""
-        return (224, 224, 3)
-
-    @property
-    def classes(self) -> int:
-        """ImageNet's number of classes."""
-        return 1000
 
     @property
     def smallest_side(self) -> int:

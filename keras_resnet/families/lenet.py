@@ -21,9 +21,10 @@ import keras
 from keras import KerasTensor, layers
 
 from keras_resnet.errors import UsageError, require_positive
+from keras_resnet.families.ops import Conv, conv, flatten, logits
+from keras_resnet.families.spec import Spec
 from keras_resnet.layers import TableConv2D
 from keras_resnet.layers.registry import register
-from keras_resnet.ops import Conv, conv, flatten, logits
 
 # [1] table I: the maps of S2, from 0, that each of the 16 maps of C3 is connected to
 TABLE_I = (
@@ -41,7 +42,7 @@ def scaled_tanh(x: KerasTensor) -> KerasTensor:
 
 
 @dataclass(frozen=True)
-class LeNetSpec:
+class LeNetSpec(Spec):
     """LeNet-5 as data.
 
     Attributes:

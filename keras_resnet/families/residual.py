@@ -22,10 +22,10 @@ from dataclasses import dataclass
 
 from keras import KerasTensor, layers
 
-from keras_resnet.branch import Order, branch
 from keras_resnet.errors import UsageError
+from keras_resnet.families.branch import Order, branch
+from keras_resnet.families.ops import Conv, activate, conv, norm
 from keras_resnet.layers import StochasticDepth, ZeroPaddedShortcut, branch_model
-from keras_resnet.ops import Conv, activate, conv, norm
 
 # He et al., "Deep Residual Learning for Image Recognition", 2016, section 3.3:
 SHORTCUTS = {

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from keras import KerasTensor, layers
 
-from keras_resnet.ops import NORM_RELU, Conv, Step, activate, conv, he_normal
+from keras_resnet.families.ops import NORM_RELU, Conv, Step, activate, conv, he_normal
 
 
 @dataclass(frozen=True)

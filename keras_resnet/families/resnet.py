@@ -11,16 +11,17 @@ from functools import partial
 
 from keras import KerasTensor, layers
 
-from keras_resnet.branch import ORDERS
 from keras_resnet.errors import (
     UsageError,
     require_choice,
     require_depths,
     require_positive,
 )
+from keras_resnet.families.branch import ORDERS
+from keras_resnet.families.ops import NORM_RELU, Conv, activate, conv, max_pool
+from keras_resnet.families.residual import SHORTCUTS, SKIPS, Unit, residual
+from keras_resnet.families.spec import StagedSpec
 from keras_resnet.layers import DROP_MODES
-from keras_resnet.ops import NORM_RELU, Conv, activate, conv, head, max_pool
-from keras_resnet.residual import SHORTCUTS, SKIPS, Unit, residual
 
 UNITS = ("basic", "bottleneck")
 STEMS = ("imagenet", "cifar", "pool_first")
@@ -28,7 +29,7 @@ EXPANSION = 4  # output channels of a bottleneck per channel of its width; [1] f
 
 
 @dataclass(frozen=True)
-class ResNetSpec:
+class ResNetSpec(StagedSpec):
     """A residual network as data.
 
     Attributes:
@@ -85,20 +86,9 @@ class ResNetSpec:
             )
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """The paper's input, ``(H, W, C)``."""
-        return (32, 32, 3) if self.stem == "cifar" else (224, 224, 3)
-
-    @property
-    def classes(self) -> int:
-        """The paper's number of classes."""
-        return 10 if self.stem == "cifar" else 1000
-
-    @property
-    def smallest_side(self) -> int:
-        """Pixels of the input per pixel of the features."""
-        stem = 1 if self.stem == "cifar" else 4
-        return int(stem * 2 ** (len(self.depths) - 1))
+    def for_cifar(self) -> bool:
+        """Whether the paper trains the network on CIFAR-10."""
+        return self.stem == "cifar"
 
     def features(self, x: KerasTensor) -> KerasTensor:
         """Maps images ``(N, H, W, C)`` to features ``(N, H/stride, W/stride, F)``.
@@ -116,10 +106,6 @@ class ResNetSpec:
         for name, unit in units:
             x = residual(x, unit, name=name)
         return activate(x, ORDERS[self.order].before, prefix="final")
-
-    def classifier(self, x: KerasTensor, classes: int) -> KerasTensor:
-        """Maps features to logits ``(N, classes)``, or pooled features for 0."""
-        return head(x, classes)
 
     def _stem(self, x: KerasTensor) -> KerasTensor:
         if self.stem == "pool_first":

@@ -9,17 +9,18 @@ from dataclasses import dataclass
 
 from keras import KerasTensor
 
-from keras_resnet.branch import Order
 from keras_resnet.errors import require_depths, require_positive
-from keras_resnet.ops import NORM_RELU, Conv, activate, conv, head
-from keras_resnet.residual import Skip, Unit, residual
+from keras_resnet.families.branch import Order
+from keras_resnet.families.ops import NORM_RELU, Conv, activate, conv
+from keras_resnet.families.residual import Skip, Unit, residual
+from keras_resnet.families.spec import StagedSpec
 
 # H is a layer of the plain network: convolution, normalisation, ReLU.
 H = Order((), (), after=NORM_RELU, out=())
 
 
 @dataclass(frozen=True)
-class HighwaySpec:
+class HighwaySpec(StagedSpec):
     """A Highway network as data: ``y = T(x)·H(x) + (1 − T(x))·x`` in every layer.
 
     H is a layer of the plain CIFAR network ([2] section 4.2), the transform gate T a
@@ -43,19 +44,9 @@ class HighwaySpec:
         require_positive(self, "width")
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """CIFAR's images, ``(H, W, C)``."""
-        return (32, 32, 3)
-
-    @property
-    def classes(self) -> int:
-        """CIFAR-10's number of classes."""
-        return 10
-
-    @property
-    def smallest_side(self) -> int:
-        """Pixels of the input per pixel of the features."""
-        return int(2 ** (len(self.depths) - 1))
+    def for_cifar(self) -> bool:
+        """Always: the topology is that of the CIFAR networks."""
+        return True
 
     def features(self, x: KerasTensor) -> KerasTensor:
         """Maps images ``(N, H, W, C)`` to features ``(N, H/stride, W/stride, F)``."""
@@ -71,10 +62,6 @@ class HighwaySpec:
                     unit = Unit((Conv(width, 3),), H, skip=gates)
                 x = residual(x, unit, name=f"stage{stage}_block{block}")
         return x
-
-    def classifier(self, x: KerasTensor, classes: int) -> KerasTensor:
-        """Maps features to logits ``(N, classes)``, or pooled features for 0."""
-        return head(x, classes)
 
 
 HIGHWAYS = {  # 6n + 2 layers

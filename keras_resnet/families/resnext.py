@@ -8,11 +8,11 @@ References:
 from dataclasses import dataclass, replace
 from functools import partial
 
-from keras_resnet.branch import FORMS
 from keras_resnet.errors import UsageError, require_choice, require_positive
-from keras_resnet.ops import Conv
-from keras_resnet.residual import Unit
-from keras_resnet.resnet import ResNetSpec
+from keras_resnet.families.branch import FORMS
+from keras_resnet.families.ops import Conv
+from keras_resnet.families.residual import Unit
+from keras_resnet.families.resnet import ResNetSpec
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,15 @@ from keras_resnet.errors import (
     require_positive,
     require_rate,
 )
+from keras_resnet.families.ops import NORM_RELU, Conv, activate, conv, max_pool
+from keras_resnet.families.spec import StagedSpec
 from keras_resnet.layers import Recomputed, branch_model
-from keras_resnet.ops import NORM_RELU, Conv, activate, conv, head, max_pool
 
 STEMS = ("imagenet", "cifar")
 
 
 @dataclass(frozen=True)
-class DenseNetSpec:
+class DenseNetSpec(StagedSpec):
     """A DenseNet as data: x_l = H_l([x_0, …, x_{l−1}]) within each stage.
 
     Attributes:
@@ -69,19 +70,9 @@ class DenseNetSpec:
         require_rate(self, "dropout")
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """The paper's input, ``(H, W, C)``."""
-        return (32, 32, 3) if self.stem == "cifar" else (224, 224, 3)
-
-    @property
-    def classes(self) -> int:
-        """The paper's number of classes."""
-        return 10 if self.stem == "cifar" else 1000
-
-    @property
-    def smallest_side(self) -> int:
-        """Pixels of the input per pixel of the features."""
-        return int((1 if self.stem == "cifar" else 4) * 2 ** (len(self.depths) - 1))
+    def for_cifar(self) -> bool:
+        """Whether the paper trains the network on CIFAR-10."""
+        return self.stem == "cifar"
 
     def features(self, x: KerasTensor) -> KerasTensor:
         """Maps images ``(N, H, W, C)`` to features ``(N, ⌊H/s⌋, ⌊W/s⌋, F)``.
@@ -94,10 +85,6 @@ class DenseNetSpec:
             if stage < len(self.depths):
                 x = self._transition(x, name=f"transition{stage}")
         return activate(x, NORM_RELU, prefix="final")
-
-    def classifier(self, x: KerasTensor, classes: int) -> KerasTensor:
-        """Maps features to logits ``(N, classes)``, or pooled features for 0."""
-        return head(x, classes)
 
     def _stem(self, x: KerasTensor) -> KerasTensor:
         if self.stem == "cifar":

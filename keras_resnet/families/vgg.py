@@ -16,7 +16,7 @@ from keras_resnet.errors import (
     require_rate,
     require_widths,
 )
-from keras_resnet.ops import (
+from keras_resnet.families.ops import (
     NORM_RELU,
     Conv,
     activate,
@@ -25,10 +25,11 @@ from keras_resnet.ops import (
     fully_connected,
     logits,
 )
+from keras_resnet.families.spec import Spec
 
 
 @dataclass(frozen=True)
-class VGGSpec:
+class VGGSpec(Spec):
     """A VGG network as data.
 
     Attributes:
@@ -52,16 +53,6 @@ class VGGSpec:
         require_widths(self.widths, len(self.depths))
         require_positive(self, "hidden")
         require_rate(self, "dropout")
-
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """The paper's input, ``(H, W, C)``."""
-        return (224, 224, 3)
-
-    @property
-    def classes(self) -> int:
-        """ImageNet's number of classes."""
-        return 1000
 
     @property
     def smallest_side(self) -> int:

@@ -22,8 +22,9 @@ from keras_resnet.errors import (
     require_rate,
     require_widths,
 )
+from keras_resnet.families.ops import Conv, conv_relu, flatten, fully_connected, logits
+from keras_resnet.families.spec import Spec
 from keras_resnet.layers import LocalResponseNormalization
-from keras_resnet.ops import Conv, conv_relu, flatten, fully_connected, logits
 
 DROPOUTS = ("outputs", "inputs")
 POOLED = (1, 2, 5)  # convolutions that a max-pool follows; [1] section 3.5
@@ -31,7 +32,7 @@ NORMALISED = (1, 2)  # convolutions that a response normalisation follows; likew
 
 
 @dataclass(frozen=True)
-class AlexNetSpec:
+class AlexNetSpec(Spec):
     """An AlexNet as data.
 
     Attributes:
@@ -63,16 +64,6 @@ class AlexNetSpec:
                 f"widths must be multiples of the number of towers, {self.towers}, got "
                 f"{self.widths}"
             )
-
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """The paper's input, ``(H, W, C)``."""
-        return (224, 224, 3)
-
-    @property
-    def classes(self) -> int:
-        """ImageNet's number of classes."""
-        return 1000
 
     @property
     def smallest_side(self) -> int:
