@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 REQUIRES = [
     "tensorflow>=2.21,<2.22",
@@ -48,27 +48,10 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.14",
-    packages=[
-        "keras_resnet",
-        "keras_resnet.analysis",
-        "keras_resnet.figures",
-        "keras_resnet.layers",
-        "keras_resnet.weights",
-        "training",
-        "training.augmentation",
-        "training.callbacks",
-        "training.data",
-        "training.data.sources",
-        "training.distributed",
-        "training.optimisation",
-        "training.pages",
-        "training.sweeps",
-        "export",
-        "export.runtimes",
-    ],
+    packages=find_packages(include=["keras_resnet*", "training*", "export*"]),
     package_data={
         "keras_resnet": ["py.typed"],
-        "training.pages": ["page.html.j2", "report.html.j2"],
+        "training.reports": ["page.html.j2", "report.html.j2"],
         "training.sweeps": ["report.html.j2"],
         "export.runtimes": ["classify.c"],
     },

@@ -16,7 +16,7 @@ import tyro
 from keras_resnet.errors import Stopped, UsageError
 
 if TYPE_CHECKING:
-    from training.runs import Run
+    from training.runs.run import Run
 
 Make = Callable[["Run", Path], Path]  # exports a run into a folder
 
@@ -88,7 +88,7 @@ def main() -> None:
     from export.load import find
     from export.runtimes import readers
     from export.verify import verify
-    from training.runs import Run
+    from training.runs.run import Run
 
     print(HEAD, flush=True)
     for path in options.runs:

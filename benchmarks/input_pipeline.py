@@ -57,7 +57,7 @@ def data(folder: str, augmentation: str) -> tuple[Any, Any, Any]:
 
     from training.data.preprocessing import Preprocessing
     from training.data.sources import folder as source
-    from training.recipes import RECIPES
+    from training.recipes.catalogue import RECIPES
 
     recipe = replace(
         RECIPES["resnet_imagenet"],
@@ -70,13 +70,13 @@ def data(folder: str, augmentation: str) -> tuple[Any, Any, Any]:
 
 
 def ours(folder: str, count: int) -> Step:
-    from training.data.pipeline import training_batches
+    from training.experiment.augmentation import training_data
 
     recipe, dataset, way_in = data(*folder.split("|"))
 
     def step() -> None:
         read = 0
-        for images, _ in training_batches(recipe, dataset, way_in, epoch=0):
+        for images, _ in training_data(recipe, dataset, way_in).batches(epoch=0):
             read += images.shape[0]
         assert read == count, (read, count)
 
@@ -120,12 +120,15 @@ def drawn(recipe: Any, split: Any, way_in: Any) -> tuple[Any, Any]:
     """The order of the pipeline's first epoch, and the windows that it draws."""
     import tensorflow as tf
 
-    from training.data import pipeline
+    from training.data.augmentation.augmentation import Augmentation
+    from training.data.pipeline import sample_index_and_seed
+
+    augmentation = Augmentation((way_in.size,), geometry=recipe.augmentation)
 
     def example(position: Any) -> tuple[Any, Any]:
-        index, seed = pipeline.drawn(recipe, len(split), tf.constant([0, 0]), position)
-        window_of = pipeline.window_of(recipe.augmentation, way_in, seed)
-        return index, window_of(tf.constant(SHAPE))
+        epoch_seed = tf.constant([0, 0])
+        index, seed = sample_index_and_seed(position, len(split), epoch_seed)
+        return index, augmentation.window(way_in.size, seed)(tf.constant(SHAPE))
 
     examples = tf.data.Dataset.range(len(split)).map(example).batch(len(split))
     return next(iter(examples))
@@ -162,21 +165,20 @@ def training(folder: str, *, in_memory: bool) -> Step:
     from itertools import count, islice
 
     from keras_resnet import create_model
-    from training.data.pipeline import training_batches
-    from training.optimisation.optimizers import make_optimizer
-    from training.trainer import Trainer
+    from training.experiment.augmentation import training_data
+    from training.experiment.optimisation import make_optimizer, make_step
 
     recipe, dataset, way_in = data(*folder.split("|"))
     recipe = replace(recipe, batch_size=TRAINED, model="resnet50")
     model = create_model("resnet50")
     optimizer = make_optimizer(recipe, 1000)
-    trainer = Trainer(model, way_in, optimizer=optimizer, recipe=recipe)
+    trainer = make_step(model, way_in, optimizer=optimizer, recipe=recipe)
     epochs = count()
-    batches = training_batches(recipe, dataset, way_in, epoch=0)
+    batches = training_data(recipe, dataset, way_in).batches(epoch=0)
     held = list(islice(batches, TRAINING_STEPS))
 
     def step() -> None:
-        read = training_batches(recipe, dataset, way_in, epoch=next(epochs))
+        read = training_data(recipe, dataset, way_in).batches(epoch=next(epochs))
         for images, labels in held if in_memory else islice(read, TRAINING_STEPS):
             trainer.step(images, labels)
 

@@ -65,16 +65,16 @@ def read(images: int) -> Point:
     """Reads an epoch's first batches of synthetic images held in memory."""
     from itertools import islice
 
-    from training.data.pipeline import training_batches
     from training.data.preprocessing import Preprocessing
     from training.data.sources.memory import synthetic
-    from training.recipes import RECIPES
+    from training.experiment.augmentation import training_data
+    from training.recipes.catalogue import RECIPES
 
     dataset = synthetic(f"28x28x1:10:{images}")
-    prepared = Preprocessing((28, 28), 1, 1.0, (0.0,), (1.0,))
+    preprocessing = Preprocessing((28, 28), 1, 1.0, (0.0,), (1.0,))
     recipe = RECIPES["resnet_cifar"]
     began = time.perf_counter()
-    batches = iter(training_batches(recipe, dataset, prepared, epoch=0))
+    batches = iter(training_data(recipe, dataset, preprocessing).batches(epoch=0))
     next(batches)
     first = time.perf_counter() - began
     began = time.perf_counter()
@@ -87,7 +87,7 @@ def read(images: int) -> Point:
 
 def worked(workers: int) -> Point:
     """Trains with so many processes, among which every batch is divided."""
-    from training.runs import Run
+    from training.runs.run import Run
 
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder, "run")

@@ -27,8 +27,8 @@ from export.contenders import (
 from export.worker import ENVIRONMENT, Worker
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError, require_choice, require_positive
-from training.runs import Run
-from training.writing import require_writable
+from training.runs.run import Run
+from training.storage.writing import require_writable
 
 WARMUP = 3  # runs of each before those that count, for each batch size
 # A runtime's threads may go on spinning for a moment after their work is done.

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 from export.contenders import PLAIN
 from keras_resnet.figures.fonts import savefig
-from training.writing import make_folder, write_atomically, write_json, written_to
+from training.storage.writing import (
+    make_folder,
+    write_atomically,
+    write_json,
+    written_to,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,7 +52,7 @@ def hardware() -> str:
     """Returns the processor's name, the number of its cores and the system's."""
     import psutil
 
-    from training.devices import detect
+    from training.distributed.devices import detect
 
     return f"{detect().name}, {psutil.cpu_count()} cores, {platform.system()}"
 

@@ -12,7 +12,7 @@ from export.load import Artifact, choose, find
 from export.runtimes import RUNTIMES, readers
 from export.vetting import vet
 from keras_resnet.errors import UsageError
-from training.runs import Run
+from training.runs.run import Run
 
 PLAIN = "model.export()"
 # The C API runs TensorFlow's own kernels, in a process that starts for each call.
@@ -96,7 +96,7 @@ def plain_exports(
     with tempfile.TemporaryDirectory() as folder:
         made = []
         for number, path in enumerate(runs):
-            from training.network import trained_network
+            from training.experiment.models import trained_network
 
             run = Run.open(path)
             run.require_complete()

@@ -8,7 +8,7 @@ from PIL import Image
 
 from export.description import Description
 from export.form import MAX_PIXELS
-from training.data import pillow
+from training.data.decoding import pillow
 
 Array = np.ndarray
 

@@ -132,8 +132,8 @@ def _text(file: IO[bytes]) -> str:
 def _of_saved_model(path: Path) -> dict[str, str]:
     with open(path / "assets" / LABELS, "rb") as file:
         labels = _text(file)
-    prepared = manifest.read(path)["run"]["preprocessing"]
-    return {LABELS: labels, PREPROCESSING: json.dumps(prepared)}
+    preprocessing = manifest.read(path)["run"]["preprocessing"]
+    return {LABELS: labels, PREPROCESSING: json.dumps(preprocessing)}
 
 
 def _of_tflite(path: Path) -> dict[str, str]:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from training.checks import check_range
-from training.hyperparameters import MAX_PIXELS
+from training.data.reading import MAX_PIXELS
+from training.recipes.checks import check_range
 
 __all__ = ["MAX_PIXELS", "Form"]
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from training.data import bmp
-from training.data.binary import Tensor, head, number, octets, starts
-from training.data.decoding import colour_table
-from training.data.pillow import KINDS
+from training.data.decoding import bmp
+from training.data.decoding.binary import head, number, octets, starts
+from training.data.decoding.graph import colour_table
+from training.data.decoding.pillow import KINDS
+from training.data.types import Tensor
 
 # Blocks of at most 255 bytes; an encoder fills all but the last of each frame.
 MAX_GIF_BLOCKS = 100_000

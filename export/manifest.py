@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from training.runs import Run
+    from training.runs.run import Run
 
 NAME = "manifest.json"
 MAX_BYTES = 2**24  # that are read of one

@@ -11,7 +11,7 @@ import tyro
 from export.single_file import publish, require_place
 from keras_resnet import command
 from keras_resnet.errors import UsageError
-from training.runs import Run
+from training.runs.run import Run
 
 OPSET = 18  # the highest that tf2onnx 1.17 writes
 NEEDED = ("onnx", "tf2onnx", "onnxruntime")

@@ -18,7 +18,7 @@ from export.vetting import vet
 from export.worker import BATCH_SIZE, ENVIRONMENT
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError, first_few, require_positive
-from training.writing import (
+from training.storage.writing import (
     make_folder,
     require_writable,
     write_atomically,

@@ -10,12 +10,13 @@ import tensorflow as tf
 from export.compare import ANSWERED, COMPARED, Difference, compare
 from keras_resnet.errors import Stopped
 from keras_resnet.layer_names import HEAD
-from training.data.images import FILE_CHANNELS, Tensor
+from training.data.decoding.images import FILE_CHANNELS
 from training.data.pipeline import evaluation_batches
 from training.data.preprocessing import Preprocessing
-from training.data.sources import run_data
-from training.network import trained_network
-from training.runs import Run
+from training.data.types import Tensor
+from training.experiment.data import run_data
+from training.experiment.models import trained_network
+from training.runs.run import Run
 
 BATCH_SIZE = 32
 JPEGS = 32  # how many stored pixels are given as JPEG files, the others as PNG
@@ -105,20 +106,20 @@ def ask(run: Run, folder: Path, images: int, dataset: str | None = None) -> Ques
     split = run_data(run, dataset).split("test")
     count = min(images, len(split))
     split = split.take(np.linspace(0, len(split) - 1, count).astype(int))
-    prepared = Preprocessing.from_dict(run.config["preprocessing"])
-    pixels, labels = next(iter(evaluation_batches(split, prepared, count)))
+    preprocessing = Preprocessing.from_dict(run.config["preprocessing"])
+    pixels, labels = next(iter(evaluation_batches(split, preprocessing, count)))
     np.save(folder / "pixels.npy", pixels.numpy().astype(np.float32))
     network = trained_network(run)
-    by_pixels = _probabilities(network, prepared.normalise(pixels))
+    by_pixels = _probabilities(network, preprocessing.normalise(pixels))
     expected = {"pixels": by_pixels, "features": by_pixels}
     (folder / "files").mkdir()
-    if prepared.channels in FILE_CHANNELS:
+    if preprocessing.channels in FILE_CHANNELS:
         expected["bytes"] = by_bytes = by_pixels.copy()
         files = [split.encoded(index) for index in range(count)]
         if split.kind == "pixels":
             files[:JPEGS] = [_jpeg(image) for image in split.images[:JPEGS]]
-            decoded = tf.stack([prepared.decode(file) for file in files[:JPEGS]])
-            by_bytes[:JPEGS] = _probabilities(network, prepared.normalise(decoded))
+            decoded = tf.stack([preprocessing.decode(file) for file in files[:JPEGS]])
+            by_bytes[:JPEGS] = _probabilities(network, preprocessing.normalise(decoded))
         for index, file in enumerate(files):
             (folder / "files" / f"{index:06}").write_bytes(file)
     names = tuple(run.config["dataset"]["labels"])

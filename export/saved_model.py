@@ -12,8 +12,8 @@ from export.description import LABELS, Description
 from export.form import Form
 from keras_resnet import command
 from keras_resnet.errors import UsageError
-from training.runs import Run
-from training.writing import require_writable, written_to
+from training.runs.run import Run
+from training.storage.writing import require_writable, written_to
 
 if TYPE_CHECKING:
     from export.serving import Serving
@@ -90,8 +90,8 @@ def _write(serving: "Serving", run: Run, folder: Path, form: Form) -> None:
 
     config = run.config
     tf.saved_model.save(serving, str(folder), serving.signatures)
-    prepared = Preprocessing.from_dict(config["preprocessing"])
-    warmup.write(folder, config["model"]["name"], warmup.requests(prepared))
+    preprocessing = Preprocessing.from_dict(config["preprocessing"])
+    warmup.write(folder, config["model"]["name"], warmup.requests(preprocessing))
     facts = {
         "format": "SavedModel",
         "compute": form.compute,

@@ -13,10 +13,11 @@ from export.form import Form
 from export.guard import limited
 from keras_resnet.folding import fold
 from keras_resnet.layer_names import HEAD
-from training.data.images import FILE_CHANNELS, Tensor
+from training.data.decoding.images import FILE_CHANNELS
 from training.data.preprocessing import Preprocessing
-from training.network import trained_network
-from training.runs import Run
+from training.data.types import Tensor
+from training.experiment.models import trained_network
+from training.runs.run import Run
 
 PARALLEL_DECODES = 4  # images of one request; each may need memory for max_pixels
 # An image whose pixels add up to more than this would overflow float32 in some layer,

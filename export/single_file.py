@@ -6,8 +6,8 @@ from typing import Any
 
 from export import manifest, versions
 from keras_resnet.errors import UsageError
-from training.runs import Run
-from training.writing import (
+from training.runs.run import Run
+from training.storage.writing import (
     flush,
     make_folder,
     require_writable,

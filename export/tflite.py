@@ -14,10 +14,10 @@ from tqdm import tqdm
 from export.single_file import publish, require_place
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError
-from training.runs import Run
+from training.runs.run import Run
 
 if TYPE_CHECKING:
-    from training.data.datasets import Dataset
+    from training.data.types import Dataset
 
 Quantization = Literal["none", "float16", "dynamic", "int8"]
 CALIBRATION_IMAGES = 300  # that the ranges of int8 activations are measured on
@@ -94,7 +94,7 @@ def export(
     """
     from export import saved_model, tflite_metadata
     from export.description import Description
-    from training.data.sources import run_data
+    from training.experiment.data import run_data
 
     run.require_complete()
     require_place(out, ".tflite")
@@ -192,8 +192,8 @@ def calibration(run: Run, data: "Dataset") -> Iterator[np.ndarray]:
     split = data.split("train")
     count = min(CALIBRATION_IMAGES, len(split))
     chosen = np.random.default_rng(0).permutation(len(split))[:count]
-    prepared = Preprocessing.from_dict(run.config["preprocessing"])
-    batches = evaluation_batches(split.take(np.sort(chosen)), prepared, 1)
+    preprocessing = Preprocessing.from_dict(run.config["preprocessing"])
+    batches = evaluation_batches(split.take(np.sort(chosen)), preprocessing, 1)
     for number, (pixels, _) in enumerate(batches.as_numpy_iterator()):
         image = pixels.astype(np.float32)
         if number == 0:
@@ -221,9 +221,9 @@ def _accuracy(
     split = data.split("test")
     if images is not None and images < len(split):
         split = split.take(np.linspace(0, len(split) - 1, images).astype(int))
-    prepared = Preprocessing.from_dict(run.config["preprocessing"])
+    preprocessing = Preprocessing.from_dict(run.config["preprocessing"])
     right = {"before": 0, "after": 0}
-    batches = evaluation_batches(split, prepared, BATCH_SIZE)
+    batches = evaluation_batches(split, preprocessing, BATCH_SIZE)
     bar = tqdm(batches.as_numpy_iterator(), "accuracy", disable=None, leave=False)
     for pixels, labels in bar:
         for name, session in {"before": before, "after": after}.items():

@@ -18,8 +18,8 @@ from export.vetting import vet
 from export.worker import Worker
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError
-from training.runs import Run
-from training.writing import write_json
+from training.runs.run import Run
+from training.storage.writing import write_json
 
 if TYPE_CHECKING:
     from export.question import Question

@@ -18,7 +18,7 @@ import psutil
 
 from export.load import versions
 from keras_resnet.errors import UsageError
-from training.writing import flush, make_folder
+from training.storage.writing import flush, make_folder
 
 DAY = 24 * 3600
 

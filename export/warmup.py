@@ -8,16 +8,17 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-from training.data.images import FILE_CHANNELS, Tensor
+from training.data.decoding.images import FILE_CHANNELS
 from training.data.preprocessing import Preprocessing
+from training.data.types import Tensor
 
 # Where TensorFlow Serving looks for them in a version folder.
 FILE = Path("assets.extra", "tf_serving_warmup_requests")
 
 
-def requests(prepared: Preprocessing) -> dict[str, dict[str, Tensor]]:
+def requests(preprocessing: Preprocessing) -> dict[str, dict[str, Tensor]]:
     """Returns one black image as inputs for each signature."""
-    height, width, channels = prepared.input_shape
+    height, width, channels = preprocessing.input_shape
     image = tf.zeros((1, height, width, channels))
     found = {"serving_default": {"image": image}, "features": {"image": image}}
     if channels in FILE_CHANNELS:

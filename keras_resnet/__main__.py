@@ -1,4 +1,4 @@
-"""``python -m keras_resnet list | describe | units | deviations | table``."""
+"""``python -m keras_resnet list | describe | units | deviations``."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -56,28 +56,22 @@ class Deviations:
     """One of the names that `list` prints."""
 
 
-@dataclass(frozen=True)
-class Table:
-    """Print docs/architectures.md: parameters and MACs of every network."""
-
-
 Command = (
     Annotated[List, tyro.conf.subcommand("list")]
     | Annotated[Describe, tyro.conf.subcommand("describe")]
     | Annotated[Units, tyro.conf.subcommand("units")]
     | Annotated[Deviations, tyro.conf.subcommand("deviations")]
-    | Annotated[Table, tyro.conf.subcommand("table")]
 )
 
 
 def main() -> None:
     """Runs the command line."""
-    options: List | Describe | Units | Deviations | Table = command.parse(
+    options: List | Describe | Units | Deviations = command.parse(
         Command,  # type: ignore[arg-type]
         prog="python -m keras_resnet",
     )
     command.start_backend(tensorflow=False)
-    from keras_resnet import catalogue, deviations, table
+    from keras_resnet import catalogue, deviations
 
     if isinstance(options, List):
         print("\n".join(catalogue.list_models(options.pattern)))
@@ -85,10 +79,8 @@ def main() -> None:
         print(_described(options))
     elif isinstance(options, Units):
         print(_units(options))
-    elif isinstance(options, Deviations):
-        print(deviations.report(options.name))
     else:
-        print(table.architectures())
+        print(deviations.report(options.name))
 
 
 def _described(options: Describe) -> str:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from keras_resnet.layers import leaf_layers
-from training.recipes import Recipe
-from training.runs import Run
+from training.recipes.recipe import Recipe
+from training.runs.run import Run
 
 TINY = Recipe(
     model="resnet20_cifar",
@@ -74,7 +74,7 @@ def other_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def _trained(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    from training.train import train
+    from training.experiment.train import train
 
     run = Run(tmp_path_factory.mktemp("run"))
     train(recipe, run)

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from training.data.datasets import Dataset, pixels
+from training.data.types import Dataset, pixels
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:

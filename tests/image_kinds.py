@@ -17,8 +17,8 @@ from data import encode, noise, smooth
 from PIL import Image
 from test_orientation import segment, tag, with_exif
 
-from training.data.bmp import READ
-from training.data.pillow import KINDS, MOVING_WEBP
+from training.data.decoding.bmp import READ
+from training.data.decoding.pillow import KINDS, MOVING_WEBP
 
 HEIGHT, WIDTH = SHAPE = (19, 21)
 Array = np.ndarray

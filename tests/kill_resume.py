@@ -22,8 +22,8 @@ import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from keras_resnet import command
-from training.progress import TIMED
-from training.runs import Run
+from training.engine.progress import TIMED
+from training.runs.run import Run
 
 RECIPE = [
     *("--model", "resnet110_v2_cifar", "--dataset", "synthetic:12x8x3:3:200"),

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from training.runs import Run
+from training.runs.run import Run
 
 TINY = [
     *("--model", "resnet20_cifar", "--overrides", "depths=(1,1,1)"),

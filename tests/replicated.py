@@ -17,10 +17,10 @@ command.start_backend()
 
 import tensorflow as tf
 
-from training.recipes import Recipe
-from training.runs import Run
-from training.train import train
-from training.trainer import Trainer
+from training.engine.step import TrainingStep
+from training.experiment.train import train
+from training.recipes.recipe import Recipe
+from training.runs.run import Run
 
 # 49 images in batches of 12: the last batch is one image, for all devices.
 RECIPE = {
@@ -40,13 +40,13 @@ def main() -> None:
     parts = [tf.config.LogicalDeviceConfiguration()] * int(count)
     tf.config.set_logical_device_configuration(cpu, parts)
     trainers = []
-    begin = Trainer.__init__
+    begin = TrainingStep.__init__
 
-    def remembered(self: Trainer, *args: object, **options: object) -> None:
+    def remembered(self: TrainingStep, *args: object, **options: object) -> None:
         trainers.append(self)
         begin(self, *args, **options)  # type: ignore[arg-type]
 
-    Trainer.__init__ = remembered  # type: ignore[method-assign]
+    TrainingStep.__init__ = remembered  # type: ignore[method-assign]
     recipe = Recipe.from_dict(RECIPE | json.loads(fields))
     train(recipe, Run(Path(out)))
     held = [

@@ -6,26 +6,26 @@ import pytest
 import tensorflow as tf
 from data import mapped, noise, seeds
 
-from training.augmentation import augment
+from training.data.augmentation import transforms
 
 IMAGE = 1 + noise(5, 7, 3) // 2  # no black pixel
 SHAPES = [(224, 224), (256, 341), (97, 61), (31, 500), (2000, 1333), (8, 8), (2, 1)]
 
 
 def pads(pad: int) -> Callable[[tf.Tensor], tf.Tensor]:
-    return lambda seed: augment.pad_crop(tf.constant(IMAGE), pad, seed)
+    return lambda seed: transforms.pad_crop(tf.constant(IMAGE), pad, seed)
 
 
 AUGMENTATIONS = {
     "pad_crop": pads(2),
-    "flip": lambda seed: augment.flip(tf.constant(IMAGE), seed),
-    "scale_window": lambda seed: augment.scale_window(
+    "flip": lambda seed: transforms.flip(tf.constant(IMAGE), seed),
+    "scale_window": lambda seed: transforms.scale_window(
         tf.constant([97, 61]), (24, 32), seed
     ),
-    "area_window": lambda seed: augment.area_window(tf.constant([97, 61]), seed),
-    "color_jitter": lambda seed: augment.color_jitter(tf.constant(IMAGE), 0.4, seed),
-    "lighting": lambda seed: augment.lighting(tf.constant(IMAGE), 0.1, seed),
-    "erase": lambda seed: augment.erase(tf.constant(IMAGE), 0.7, tf.zeros(3), seed),
+    "area_window": lambda seed: transforms.area_window(tf.constant([97, 61]), seed),
+    "color_jitter": lambda seed: transforms.color_jitter(tf.constant(IMAGE), 0.4, seed),
+    "lighting": lambda seed: transforms.lighting(tf.constant(IMAGE), 0.1, seed),
+    "erase": lambda seed: transforms.erase(tf.constant(IMAGE), 0.7, tf.zeros(3), seed),
 }
 
 
@@ -72,7 +72,7 @@ def test_flip_mirrors_half_of_the_images() -> None:
 def test_scale_window_is_the_papers(
     shape: tuple[int, int], size: tuple[int, int]
 ) -> None:
-    function = partial(augment.scale_window, tf.constant(shape), size)
+    function = partial(transforms.scale_window, tf.constant(shape), size)
     windows = mapped(function, 200)
     assert windows.dtype == np.int32
     inside(windows, shape)
@@ -89,7 +89,7 @@ def test_scale_window_is_the_papers(
 
 def test_scale_window_reaches_every_border() -> None:
     shape = (10, 14)
-    function = partial(augment.scale_window, tf.constant(shape), (8, 8))
+    function = partial(transforms.scale_window, tf.constant(shape), (8, 8))
     windows = mapped(function, 300)
     assert windows[:, :2].min(0).tolist() == [0, 0]
     assert (windows[:, :2] + windows[:, 2:]).max(0).tolist() == list(shape)
@@ -98,7 +98,7 @@ def test_scale_window_reaches_every_border() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_area_window_is_inceptions(shape: tuple[int, int]) -> None:
-    windows = mapped(partial(augment.area_window, tf.constant(shape)), 200)
+    windows = mapped(partial(transforms.area_window, tf.constant(shape)), 200)
     assert windows.dtype == np.int32
     inside(windows, shape)
     height, width = windows[:, 2:].T
@@ -117,7 +117,7 @@ def test_area_windows_are_drawn_evenly(shape: tuple[int, int]) -> None:
     aspect = np.exp(rng.uniform(-np.log(4 / 3), np.log(4 / 3), len(share)))
     sides = np.sqrt(share * np.prod(shape) / [aspect, 1 / aspect]).round()
     expected = sides[:, (shape >= sides.T).all(1)]
-    windows = mapped(partial(augment.area_window, tf.constant(shape)), 4000)
+    windows = mapped(partial(transforms.area_window, tf.constant(shape)), 4000)
     places, drawn = windows[:, :2].T, windows[:, 2:].T
     points = np.linspace(0.02, 0.98, 25)
     for measure in (np.prod, lambda x, _: x[1] / x[0]):
@@ -140,7 +140,7 @@ def inside(windows: np.ndarray, shape: tuple[int, int]) -> None:
 def test_color_jitter_scales_brightness_as_far_as_it_may() -> None:
     # Of a grey image without contrast, brightness alone changes anything.
     image = tf.fill((4, 4, 3), tf.constant(100, tf.uint8))
-    levels = mapped(lambda seed: augment.color_jitter(image, 0.3, seed), 500)
+    levels = mapped(lambda seed: transforms.color_jitter(image, 0.3, seed), 500)
     assert (levels == levels[:, :1, :1, :1]).all()
     assert 70 <= levels.min() < 75 and 125 < levels.max() <= 130
 
@@ -149,15 +149,20 @@ def test_color_jitter_draws_the_order() -> None:
     image = tf.constant(noise(6, 6, 3))
     found = {image.tobytes() for image in mapped(AUGMENTATIONS["color_jitter"], 40)}
     assert len(found) == 40
-    assert np.array_equal(augment.color_jitter(image, 0.0, tf.constant([1, 2])), image)
+    assert np.array_equal(
+        transforms.color_jitter(image, 0.0, tf.constant([1, 2])), image
+    )
 
 
 @pytest.mark.slow
 def test_lighting_has_the_covariance_of_the_principal_components() -> None:
     image = tf.fill((1, 1, 3), tf.constant(128, tf.uint8))
-    added = mapped(lambda seed: augment.lighting(image, 0.5, seed), 4000)
+    added = mapped(lambda seed: transforms.lighting(image, 0.5, seed), 4000)
     added = added[:, 0, 0].astype(float) - 128
-    axes, deviations = np.array(augment.RGB_AXES), np.array(augment.RGB_DEVIATIONS)
+    axes, deviations = (
+        np.array(transforms.RGB_AXES),
+        np.array(transforms.RGB_DEVIATIONS),
+    )
     np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-3)
     expected = (axes * (255 * 0.5 * deviations) ** 2) @ axes.T
     np.testing.assert_allclose(np.cov(added.T), expected, rtol=0.08)
@@ -166,14 +171,14 @@ def test_lighting_has_the_covariance_of_the_principal_components() -> None:
 
 def test_lighting_adds_one_colour_to_all_pixels() -> None:
     image = noise(5, 5, 3) // 4 + 96
-    changed = augment.lighting(tf.constant(image), 0.1, tf.constant([3, 4])).numpy()
+    changed = transforms.lighting(tf.constant(image), 0.1, tf.constant([3, 4])).numpy()
     added = changed.astype(int) - image
     assert len(np.unique(added.reshape(-1, 3), axis=0)) == 1 and added.any()
 
 
 def test_erase_has_the_papers_areas_and_aspects() -> None:
     image = tf.fill((60, 40, 1), tf.constant(255, tf.uint8))
-    erased = mapped(lambda seed: augment.erase(image, 1.0, tf.zeros(1), seed), 400)
+    erased = mapped(lambda seed: transforms.erase(image, 1.0, tf.zeros(1), seed), 400)
     black = erased[..., 0] == 0
     height, width = black.any(2).sum(1), black.any(1).sum(1)
     assert (black.sum((1, 2)) == height * width).all()  # rectangles
@@ -189,7 +194,7 @@ def test_erase_has_the_papers_areas_and_aspects() -> None:
 def test_erase_happens_as_often_as_asked(probability: float) -> None:
     image = tf.fill((8, 8, 1), tf.constant(255, tf.uint8))
     fill = tf.constant([17.4])
-    erased = mapped(lambda seed: augment.erase(image, probability, fill, seed), 400)
+    erased = mapped(lambda seed: transforms.erase(image, probability, fill, seed), 400)
     changed = (erased == 17).any((1, 2, 3))
     assert (erased == 255).all((1, 2, 3)).sum() == 400 - changed.sum()
     assert abs(changed.mean() - probability) <= 4 * (0.25 * 0.75 / 400) ** 0.5

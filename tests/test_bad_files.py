@@ -13,12 +13,13 @@ from bad_files import CASES, make
 from data import noise, sizes, write_classes, write_image
 
 from keras_resnet.errors import UsageError
-from training.data import decoding, pipeline
-from training.data.derived import preprocessing
+from training.data.decoding import graph
+from training.data.reading import Reading
 from training.data.sources import load_dataset
 from training.data.sources.inspection import inspect, inspect_all
-from training.data.sources.reading import Reading
-from training.recipes import Recipe
+from training.experiment.augmentation import training_data
+from training.experiment.infer_preprocessing import infer_preprocessing
+from training.recipes.recipe import Recipe
 
 BAD = [name for name, case in CASES.items() if case.said]
 GOOD = [name for name, case in CASES.items() if case.said is None]
@@ -60,8 +61,8 @@ def test_odd_files_are_read(photos: Path) -> None:
         make(CASES[name], photos / "a" / CASES[name].name)
     dataset = load_dataset(f"folder:{photos}")
     recipe = Recipe(batch_size=4, image_size=8)
-    prepared = preprocessing(recipe, dataset, (8, 8))
-    batches = pipeline.training_batches(recipe, dataset, prepared, epoch=0)
+    preprocessing = infer_preprocessing(recipe, dataset, (8, 8))
+    batches = training_data(recipe, dataset, preprocessing).batches(epoch=0)
     trained = sum(len(labels) for _, labels in batches)
     assert trained == len(dataset.splits["train"])
     files = [name for name in GOOD if isinstance(CASES[name].make, bytes)]
@@ -137,7 +138,7 @@ def test_whatever_passes_the_check_can_be_read(seed: int) -> None:
                 damaged[place] = rng.integers(256)
             damaged = bytes(damaged[: rng.integers(len(data) // 2, 2 * len(data))])
             if inspect(damaged, 10**6).bad is None:
-                decoding.decode(tf.constant(damaged), 3)
+                graph.decode(tf.constant(damaged), 3)
 
 
 def test_a_bmp_cut_off_before_its_pixels_is_refused() -> None:
@@ -146,5 +147,5 @@ def test_a_bmp_cut_off_before_its_pixels_is_refused() -> None:
         36
     )
     with pytest.raises(tf.errors.InvalidArgumentError):
-        decoding.decode(tf.constant(data), 3)
+        graph.decode(tf.constant(data), 3)
     assert inspect(data, 10**6).bad

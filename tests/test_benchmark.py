@@ -21,7 +21,7 @@ from export.contenders import (
 from export.load import Artifact
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError
-from training.runs import Run
+from training.runs.run import Run
 
 FACTS = {"version": "1.0", "device": "CPU", "shape": [8, 8, 1]}
 BASE = Measurement(

@@ -11,7 +11,7 @@ from data import smooth
 
 from export import saved_model
 from export.runtimes import c_api
-from training.runs import Run
+from training.runs.run import Run
 
 Classify = Callable[..., subprocess.CompletedProcess[str]]
 

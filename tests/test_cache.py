@@ -11,12 +11,14 @@ from data import encode, gathered, labels_of, sizes, smooth, write_classes
 from test_orientation import tag, with_exif
 
 from keras_resnet.errors import UsageError
-from training.data import pipeline, places
-from training.data.datasets import Dataset
-from training.data.derived import preprocessing
+from training.data import pipeline
+from training.data.reading import Reading
 from training.data.sources import cache, load_dataset
-from training.data.sources.reading import Reading
-from training.recipes import Recipe
+from training.data.types import Dataset
+from training.experiment.augmentation import training_data
+from training.experiment.infer_preprocessing import infer_preprocessing
+from training.recipes.recipe import Recipe
+from training.storage import filesystem
 
 Mode = Literal["none", "memory", "disk"]
 MODES: tuple[Mode, ...] = ("none", "memory", "disk")
@@ -52,9 +54,9 @@ def loaded(place: object, mode: Mode, *, skip: bool = False) -> Dataset:
 def trained_on(dataset: Dataset) -> tuple[bytes, bytes]:
     """All that an epoch of training reads, and all that evaluation does."""
     recipe = Recipe(batch_size=4, image_size=24, augmentation="area_crop")
-    prepared = preprocessing(recipe, dataset, (24, 24))
-    training = pipeline.training_batches(recipe, dataset, prepared, epoch=2)
-    evaluated = pipeline.evaluation_batches(dataset.splits["test"], prepared, 4)
+    preprocessing = infer_preprocessing(recipe, dataset, (24, 24))
+    training = training_data(recipe, dataset, preprocessing).batches(epoch=2)
+    evaluated = pipeline.evaluation_batches(dataset.splits["test"], preprocessing, 4)
     seen, tested = gathered(training)[0], gathered(evaluated)[0]
     return seen.tobytes(), tested.tobytes()
 
@@ -111,7 +113,7 @@ def test_a_copy_that_is_another_is_made_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if settled:  # the state of all files can be relied on
-        monkeypatch.setattr(places, "SETTLED_NS", 0)
+        monkeypatch.setattr(filesystem, "SETTLED_NS", 0)
     before = loaded(photos, "disk").splits["train"]
     loaded(photos, "disk")
     copy = Path(before.images[0].numpy().decode())
@@ -145,14 +147,14 @@ def test_bad_files_are_named_by_their_own_place(
 def test_a_file_that_fails_once_is_out(
     mode: Mode, photos: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    once, read = iter([True]), places.read
+    once, read = iter([True]), filesystem.read
 
     def unsteady(place: str) -> bytes:
         if place.endswith("turned.jpg") and next(once, False):
             raise OSError("connection reset")
         return read(place)
 
-    monkeypatch.setattr(places, "read", unsteady)
+    monkeypatch.setattr(filesystem, "read", unsteady)
     dataset = loaded(photos, mode, skip=True)
     assert "skipped 1 bad files of 13" in dataset.notes
     assert trained_on(dataset)

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 from keras_resnet.errors import UsageError
-from training.checkpoint import Checkpoints
-from training.lock import locked
-from training.progress import Progress
-from training.runs import Run
-from training.saving import Cadence, Saving
+from training.engine.checkpoint import Checkpoints
+from training.engine.progress import Progress
+from training.engine.saving import Cadence, Saving
+from training.runs.run import Run
 
 ROW = {"loss": 0.1 + 0.2, "val_top1": 1 / 3}
 
@@ -200,10 +199,10 @@ def test_cadence(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_is_trained_by_one_process_at_a_time(tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     with (
-        locked(run),
+        run.locked(),
         pytest.raises(UsageError, match=r"one process at a time, got .* process \d+"),
-        locked(run),
+        run.locked(),
     ):
         pass
-    with locked(run):
+    with run.locked():
         pass

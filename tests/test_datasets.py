@@ -9,8 +9,9 @@ from data import labels_of, pixel_dataset, sizes, write_classes
 from sklearn.model_selection import train_test_split
 
 from keras_resnet.errors import UsageError
-from training.data.datasets import Dataset, hold_out, mirrors, with_test
 from training.data.sources import load_dataset
+from training.data.splits import hold_out, with_test
+from training.data.types import Dataset, mirrors
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,8 @@ def test_pixels_are_trainings(name: str) -> None:
         if (mode, channels) == ("CMYK", 1):
             continue  # which TensorFlow cannot
         data = encode(IMAGES[image], kind, mode, **options)
-        prepared = Preprocessing(SIZE, channels, crop, (), ())
-        theirs = prepared.decode(tf.constant(data)).numpy().astype(int)
+        preprocessing = Preprocessing(SIZE, channels, crop, (), ())
+        theirs = preprocessing.decode(tf.constant(data)).numpy().astype(int)
         ours = decode(data, Description((), SIZE, channels, crop))
         assert (ours.shape, ours.dtype) == (theirs.shape, np.uint8)
         assert np.abs(ours - theirs).max() <= tolerance, (image, channels, crop)

@@ -28,7 +28,7 @@ from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from export import saved_model
 from export.form import Form
-from training.runs import Run
+from training.runs.run import Run
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 MAX_PIXELS = 1000

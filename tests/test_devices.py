@@ -4,7 +4,13 @@ import pytest
 import tensorflow as tf
 
 from keras_resnet.errors import UsageError
-from training.devices import BFLOAT16_PAYS_FROM_MACS, Hardware, cpu, detect, place
+from training.distributed.devices import (
+    BFLOAT16_PAYS_FROM_MACS,
+    Hardware,
+    cpu,
+    detect,
+    place,
+)
 
 X86 = """processor\t: 0
 vendor_id\t: AuthenticAMD

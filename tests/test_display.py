@@ -11,8 +11,8 @@ from pathlib import Path
 import keras
 import pytest
 
-from training.callbacks.display import Display
-from training.progress import Progress
+from training.engine.callbacks.display import Display
+from training.engine.progress import Progress
 
 LOGS = {
     "loss": 0.5,

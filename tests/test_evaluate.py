@@ -14,17 +14,18 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, recall_score
 
-from keras_resnet.analysis.__main__ import main as analyse
 from keras_resnet.errors import UsageError
-from training import devices, fit
-from training.assessment import SUMMARY, assess, predict
-from training.data.datasets import Dataset, pixels, strings
+from training import fit
+from training.analyse import main as analyse
 from training.data.preprocessing import Preprocessing
+from training.data.types import Dataset, pixels, strings
+from training.distributed import devices
 from training.evaluate import evaluate_run, main
-from training.metrics import Evaluator
-from training.predictions import Predictions
-from training.runs import Run
-from training.writing import write_json
+from training.evaluation.assessment import SUMMARY, assess, predict
+from training.evaluation.metrics import Evaluator
+from training.evaluation.predictions import Predictions
+from training.runs.run import Run
+from training.storage.writing import write_json
 
 
 def dataset(count: int, classes: int) -> Dataset:
@@ -41,8 +42,8 @@ def test_figures_equal_numpys_over_all_examples(count: int) -> None:
     image = keras.Input((4, 4, 2))
     logits = keras.layers.Dense(8)(keras.layers.Flatten()(image))
     model = keras.Model(image, logits)
-    prepared = Preprocessing((4, 4), 2, 1.0, (100.0, 120.0), (50.0, 60.0))
-    predictions = predict(Evaluator(model, prepared), data, prepared, "test")
+    preprocessing = Preprocessing((4, 4), 2, 1.0, (100.0, 120.0), (50.0, 60.0))
+    predictions = predict(Evaluator(model, preprocessing), data, preprocessing, "test")
     found = assess(predictions, data, "test")
 
     split = data.splits["test"]
@@ -99,7 +100,7 @@ def test_xla_is_of_the_machine_at_hand(
             asked.append(jit_compile)
             super().__init__(*arguments, **options)
 
-    monkeypatch.setattr("training.metrics.Evaluator", Spy)
+    monkeypatch.setattr("training.evaluation.metrics.Evaluator", Spy)
     here = devices.Hardware(kind, "made", bfloat16=True, float16=True)
     monkeypatch.setattr(devices, "detect", lambda: here)
     assert evaluate_run(copy)["examples"] == run.evaluated["examples"]
@@ -161,8 +162,8 @@ def test_a_result_is_printed_before_it_is_stored(
     def refuse(path: Path, *_: Any) -> None:
         raise OSError(number, os.strerror(number), str(path))
 
-    monkeypatch.setattr("training.assessment.write_json", refuse)
-    monkeypatch.setattr("training.writing.write_json", refuse)
+    monkeypatch.setattr("training.evaluation.assessment.write_json", refuse)
+    monkeypatch.setattr("training.storage.writing.write_json", refuse)
     monkeypatch.setattr(sys, "argv", ["command", *line])
     with pytest.raises(UsageError, match=message) as caught:
         command_main()

@@ -23,8 +23,8 @@ from export.runtimes import readers
 from export.verify import _keep, main, verify
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError
-from training.runs import Run
-from training.train import train
+from training.experiment.train import train
+from training.runs.run import Run
 
 
 def quantized(kind: tflite.Quantization) -> Callable[[Run, Path], Path]:

@@ -11,28 +11,28 @@ from data import encode, noise, sizes, write_image
 from test_cache import home, loaded, photos, trained_on  # noqa: F401 - fixtures
 
 from keras_resnet.errors import UsageError
-from training.data import places
-from training.data.datasets import Dataset
+from training.data.reading import Reading
 from training.data.sources import findings, load_dataset
-from training.data.sources.reading import Reading
+from training.data.types import Dataset
+from training.storage import filesystem
 
 
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch, home: Path) -> Path:  # noqa: F811
     """The findings' folder; every file counts as written long ago."""
-    monkeypatch.setattr(places, "SETTLED_NS", 0)
+    monkeypatch.setattr(filesystem, "SETTLED_NS", 0)
     return home / "findings"
 
 
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The places that are read from now on."""
-    seen, read = [], places.read
+    seen, read = [], filesystem.read
 
     def spy(place: str) -> bytes:
         seen.append(place)
         return read(place)
 
-    monkeypatch.setattr(places, "read", spy)
+    monkeypatch.setattr(filesystem, "read", spy)
     return seen
 
 
@@ -126,7 +126,9 @@ def test_a_file_that_failed_once_is_tried_again(
 ) -> None:
     (photos / "b" / "bad.jpg").write_bytes(b"no image")
     with monkeypatch.context() as patch:
-        patch.setattr(places, "read", lambda place: (_ for _ in ()).throw(OSError()))
+        patch.setattr(
+            filesystem, "read", lambda place: (_ for _ in ()).throw(OSError())
+        )
         with pytest.raises(UsageError, match="14 bad of 14"):
             loaded(photos, "none")
     assert sum(sizes(loaded(photos, "none", skip=True)).values()) == 13

@@ -13,13 +13,13 @@ import tensorflow as tf
 from keras_resnet import create_model, load_model
 from keras_resnet.errors import UsageError
 from keras_resnet.layers import leaf_layers
-from training import finetuning, session
 from training.data.preprocessing import Preprocessing
-from training.network import save_model
-from training.recipe import Recipe
-from training.runs import Run
-from training.train import train
-from training.trainer import Trainer
+from training.experiment import experiment, finetuning
+from training.experiment.optimisation import make_step
+from training.experiment.train import train
+from training.recipes.recipe import Recipe
+from training.runs.model_file import save_model
+from training.runs.run import Run
 
 PREPARED = Preprocessing((8, 8), 3, 1.0, (120.0,) * 3, (60.0,) * 3)
 NETWORKS = {
@@ -49,7 +49,7 @@ def test_frozen_parts_stay_to_the_bit(
     overrides = tuple(f"{k}={v}" for k, v in fields.items())
     recipe = Recipe(model=name, overrides=overrides, decay="all", weight_decay=0.1)
     optimizer = keras.optimizers.SGD(0.1)
-    made = Trainer(model, PREPARED, optimizer=optimizer, recipe=recipe)
+    made = make_step(model, PREPARED, optimizer=optimizer, recipe=recipe)
     rng = np.random.default_rng(0)
     for _ in range(4):
         images = tf.constant(rng.integers(0, 256, (6, 8, 8, 3), np.uint8))
@@ -80,8 +80,12 @@ def test_the_average_of_frozen_parts_stays_too() -> None:
     finetuning.freeze(twin, ("all",))
     before = state(model)
     optimizer = keras.optimizers.SGD(0.1)
-    made = Trainer(
-        model, PREPARED, optimizer=optimizer, recipe=Recipe(ema=0.9), twin=twin
+    made = make_step(
+        model,
+        PREPARED,
+        optimizer=optimizer,
+        recipe=Recipe(ema=0.9),
+        training_model=twin,
     )
     images = tf.random.stateless_uniform((6, 8, 8, 3), (0, 1), maxval=255.0)
     made.step(images, tf.constant([0, 1, 2, 0, 1, 2]))
@@ -170,12 +174,12 @@ def test_a_run_starts_from_a_run(run: Run, tmp_path: Path) -> None:
         warmup_epochs=0.0,
     )
     tuned = Run(tmp_path / "run")
-    prepared = session.prepare(recipe)
-    (note,) = prepared.notes
+    built = experiment.build_experiment(recipe)
+    (note,) = built.notes
     assert "5 classes" in note
     theirs = run.config["preprocessing"]
-    assert list(prepared.prepared.mean) == theirs["mean"]
-    assert list(prepared.prepared.deviation) == theirs["deviation"]
+    assert list(built.preprocessing.mean) == theirs["mean"]
+    assert list(built.preprocessing.deviation) == theirs["deviation"]
     train(recipe, tuned)
     before, after = state(load_model(run.model)), state(load_model(tuned.model))
     assert all(

@@ -17,8 +17,8 @@ import tensorflow as tf
 from keras_resnet import command
 from keras_resnet.errors import UsageError
 from training import fit
-from training.recipes import RECIPES
-from training.runs import Run
+from training.recipes.catalogue import RECIPES
+from training.runs.run import Run
 
 TINY = ["--overrides", "depths=(1,1,1)", "--epochs", "2", "--batch-size", "32"]
 
@@ -268,7 +268,7 @@ def wait_for(folder: Path, pattern: str, seconds: float = 120) -> None:
 def test_cache_may_change_when_a_run_is_resumed(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from training import config
+    from training.experiment import config
 
     monkeypatch.setattr("sys.argv", ["fit"])
     asked = ["--out", str(run.path), "--resume", "--cache", "memory"]
@@ -284,7 +284,7 @@ def test_cache_may_change_when_a_run_is_resumed(
 
 
 def test_a_run_of_before_a_field_was_there_goes_on(run: Run) -> None:
-    from training import config
+    from training.experiment import config
 
     stored = run.config
     del stored["recipe"]["train_size"]
@@ -297,8 +297,8 @@ def test_determinism_is_kept_when_a_run_is_resumed(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    from training import config
-    from training.session import prepare
+    from training.experiment import config
+    from training.experiment.experiment import build_experiment
 
     stored = run.config
     asked = ["--out", str(tmp_path), "--resume"]
@@ -324,5 +324,5 @@ def test_determinism_is_kept_when_a_run_is_resumed(
     turned_on: list[bool] = []
     turn_on = "tensorflow.config.experimental.enable_op_determinism"
     monkeypatch.setattr(turn_on, lambda: turned_on.append(True))
-    prepare(replace(run.recipe, deterministic=True))
+    build_experiment(replace(run.recipe, deterministic=True))
     assert turned_on == [True]

@@ -9,8 +9,8 @@ import tensorflow as tf
 from data import labels_of, noise, sizes, smooth, write_classes, write_image
 
 from keras_resnet.errors import UsageError
+from training.data.reading import Reading
 from training.data.sources import load_dataset
-from training.data.sources.reading import Reading
 
 
 def test_folder_with_three_splits(tmp_path: Path) -> None:

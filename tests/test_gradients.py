@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 
 from keras_resnet import command, create_model
-from keras_resnet.analysis import __main__ as analysis
 from keras_resnet.analysis.gradients import GradientNorms, GradientProbe
-from training.runs import Run
+from training import analyse as analysis
+from training.runs.run import Run
 
 Enliven = Callable[[keras.Model], keras.Model]
 TINY = {"input_shape": (8, 8, 1), "classes": 3}

@@ -16,8 +16,8 @@ from keras_resnet import create_model
 from keras_resnet.layers import grouped_conv, leaf_layers
 from keras_resnet.layers.grouped_conv import PATHS, GroupedConv2D, merged_groups
 from training.data.preprocessing import Preprocessing
-from training.recipe import Recipe
-from training.trainer import Trainer
+from training.experiment.optimisation import make_step
+from training.recipes.recipe import Recipe
 
 # groups, input channels, filters: narrow and wide groups, more and fewer filters
 SHAPES = [(2, 6, 4), (8, 32, 16), (32, 128, 128), (2, 64, 32), (3, 3, 9), (1, 4, 8)]
@@ -160,7 +160,7 @@ def test_a_step_compiled_for_a_cpu_is_split(
         overrides=("depths=(1,)", "group_width=2", f"survival={survival}"),
     )
     model = create_model(recipe.model, classes=3, **recipe.spec_fields)
-    Trainer(
+    make_step(
         model,
         Preprocessing((32, 32), 3, 1.0, (), ()),
         optimizer=keras.optimizers.SGD(),

@@ -11,7 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 from export import guard
-from training.data import decoding
+from training.data.decoding import graph
 
 LIMIT = 1_000_000
 SCALAR = [tf.TensorSpec((), tf.string)]
@@ -93,7 +93,7 @@ REFUSED_LATER = {"GIF cut off", "animated WebP"}
 def test_what_is_small_enough_is_decoded() -> None:
     for name, (make, expected) in FILES.items():
         if expected and name not in REFUSED_LATER:
-            assert decoding.decode(limited(make()), 3).shape[-1] == 3
+            assert graph.decode(limited(make()), 3).shape[-1] == 3
     assert limited(bombs.png(1000)).numpy() == bombs.png(1000)
     with pytest.raises(tf.errors.InvalidArgumentError, match="1002001"):
         limited(bombs.png(1001))
@@ -101,7 +101,7 @@ def test_what_is_small_enough_is_decoded() -> None:
 
 def test_bombs_decode_to_what_they_say() -> None:
     for data in (bombs.png(700), bombs.gif(700)):
-        assert decoding.decode(data, 3).shape == (700, 700, 3)
+        assert graph.decode(data, 3).shape == (700, 700, 3)
 
 
 BOMBS: dict[str, tuple[Callable[[], bytes], int]] = {

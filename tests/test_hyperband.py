@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from training.recipe import Recipe
+from training.recipes.recipe import Recipe
 from training.sweep import make_plan
 from training.sweeps.folder import Sweep
 from training.sweeps.options import Search

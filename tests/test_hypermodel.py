@@ -14,7 +14,7 @@ import pytest
 
 from keras_resnet.archive import load_model
 from keras_resnet.errors import UsageError
-from training.recipe import Recipe
+from training.recipes.recipe import Recipe
 from training.sweeps.hypermodel import USED, ResNetHyperModel
 
 BASE = Recipe(overrides=("depths=(1,)",), schedule="step", warmup_from=0.1, epochs=4)

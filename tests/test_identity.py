@@ -15,13 +15,14 @@ from data import sizes, write_classes
 from test_findings import swap
 
 from keras_resnet.errors import Stopped, UsageError
-from training import config
-from training.data.datasets import pixels
 from training.data.identity import absolute, resolved
-from training.data.sources import load_dataset, other_data, recipe_data, run_data
-from training.data.sources.reading import Reading
-from training.recipes import Recipe
-from training.runs import Run
+from training.data.reading import Reading
+from training.data.sources import load_dataset
+from training.data.types import pixels
+from training.experiment import config
+from training.experiment.data import other_data, recipe_data, run_data
+from training.recipes.recipe import Recipe
+from training.runs.run import Run
 
 PREPARED = {"size": [8, 8], "channels": 3, "crop": 1.0, "mean": [0], "deviation": [1]}
 
@@ -200,8 +201,8 @@ def test_a_file_that_changes_under_a_run_is_named(
 ) -> None:
     import keras
 
-    from training.train import train
-    from training.trainer import Trainer
+    from training.engine.step import TrainingStep
+    from training.experiment.train import train
 
     recipe = Recipe(
         model="resnet20_cifar",
@@ -226,7 +227,7 @@ def test_a_file_that_changes_under_a_run_is_named(
             else:
                 file.write_bytes((photos / contents).read_bytes())
 
-    def adapt(trainer: Trainer) -> list[keras.callbacks.Callback]:
+    def adapt(trainer: TrainingStep) -> list[keras.callbacks.Callback]:
         return [Vandal()]
 
     run = Run(tmp_path / "run")

@@ -13,12 +13,12 @@ from export.decode import decode
 from export.description import Description
 from export.guard import limited
 from keras_resnet.errors import UsageError
-from training.data import images
-from training.data.datasets import strings
+from training.data.decoding import images
 from training.data.examples import read_window
 from training.data.preprocessing import Preprocessing
 from training.data.sources import load_dataset
 from training.data.sources.inspection import facts, inspect
+from training.data.types import strings
 
 MAX_PIXELS = 10_000
 Way = Callable[[bytes, int, tuple[int, int]], np.ndarray]
@@ -29,8 +29,8 @@ def training(data: bytes, channels: int, size: tuple[int, int]) -> np.ndarray:
     if finding.bad is not None:
         raise ValueError(finding.bad)
     split = strings([data], [0], facts([finding]))
-    prepared = Preprocessing(size, channels, 1.0, (), ())
-    return read_window(split, tf.constant(0), prepared, None).numpy()
+    preprocessing = Preprocessing(size, channels, 1.0, (), ())
+    return read_window(split, tf.constant(0), preprocessing, None).numpy()
 
 
 @cache

@@ -6,7 +6,7 @@ import tensorflow as tf
 from data import encode, noise, smooth
 from PIL import Image
 
-from training.data import decoding, images
+from training.data.decoding import graph, images
 
 SHAPE = (13, 17)
 COLOUR = noise(*SHAPE, 3)
@@ -88,7 +88,7 @@ def pillow(data: bytes, channels: int) -> np.ndarray:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_decode_agrees_with_pillow(name: str, channels: int) -> None:
     data, tolerance = FILES[name]
-    decoded = decoding.decode(tf.constant(data), channels)
+    decoded = graph.decode(tf.constant(data), channels)
     assert decoded.dtype == tf.uint8
     assert decoded.shape == (*SHAPE, channels)
     # Libraries round the grey value of a colour differently by one level.
@@ -105,7 +105,7 @@ def test_window_equals_decoded_and_cut(name: str, channels: int) -> None:
     def read(data: tf.Tensor) -> tf.Tensor:
         return images.decode_window(data, lambda shape: [2, 3, 5, 7], channels)
 
-    whole = decoding.decode(tf.constant(data), channels).numpy()
+    whole = graph.decode(tf.constant(data), channels).numpy()
     assert np.array_equal(read(tf.constant(data)), whole[2:7, 3:10])
     (mapped,) = tf.data.Dataset.from_tensors(data).map(read).as_numpy_iterator()
     assert np.array_equal(mapped, whole[2:7, 3:10])
@@ -121,7 +121,7 @@ def test_window_of_a_jpeg_equals_decoded_and_cut(
     data = encode(
         noise(61, 83, 3), "JPEG", subsampling=subsampling, progressive=progressive
     )
-    whole = decoding.decode(tf.constant(data), channels).numpy()
+    whole = graph.decode(tf.constant(data), channels).numpy()
     rng = np.random.default_rng(0)
     for _ in range(20):
         height, width = (int(rng.integers(1, side + 1)) for side in (61, 83))
@@ -171,7 +171,7 @@ def test_window_function_gets_height_and_width() -> None:
 )
 def test_corrupt_bytes_are_refused(data: bytes, channels: int) -> None:
     with pytest.raises(tf.errors.InvalidArgumentError):
-        decoding.decode(tf.constant(data), channels)
+        graph.decode(tf.constant(data), channels)
     with pytest.raises(tf.errors.InvalidArgumentError):
         images.decode_window(tf.constant(data), lambda shape: [0, 0, 1, 1], channels)
 
@@ -245,7 +245,7 @@ def test_jpeg_is_decoded_at_a_fraction(
     (mapped,) = tf.data.Dataset.from_tensors(LARGE).map(read).as_numpy_iterator()
     assert np.array_equal(mapped, found)
     # The mean of each block of pixels, from a place that is a multiple of the ratio.
-    whole = decoding.decode(tf.constant(LARGE), 3).numpy().astype(float)
+    whole = graph.decode(tf.constant(LARGE), 3).numpy().astype(float)
     top, left = top // ratio * ratio, left // ratio * ratio
     cut = whole[
         top : top + height // ratio * ratio, left : left + width // ratio * ratio

@@ -18,7 +18,7 @@ from test_findings import swap
 from keras_resnet import load_model
 from training import fit
 from training.distributed import launch
-from training.runs import Run
+from training.runs.run import Run
 
 
 def workers_of(parent: int) -> list[int]:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from keras_resnet import UsageError, command, create_model
-from keras_resnet.analysis import __main__ as analysis
 from keras_resnet.analysis.gated import GatedNetwork
 from keras_resnet.analysis.lesions import Lesioned, kendall_tau, lesions, swapped
 from keras_resnet.layer_names import unit_of
-from training.runs import Run
+from training import analyse as analysis
+from training.runs.run import Run
 
 Enliven = Callable[[keras.Model], keras.Model]
 TINY = {"input_shape": (8, 8, 1), "classes": 3}

@@ -8,8 +8,9 @@ import tensorflow as tf
 from keras_resnet import create_model
 from keras_resnet.catalogue import find_spec
 from training.data.preprocessing import Preprocessing
-from training.recipes import Recipe
-from training.trainer import Trainer
+from training.engine.step import TrainingStep
+from training.experiment.optimisation import make_step
+from training.recipes.recipe import Recipe
 
 PREPARED = Preprocessing((8, 8), 3, 1.0, (120.0,) * 3, (60.0,) * 3)
 TINY = {"input_shape": (8, 8, 3), "classes": 4, "depths": (1, 1)}
@@ -17,13 +18,13 @@ TINY = {"input_shape": (8, 8, 3), "classes": 4, "depths": (1, 1)}
 
 def trainer(
     recipe: Recipe, policy: str = "float32", *, jit_compile: bool = False
-) -> Trainer:
+) -> TrainingStep:
     keras.utils.set_random_seed(0)
     model = create_model("resnet20_cifar", dtype=policy, **TINY)
     optimizer = keras.optimizers.SGD(recipe.learning_rate)
     if policy == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    return Trainer(
+    return make_step(
         model, PREPARED, optimizer=optimizer, recipe=recipe, jit_compile=jit_compile
     )
 
@@ -80,7 +81,7 @@ def test_metrics_are_of_all_examples() -> None:
     assert made.metrics.result()["loss"] == pytest.approx(expected, rel=1e-5)
 
 
-def auxiliary_step(weight: float) -> tuple[Trainer, dict[str, np.ndarray]]:
+def auxiliary_step(weight: float) -> tuple[TrainingStep, dict[str, np.ndarray]]:
     """A GoogLeNet after one step, and how far its variables have moved."""
     recipe = Recipe(
         model="googlenet",
@@ -91,9 +92,9 @@ def auxiliary_step(weight: float) -> tuple[Trainer, dict[str, np.ndarray]]:
     )
     keras.utils.set_random_seed(0)
     model = create_model("googlenet", input_shape=(32, 32, 3), classes=4)
-    prepared = Preprocessing((32, 32), 3, 1.0, (120.0,) * 3, (60.0,) * 3)
+    preprocessing = Preprocessing((32, 32), 3, 1.0, (120.0,) * 3, (60.0,) * 3)
     optimizer = keras.optimizers.SGD(recipe.learning_rate)
-    made = Trainer(model, prepared, optimizer=optimizer, recipe=recipe)
+    made = make_step(model, preprocessing, optimizer=optimizer, recipe=recipe)
     before = {v.path: v.numpy() for v in made.network.trainable_variables}
     images = tf.random.stateless_uniform((4, 32, 32, 3), (0, 1), maxval=255.0)
     made.step(images, tf.range(4))
@@ -145,7 +146,7 @@ def test_accumulation_is_the_whole_batch(parts: int) -> None:
         keras.utils.set_random_seed(0)
         model = create_model("lenet5", classes=4)
         optimizer = keras.optimizers.SGD(0.1)
-        made = Trainer(model, LENET, optimizer=optimizer, recipe=recipe)
+        made = make_step(model, LENET, optimizer=optimizer, recipe=recipe)
         losses.append(made.step(images, labels))
         weights.append(model.get_weights())
         assert made.metrics.result()["loss"] == pytest.approx(losses[0], rel=1e-5)
@@ -179,7 +180,9 @@ def test_average_follows_its_recurrence(decay: float) -> None:
     model, twin = twins()
     recipe = Recipe(learning_rate=0.1, ema=decay)
     optimizer = keras.optimizers.SGD(0.1)
-    made = Trainer(model, PREPARED, optimizer=optimizer, recipe=recipe, twin=twin)
+    made = make_step(
+        model, PREPARED, optimizer=optimizer, recipe=recipe, training_model=twin
+    )
     expected = [v.numpy() for v in twin.variables]
     for step in (1, 2, 3):
         made.step(*batch())
@@ -202,12 +205,12 @@ def test_the_average_does_not_touch_what_is_trained() -> None:
         model, twin = twins()
         recipe = Recipe(ema=ema)
         optimizer = keras.optimizers.SGD(0.1, 0.9)
-        made = Trainer(
+        made = make_step(
             model,
             PREPARED,
             optimizer=optimizer,
             recipe=recipe,
-            twin=twin if ema else None,
+            training_model=twin if ema else None,
         )
         for _ in range(2):
             made.step(*batch())

@@ -5,16 +5,20 @@ import pytest
 import tensorflow as tf
 
 from training.optimisation.losses import dominant, make_loss
-from training.recipe import Recipe
 
 LOGITS = np.array([[2.0, -1.0, 0.5], [0.0, 3.0, -2.0]], np.float32)
 LABELS = np.array([0, 2])
 MIXED = np.array([[0.7, 0.0, 0.3], [0.1, 0.9, 0.0]], np.float32)
 
 
-def loss(labels: np.ndarray, **fields: object) -> np.ndarray:
-    found = make_loss(Recipe(**fields), 3)(tf.constant(labels), tf.constant(LOGITS))
-    return found.numpy()
+def loss(
+    labels: np.ndarray,
+    loss: str = "softmax",
+    label_smoothing: float = 0.0,
+    bce_threshold: float | None = None,
+) -> np.ndarray:
+    computed = make_loss(loss, 3, smoothing=label_smoothing, threshold=bce_threshold)
+    return computed(tf.constant(labels), tf.constant(LOGITS)).numpy()
 
 
 def softmax_loss(targets: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import tensorflow as tf
 from export import onnx, saved_model, tflite
 from export.form import Form
 from export.runtimes import RUNTIMES, readers
-from training.runs import Run
+from training.runs.run import Run
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from export import manifest
-from training.runs import Run
+from training.runs.run import Run
 
 # sha256sum of "graph" and of "weights"
 GRAPH = "eef93e1d14482804277fca0172464032d1a4fdbcc338524059fa1e861454ad4d"

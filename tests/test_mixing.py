@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 from data import mapped, noise, seeds
 
-from training.augmentation import mixing
-from training.augmentation.mixing import Mixing
+from training.data.augmentation import mixing
+from training.data.augmentation.mixing import Mixing
 
 IMAGES = tf.constant(noise(6, 9, 12, 3))
 LABELS = tf.constant([0, 1, 2, 3, 0, 1], tf.int64)

@@ -8,7 +8,7 @@ import tensorflow as tf
 from data import noise, smooth
 from PIL import Image, ImageEnhance, ImageOps
 
-from training.augmentation import operations
+from training.data.augmentation import operations
 
 IMAGES = {"noise": noise(21, 16, 3), "smooth": smooth(21, 16)}
 BLACK = tf.zeros(3)

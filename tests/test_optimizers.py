@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.optimisation.optimizers import last_rate, make_optimizer
-from training.recipe import Recipe
+from training.experiment.optimisation import make_optimizer
+from training.optimisation.optimizers import last_rate
+from training.recipes.recipe import Recipe
 
 RATE = 0.05
 GRADIENTS = [

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from export.decode import decode as decode_without_tensorflow
 from export.description import Description
-from training.data import decoding, exif, images, orientation
+from training.data.decoding import exif, graph, images, orientation
 from training.data.preprocessing import Preprocessing
 
 SHAPE = (40, 64)
@@ -113,7 +113,7 @@ def test_image_is_turned_as_pillow_turns_it(value: int) -> None:
 @pytest.mark.parametrize("value", range(1, 9))
 def test_window_is_one_of_the_image_as_shown(value: int, known: bool) -> None:
     data = tf.constant(turned(value))
-    whole = orientation.upright(decoding.decode(data, 3), value).numpy()
+    whole = orientation.upright(graph.decode(data, 3), value).numpy()
     told = tf.constant(value) if known else None
     read = partial(
         images.decode_window, channels=3, known=images.Known(orientation=told)
@@ -132,10 +132,10 @@ def test_window_is_one_of_the_image_as_shown(value: int, known: bool) -> None:
 @pytest.mark.parametrize("value", range(1, 9))
 def test_phones_and_servers_see_the_same(value: int, channels: int) -> None:
     data = turned(value)
-    prepared = Preprocessing((12, 16), channels, 0.875, (), ())
-    served = prepared.decode(tf.constant(data)).numpy().astype(int)
+    preprocessing = Preprocessing((12, 16), channels, 0.875, (), ())
+    served = preprocessing.decode(tf.constant(data)).numpy().astype(int)
     phone = decode_without_tensorflow(data, Description((), (12, 16), channels, 0.875))
     assert np.abs(phone - served).max() <= 4
     shown = encode(np.asarray(exif.upright(Image.fromarray(IMAGE), value)), "PNG")
-    upright = prepared.decode(tf.constant(shown)).numpy().astype(int)
+    upright = preprocessing.decode(tf.constant(shown)).numpy().astype(int)
     assert np.abs(upright - served).max() <= 8

@@ -16,7 +16,6 @@ import pytest
 import tensorflow as tf
 
 from keras_resnet import UsageError, command, create_model, load_model
-from keras_resnet.analysis import __main__ as analysis
 from keras_resnet.analysis.gated import GatedNetwork
 from keras_resnet.analysis.paths import (
     EffectivePaths,
@@ -26,7 +25,8 @@ from keras_resnet.analysis.paths import (
     shortest_range,
     summary,
 )
-from training.runs import Run
+from training import analyse as analysis
+from training.runs.run import Run
 
 Enliven = Callable[[keras.Model], keras.Model]
 TINY = {"input_shape": (8, 8, 1), "classes": 3}
@@ -158,8 +158,8 @@ def test_command_trains_on_effective_paths(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from training.effective import train_effective
-    from training.train import train
+    from training.experiment.effective_paths import train_effective
+    from training.experiment.train import train
 
     own = Run(tmp_path / "own")
     train(replace(run.recipe, epochs=1, warmup_epochs=0.0, ema=0.5), own)

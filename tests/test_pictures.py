@@ -5,15 +5,15 @@ import re
 import numpy as np
 import pytest
 
-from training import pages
-from training.pages.pictures import (
+from training import reports
+from training.evaluation.predictions import Predictions
+from training.reports.pictures import (
     DRAWN_CLASSES,
     calibration,
     confused,
     confusion,
     curves,
 )
-from training.predictions import Predictions
 
 COLUMNS = {
     "loss": [2.0, 0.5],
@@ -98,9 +98,9 @@ def test_calibration_names_its_direction(confidence: float, word: str) -> None:
     [(7, "7"), (1000, "1 k"), (2_516_608, "2.52 M"), (4.1e9, "4.1 G")],
 )
 def test_large_numbers_are_short(number: int, said: str) -> None:
-    assert pages.short(number) == said
+    assert reports.short(number) == said
 
 
 def test_numbers_for_people() -> None:
-    assert pages.percent(0.98611) == "98.61 %" and pages.percent(None) == "–"
-    assert pages.count(1437) == "1,437" and pages.size((8, 8, 1)) == "8×8×1"
+    assert reports.percent(0.98611) == "98.61 %" and reports.percent(None) == "–"
+    assert reports.count(1437) == "1,437" and reports.size((8, 8, 1)) == "8×8×1"

@@ -9,13 +9,14 @@ from data import encode, gathered, noise, pixel_dataset, smooth
 from test_orientation import tag, with_exif
 
 from keras_resnet.errors import UsageError
-from training.augmentation import changes
-from training.data import derived, images, pipeline
-from training.data.datasets import Dataset, Split, pixels, strings
-from training.data.derived import preprocessing
+from training.data import pipeline
+from training.data.decoding import images
 from training.data.preprocessing import Preprocessing
 from training.data.sources.inspection import facts, inspect_all
-from training.recipes import Recipe
+from training.data.types import Dataset, Split, pixels, strings
+from training.experiment import infer_preprocessing
+from training.experiment.augmentation import geometry, named, training_data
+from training.recipes.recipe import Recipe
 
 PLAIN = Recipe(augmentation="none", flip="off", batch_size=4)
 
@@ -32,8 +33,8 @@ def file_dataset(folder: Path, count: int = 7) -> Dataset:
     return Dataset("files", {"train": split, "test": split}, labels, 3, None, True)
 
 
-def prepared(recipe: Recipe, dataset: Dataset) -> Preprocessing:
-    return preprocessing(recipe, dataset, default=(16, 24))
+def preprocessing(recipe: Recipe, dataset: Dataset) -> Preprocessing:
+    return infer_preprocessing.infer_preprocessing(recipe, dataset, default=(16, 24))
 
 
 def epoch(
@@ -41,8 +42,8 @@ def epoch(
 ) -> tf.data.Dataset:
     size = dataset.size or (16, 24)
     way_in = Preprocessing(size, dataset.channels, 1.0, (), ())
-    return pipeline.training_batches(
-        recipe, dataset, way_in, epoch=epoch, first_step=first_step
+    return training_data(recipe, dataset, way_in).batches(
+        epoch=epoch, first_step=first_step
     )
 
 
@@ -116,7 +117,7 @@ def test_an_epoch_can_be_entered_anywhere(
 def test_evaluation_has_every_example_in_order(count: int, batch: int) -> None:
     dataset = pixel_dataset(count, (6, 9, 3))
     batches = pipeline.evaluation_batches(
-        dataset.splits["test"], prepared(PLAIN, dataset), batch
+        dataset.splits["test"], preprocessing(PLAIN, dataset), batch
     )
     found, labels = gathered(batches)
     assert labels.tolist() == list(range(count))
@@ -128,7 +129,7 @@ def test_mean_and_deviation_are_those_of_the_training_images(channels: int) -> N
     dataset = pixel_dataset(300, (5, 7, channels))
     shifted = pixels(np.full((9, 5, 7, channels), 255, np.uint8), np.arange(9))
     dataset = replace(dataset, splits={**dataset.splits, "test": shifted})
-    found = prepared(PLAIN, dataset)
+    found = preprocessing(PLAIN, dataset)
     values = dataset.splits["train"].images.numpy().astype(float)
     np.testing.assert_allclose(found.mean, values.mean((0, 1, 2)), atol=1e-4)
     np.testing.assert_allclose(found.deviation, values.std((0, 1, 2)), atol=1e-4)
@@ -137,7 +138,7 @@ def test_mean_and_deviation_are_those_of_the_training_images(channels: int) -> N
 
 def test_normalised_training_images_have_mean_0_and_deviation_1() -> None:
     dataset = pixel_dataset(50, (6, 6, 3))
-    found = prepared(PLAIN, dataset)
+    found = preprocessing(PLAIN, dataset)
     values = found.normalise(dataset.splits["train"].images).numpy()
     np.testing.assert_allclose(values.mean((0, 1, 2)), 0, atol=1e-5)
     np.testing.assert_allclose(values.std((0, 1, 2)), 1, atol=1e-5)
@@ -146,15 +147,15 @@ def test_normalised_training_images_have_mean_0_and_deviation_1() -> None:
 def test_deviation_of_equal_images_is_one_level() -> None:
     split = pixels(np.full((4, 3, 3, 1), 7, np.uint8), np.arange(4))
     dataset = replace(pixel_dataset(4, (3, 3, 1)), splits={"train": split})
-    assert prepared(PLAIN, dataset).deviation == (1.0,)
+    assert preprocessing(PLAIN, dataset).deviation == (1.0,)
 
 
 def test_statistics_need_not_see_every_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(derived, "STATISTICS_FROM", 10)
+    monkeypatch.setattr(infer_preprocessing, "STATISTICS_FROM", 10)
     levels = np.repeat(np.arange(100, dtype=np.uint8), 16).reshape(100, 4, 4, 1)
     dataset = pixel_dataset(100, (4, 4, 1))
     dataset = replace(dataset, splits={"train": pixels(levels, np.arange(100))})
-    first, again = prepared(PLAIN, dataset), prepared(PLAIN, dataset)
+    first, again = preprocessing(PLAIN, dataset), preprocessing(PLAIN, dataset)
     assert first == again
     assert first.mean[0] == pytest.approx(np.round(first.mean[0] * 10) / 10)
     assert 20 < first.mean[0] < 80  # a sample from everywhere, not the first ten
@@ -179,9 +180,9 @@ def test_geometry_and_crop(
     dataset = pixel_dataset(4)
     dataset = replace(dataset, size=None) if varying else dataset
     recipe = Recipe(augmentation=augmentation)
-    assert changes.geometry(recipe, dataset) == kind
-    assert prepared(recipe, dataset).crop == crop
-    assert prepared(replace(recipe, eval_crop=0.6), dataset).crop == 0.6
+    assert geometry(recipe, dataset) == kind
+    assert preprocessing(recipe, dataset).crop == crop
+    assert preprocessing(replace(recipe, eval_crop=0.6), dataset).crop == 0.6
 
 
 @pytest.mark.parametrize(
@@ -197,7 +198,7 @@ def test_size(
     image_size: int | None, own: tuple[int, int] | None, size: tuple[int, int]
 ) -> None:
     dataset = replace(pixel_dataset(2, (8, 10, 3)), size=own)
-    found = prepared(replace(PLAIN, image_size=image_size), dataset)
+    found = preprocessing(replace(PLAIN, image_size=image_size), dataset)
     assert found.size == size
     batches = pipeline.evaluation_batches(dataset.splits["test"], found, 2)
     assert batches.dataset.element_spec[0].shape[1:] == (*size, 3)
@@ -216,7 +217,6 @@ def test_size(
 def test_flips(flip: str, mirrors: bool, flipped: bool) -> None:
     dataset = pixel_dataset(40, mirrors=mirrors)
     recipe = replace(PLAIN, flip=flip)
-    assert changes.flips(recipe, dataset) == flipped
     found, labels = gathered(epoch(recipe, dataset))
     stored = dataset.splits["train"].images.numpy()[labels]
     mirrored = (found == stored[:, :, ::-1]).all((1, 2, 3))
@@ -251,13 +251,13 @@ def test_serving_sees_the_pixels_of_evaluation(
 ) -> None:
     dataset = pixel_dataset(3, (16, 20, channels))
     recipe = replace(PLAIN, image_size=image_size, eval_crop=eval_crop)
-    served_equals_evaluated(dataset.splits["test"], prepared(recipe, dataset))
+    served_equals_evaluated(dataset.splits["test"], preprocessing(recipe, dataset))
 
 
 @pytest.mark.slow
 def test_serving_sees_the_pixels_of_evaluation_of_files(tmp_path: Path) -> None:
     dataset = file_dataset(tmp_path)
-    found = prepared(Recipe(), dataset)
+    found = preprocessing(Recipe(), dataset)
     assert (found.size, found.crop) == ((16, 24), 0.875)
     served_equals_evaluated(dataset.splits["test"], found)
 
@@ -294,9 +294,9 @@ def test_images_of_the_inputs_size_are_not_resampled(
 ) -> None:
     dataset = pixel_dataset(4)
     recipe = replace(PLAIN, augmentation="pad_crop")
-    found = prepared(recipe, dataset)
+    found = preprocessing(recipe, dataset)
     monkeypatch.setattr(images, "resize", lambda *_: pytest.fail("resampled"))
-    gathered(pipeline.training_batches(recipe, dataset, found, epoch=0))
+    gathered(training_data(recipe, dataset, found).batches(epoch=0))
     gathered(pipeline.evaluation_batches(dataset.splits["test"], found, 4))
 
 
@@ -378,10 +378,8 @@ CHANGES = {
 def test_recipe_changes_the_appearance(name: str) -> None:
     dataset = pixel_dataset(8, (10, 14, 3))
     recipe = replace(PLAIN, batch_size=8, **CHANGES[name])
-    way_in = prepared(recipe, dataset)
-    found, labels = gathered(
-        pipeline.training_batches(recipe, dataset, way_in, epoch=0)
-    )
+    way_in = preprocessing(recipe, dataset)
+    found, labels = gathered(training_data(recipe, dataset, way_in).batches(epoch=0))
     stored = dataset.splits["train"].images.numpy()[labels]
     changed = (found != stored).any((1, 2, 3))
     assert changed.sum() >= 4
@@ -391,18 +389,18 @@ def test_recipe_changes_the_appearance(name: str) -> None:
 
 
 def test_changes_are_named() -> None:
-    assert changes.named(PLAIN) == []
+    assert named(PLAIN) == []
     recipe = replace(PLAIN, policy="trivial_wide", erasing=0.1, cutmix=1.0)
-    assert changes.named(recipe) == ["trivial_wide", "erasing", "cutmix"]
+    assert named(recipe) == ["trivial_wide", "erasing", "cutmix"]
 
 
 def test_lighting_needs_three_channels() -> None:
     recipe = replace(PLAIN, lighting=0.1)
-    changes.require_possible(recipe, pixel_dataset(2, (8, 8, 3)), (8, 8))
+    epoch(recipe, pixel_dataset(2, (8, 8, 3)))
     with pytest.raises(
         UsageError, match=r"unless images have 3 channels, got 0\.1 and 1"
     ):
-        changes.require_possible(recipe, pixel_dataset(2, (8, 8, 1)), (8, 8))
+        epoch(recipe, pixel_dataset(2, (8, 8, 1)))
 
 
 @pytest.mark.slow
@@ -439,7 +437,7 @@ def test_what_is_known_of_images_saves_work_and_changes_nothing(
     seen = []
     for split in (unknown, known):
         dataset = replace(dataset, splits={"train": split})
-        training = pipeline.training_batches(recipe, dataset, way_in, epoch=0)
+        training = training_data(recipe, dataset, way_in).batches(epoch=0)
         evaluation = pipeline.evaluation_batches(split, way_in, 3)
         seen.append((gathered(training)[0], gathered(evaluation)[0]))
     for first, second in zip(*seen, strict=True):

@@ -12,12 +12,12 @@ from test_cache import home, photos, trained_on  # noqa: F401 - fixtures
 from test_idx import IDX
 
 from keras_resnet.errors import UsageError
-from training.data import places
+from training.data.reading import Reading
 from training.data.sources import load_dataset
-from training.data.sources.reading import Reading
-from training.recipes import Recipe
-from training.runs import Run
-from training.train import train
+from training.experiment.train import train
+from training.recipes.recipe import Recipe
+from training.runs.run import Run
+from training.storage import filesystem
 
 
 @pytest.fixture
@@ -105,21 +105,23 @@ def test_a_client_that_finds_no_account_is_told(
     with pytest.raises(
         UsageError, match=r"^gone:// must be set up on this machine, got: no cred"
     ):
-        places.filesystem("gone://bucket")
+        filesystem.filesystem("gone://bucket")
 
 
 def test_local_urls_are_paths(tmp_path: Path) -> None:
     write_classes(tmp_path, count=5)
     dataset = load_dataset(f"folder:file://{tmp_path}")
     assert dataset.splits["train"].kind == "files"
-    assert places.read(f"file://{tmp_path}/a/0.png")[1:4] == b"PNG"
+    assert filesystem.read(f"file://{tmp_path}/a/0.png")[1:4] == b"PNG"
 
 
 def test_errors_of_clients_become_one_kind() -> None:
-    with pytest.raises(OSError, match="a client's own"), places.os_errors():
+    with pytest.raises(OSError, match="a client's own"), filesystem.os_errors():
         raise ValueError("a client's\nown")
-    assert places.reason(FileNotFoundError(2, "No such file", "x")) == "No such file"
-    assert places.reason(KeyError()) == "KeyError"
+    assert (
+        filesystem.reason(FileNotFoundError(2, "No such file", "x")) == "No such file"
+    )
+    assert filesystem.reason(KeyError()) == "KeyError"
 
 
 @pytest.mark.slow

@@ -7,8 +7,13 @@ import pytest
 import tensorflow as tf
 from data import mapped, noise, seeds
 
-from training.augmentation import operations
-from training.augmentation.policies import POLICIES, RandAugment, Range, TrivialAugment
+from training.data.augmentation import operations
+from training.data.augmentation.policies import (
+    POLICIES,
+    RandAugment,
+    Range,
+    TrivialAugment,
+)
 
 FILL = tf.constant([120.0, 110.0, 100.0])
 IMAGE = tf.constant(noise(10, 12, 3))

@@ -23,7 +23,7 @@ from export.predictions import Prediction, render
 from export.runtimes import readers
 from keras_resnet import command
 from keras_resnet.errors import UsageError
-from training.runs import Run
+from training.runs.run import Run
 
 FILES = ("a.png", "b/c.jpg", "b/d/e.GIF", "b/f.webp")
 PREDICTIONS = [

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from training.predictions import BINS, WORST, Predictions, per_class
+from training.evaluation.predictions import BINS, WORST, Predictions, per_class
 
 
 def predictions(

@@ -14,8 +14,8 @@ import tensorflow as tf
 from data import labels_of, noise, sizes
 
 from keras_resnet.errors import UsageError
+from training.data.reading import Reading
 from training.data.sources import load_dataset
-from training.data.sources.reading import Reading
 
 # From levels of 8 bits to the range of a type.
 SCALES = {np.uint8: 1, np.uint16: 257, np.float32: 1 / 255}
@@ -70,7 +70,7 @@ def write_tfds(
 
 @pytest.fixture(autouse=True)
 def _settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.data.places.SETTLED_NS", 0)
+    monkeypatch.setattr("training.storage.filesystem.SETTLED_NS", 0)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,11 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_prepared_data_set(
-    name: str, kind: str, channels: int, size: tuple[int, int] | None, prepared: Path
+    name: str,
+    kind: str,
+    channels: int,
+    size: tuple[int, int] | None,
+    prepared: Path,
 ) -> None:
     dataset = load_dataset(f"tfds:{prepared / name / '1.0.0'}")
     assert sizes(dataset) == {"train": 12, "test": 6}
@@ -127,7 +131,7 @@ def test_data_set_too_large_for_the_memory_is_refused(
 def test_images_above_a_gibibyte_stay_encoded(
     prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limit = "training.data.sources.prepared.PIXELS_BELOW_BYTES"
+    limit = "training.data.sources.tfds.PIXELS_BELOW_BYTES"
     monkeypatch.setattr(limit, 8 * 9 * 18 - 1)
     dataset = load_dataset(f"tfds:{prepared / 'tiny_fixed' / '1.0.0'}")
     assert {split.kind for split in dataset.splits.values()} == {"bytes"}

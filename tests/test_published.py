@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from generate import recipes as published
 
-from training import published
-from training.recipes import RECIPES
+from training.recipes.catalogue import RECIPES
 
 DOCS = Path(__file__).parents[1] / "docs"
 

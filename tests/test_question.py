@@ -12,7 +12,7 @@ from export.question import Question, ask
 from export.runtimes import tensorflow
 from export.worker import _classify
 from keras_resnet.errors import Stopped
-from training.runs import Run
+from training.runs.run import Run
 
 pytestmark = pytest.mark.slow
 

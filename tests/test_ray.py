@@ -6,7 +6,7 @@ import psutil
 import pytest
 from launched import LONG, TINY, curves, start, wait_for_checkpoint
 
-from training.runs import Run
+from training.runs.run import Run
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("ray", reason="needs keras-resnet[ray]")

@@ -9,12 +9,12 @@ import pytest
 from keras_resnet import load_model
 from keras_resnet.catalogue import find_spec
 from keras_resnet.errors import Stopped
-from training import session
 from training.evaluate import evaluate_run
-from training.recipe import Recipe
-from training.recipes import RECIPES
-from training.runs import Run
-from training.train import train
+from training.experiment import experiment
+from training.experiment.train import train
+from training.recipes.catalogue import RECIPES
+from training.recipes.recipe import Recipe
+from training.runs.run import Run
 
 DEPTHS = {4: "depths=(1,1,1,1)", 3: "depths=(1,1,1)"}
 
@@ -75,4 +75,4 @@ def test_too_small_images_are_refused() -> None:
     with pytest.raises(
         ValueError, match=r"at least 4 pixels wide and high, got \(2, 2\)"
     ):
-        session.prepare(recipe)
+        experiment.build_experiment(recipe)

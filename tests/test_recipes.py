@@ -9,7 +9,8 @@ import pytest
 from keras_resnet import list_models
 from keras_resnet.errors import UsageError
 from training.data.sources import LOADERS
-from training.recipes import RECIPES, Recipe, load_recipe, save_recipe
+from training.recipes.catalogue import RECIPES, load_recipe, save_recipe
+from training.recipes.recipe import Recipe
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -13,7 +13,7 @@ from keras_resnet import count_macs, count_params, create_model, load_model, wei
 from keras_resnet.describe import walk
 from keras_resnet.layers import Recomputed
 from keras_resnet.weights.assign import weights_of
-from training.devices import detect
+from training.distributed.devices import detect
 
 pytestmark = pytest.mark.slow
 

@@ -16,8 +16,8 @@ from export import manifest
 from keras_resnet.errors import UsageError
 from keras_resnet.figures import ACCENT, new_figure, save
 from training.report import is_current, write_report
-from training.runs import Run
-from training.writing import write_json
+from training.runs.run import Run
+from training.storage.writing import write_json
 
 MOST_BYTES = 3 * 2**20
 

@@ -1,23 +1,40 @@
-"""Imports point one way: export → training → keras_resnet → Keras."""
+"""Imports point down: export → training → keras_resnet → Keras, and so within each.
+
+A room is a folder, or a file directly in a package. Imports inside functions count.
+"""
 
 import ast
 import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGE = ROOT / "keras_resnet"
+LIBRARY = ROOT / "keras_resnet"
+PACKAGES = ("export", "training", "keras_resnet")  # each imports those after it only
+
+# The rooms of training, the highest first; those in a row know nothing of each other.
+LAYERS = (
+    ("sweep", "report"),
+    ("fit", "evaluate", "analyse", "sweeps"),
+    ("reports",),
+    ("experiment",),
+    ("engine",),
+    ("evaluation",),
+    ("distributed", "optimisation"),
+    ("runs",),
+    ("recipes",),
+    ("data",),
+    ("storage",),
+)
 
 # Which packages the library may import: so that it also runs on other backends.
 ALLOWED = {"keras", "numpy", "keras_resnet", *sys.stdlib_module_names}
 EXTRA = {  # file -> package, and whether only inside functions
     ("command.py", "tyro", False),
     ("__main__.py", "tyro", False),
-    ("analysis/__main__.py", "tyro", False),
-    ("analysis/__main__.py", "tqdm", True),
-    ("analysis/__main__.py", "training", False),  # for types only
-    ("analysis/__main__.py", "training", True),
     ("analysis/gradients.py", "tensorflow", True),
     ("analysis/lesions.py", "scipy", True),
     ("analysis/paths.py", "tensorflow", True),
@@ -37,20 +54,95 @@ EXTRA = {  # file -> package, and whether only inside functions
     ("weights/h5.py", "h5py", True),
 }
 
-
 APART = ("export.load", "export.worker", "export.runtimes")
-COMMAND = "keras_resnet.analysis.__main__"
+
+Modules = dict[str, ast.AST]  # a module's full name -> its code
 
 
-def modules(tree: ast.AST) -> set[str]:
-    """The full names of all that a module imports."""
-    found: set[str] = set()
+def modules(root: Path, packages: tuple[str, ...] = PACKAGES) -> Modules:
+    found: Modules = {}
+    for package in packages:
+        for file in sorted((root / package).rglob("*.py")):
+            parts = file.relative_to(root).with_suffix("").parts
+            name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+            found[name] = ast.parse(file.read_text(encoding="utf-8"))
+    return found
+
+
+def imported(tree: ast.AST) -> Iterator[tuple[str, ...]]:
+    """The full names of all that a module imports, with the lines of the statements."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            yield from (tuple(alias.name.split(".")) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            assert not node.level and node.module, "imports are absolute here"
+            for alias in node.names:
+                yield (*node.module.split("."), alias.name)
+
+
+def arrows(known: Modules, folder: tuple[str, ...]) -> dict[str, set[str]]:
+    """Which rooms of a folder import which others of it."""
+    depth = len(folder)
+    names = {tuple(name.split(".")) for name in known}
+    rooms = {name[depth] for name in names if name[:depth] == folder and name[depth:]}
+    found: dict[str, set[str]] = {room: set() for room in rooms}
+    for name, tree in known.items():
+        here = tuple(name.split("."))
+        if here[:depth] != folder or not here[depth:]:
+            continue
+        for there in imported(tree):
+            if there[:depth] == folder and there[depth:] and there[depth] in rooms:
+                found[here[depth]].add(there[depth])
+    return {room: others - {room} for room, others in found.items()}
+
+
+def upward(
+    found: dict[str, set[str]], layers: tuple[tuple[str, ...], ...]
+) -> list[tuple[str, str]]:
+    """The arrows that do not point to a lower layer."""
+    level = {room: number for number, row in enumerate(layers) for room in row}
+    assert found.keys() == level.keys()
+    return [
+        (room, other)
+        for room, others in found.items()
+        for other in others
+        if level[other] <= level[room]
+    ]
+
+
+def folders(known: Modules) -> list[tuple[str, ...]]:
+    parents = {tuple(name.split("."))[:-1] for name in known}
+    return sorted(parents)
+
+
+KNOWN = modules(ROOT)
+
+
+@pytest.mark.parametrize("folder", folders(KNOWN), ids=".".join)
+def test_rooms_of_a_folder_import_no_circle(folder: tuple[str, ...]) -> None:
+    TopologicalSorter(arrows(KNOWN, folder)).prepare()
+
+
+def test_rooms_of_training_import_lower_ones_only() -> None:
+    assert upward(arrows(KNOWN, ("training",)), LAYERS) == []
+
+
+def test_packages_import_lower_ones_only() -> None:
+    layers = tuple((package,) for package in PACKAGES)
+    assert upward(arrows(KNOWN, ()), layers) == []
+
+
+def test_an_arrow_upwards_inside_a_function_is_found() -> None:
+    other = ast.parse("def f():\n    from training.fit import main\n")
+    changed = KNOWN | {"training.data.pipeline": other}
+    found = arrows(changed, ("training",))
+    assert ("data", "fit") in upward(found, LAYERS)
+    with pytest.raises(CycleError):
+        TopologicalSorter(found).prepare()
+
+
+def test_few_files_stand_at_the_top_of_training() -> None:
+    assert len(list((ROOT / "training").glob("*.py"))) <= 8
 
 
 def imports(tree: ast.AST, inside: bool = False) -> set[tuple[str, bool]]:
@@ -59,8 +151,7 @@ def imports(tree: ast.AST, inside: bool = False) -> set[tuple[str, bool]]:
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
             found |= {(alias.name.split(".")[0], inside) for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert not node.level and node.module, "imports are absolute here"
+        elif isinstance(node, ast.ImportFrom) and node.module:
             found.add((node.module.split(".")[0], inside))
         is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         found |= imports(node, inside or is_function)
@@ -68,42 +159,22 @@ def imports(tree: ast.AST, inside: bool = False) -> set[tuple[str, bool]]:
 
 
 @pytest.mark.parametrize(
-    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE))
+    "path", sorted(LIBRARY.rglob("*.py")), ids=lambda p: str(p.relative_to(LIBRARY))
 )
 def test_library_imports_keras_and_numpy_only(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     extra = {
-        (package, inside)
-        for package, inside in imports(parsed(path))
-        if package not in ALLOWED
+        (package, inside) for package, inside in imports(tree) if package not in ALLOWED
     }
-    name = str(path.relative_to(PACKAGE))
+    name = str(path.relative_to(LIBRARY))
     assert {(name, *found) for found in extra} <= EXTRA
 
 
-def files(room: str) -> list[Path]:
-    place = ROOT / room
-    found = sorted(place.rglob("*.py")) if place.is_dir() else [place]
-    assert found
-    return found
-
-
-@pytest.mark.parametrize("room", ["keras_resnet", "training"])
-def test_rooms_import_nothing_back(room: str) -> None:
-    for file in files(room):
-        found = modules(parsed(file))
-        assert not [name for name in found if name.startswith("export.")], file
-        assert not [name for name in found if name.startswith(COMMAND)], file
-
-
-@pytest.mark.parametrize(
-    "room", ["export/load.py", "export/worker.py", "export/runtimes"]
-)
+@pytest.mark.parametrize("room", ["export.load", "export.worker", "export.runtimes"])
 def test_what_is_copied_elsewhere_knows_nothing_of_the_rest(room: str) -> None:
-    for file in files(room):
-        for name in modules(parsed(file)):
-            if name.split(".")[0] in ("keras_resnet", "training", "export"):
+    files = {n: tree for n, tree in KNOWN.items() if f"{n}.".startswith(f"{room}.")}
+    assert files
+    for file, tree in files.items():
+        for name in map(".".join, imported(tree)):
+            if name.split(".")[0] in PACKAGES:
                 assert name.startswith(APART), f"{file} imports {name}"
-
-
-def parsed(path: Path) -> ast.AST:
-    return ast.parse(path.read_text(encoding="utf-8"))

@@ -11,10 +11,10 @@ import pytest
 from keras_resnet.catalogue import find_spec
 from keras_resnet.errors import UsageError
 from keras_resnet.families.resnet import ResNetSpec
-from training.readable import readable
-from training.recipes import load_recipe
-from training.runs import Run
-from training.writing import (
+from training.recipes.catalogue import load_recipe
+from training.runs.run import Run
+from training.storage.json_text import readable
+from training.storage.writing import (
     require_writable,
     write_atomically,
     write_json,

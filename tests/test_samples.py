@@ -10,9 +10,9 @@ from data import gathered, noise, pixel_dataset
 from PIL import Image
 
 from training.data import samples
-from training.data.pipeline import training_batches
 from training.data.preprocessing import Preprocessing
-from training.recipes import Recipe
+from training.experiment.augmentation import training_data
+from training.recipes.recipe import Recipe
 
 PREPARED = Preprocessing((8, 8), 1, 1.0, (), ())
 
@@ -21,16 +21,18 @@ PREPARED = Preprocessing((8, 8), 1, 1.0, (), ())
 def test_images_trained_on_are_the_first_of_the_first_epoch(count: int) -> None:
     dataset = pixel_dataset(count)
     recipe = replace(TINY, batch_size=32, accumulation=4)
-    found = samples.trained_on(recipe, dataset, PREPARED)
-    images, _ = gathered(training_batches(recipe, dataset, PREPARED, epoch=0))
+    found = samples.trained_on(training_data(recipe, dataset, PREPARED))
+    images, _ = gathered(training_data(recipe, dataset, PREPARED).batches(epoch=0))
     np.testing.assert_array_equal(found, images[: samples.COUNT])
 
 
 def test_mixed_images_are_shown_mixed() -> None:
     recipe = Recipe(mixup=1.0, augmentation="none", flip="off")
-    found = samples.trained_on(recipe, pixel_dataset(40), PREPARED)
+    found = samples.trained_on(training_data(recipe, pixel_dataset(40), PREPARED))
     assert found.dtype == np.uint8 and found.shape == (16, 8, 8, 1)
-    plain = samples.trained_on(replace(recipe, mixup=0.0), pixel_dataset(40), PREPARED)
+    plain = samples.trained_on(
+        training_data(replace(recipe, mixup=0.0), pixel_dataset(40), PREPARED)
+    )
     assert (found != plain).any()
 
 

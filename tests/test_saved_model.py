@@ -20,7 +20,7 @@ from export.serving import Serving
 from export.warmup import FILE
 from keras_resnet.errors import UsageError
 from keras_resnet.layers import leaf_layers
-from training.runs import Run
+from training.runs.run import Run
 
 pytestmark = pytest.mark.slow
 
@@ -61,10 +61,10 @@ def test_every_form_is_the_same_network(
 ) -> None:
     found = signatures(folders[name])
     model = serving.serving_model(run)
-    prepared = serving.Preprocessing.from_dict(run.config["preprocessing"])
+    preprocessing = serving.Preprocessing.from_dict(run.config["preprocessing"])
     exact = 1e-5 if FORMS[name].compute == "float32" else 0.02
     for count in (1, 3):
-        x = prepared.normalise(pixels(count))
+        x = preprocessing.normalise(pixels(count))
         probabilities = tf.nn.softmax(model(x, training=False))
         answer = found["serving_default"](image=pixels(count))["probabilities"]
         assert answer.dtype == tf.float32
@@ -171,7 +171,7 @@ def assert_inference_only(graph: Any) -> None:
 def test_runs_with_operations_of_training_export_without(
     recipe: Any, tmp_path: Path
 ) -> None:
-    from training.train import train
+    from training.experiment.train import train
 
     run = Run(tmp_path / "run")
     train(recipe, run)
@@ -180,8 +180,8 @@ def test_runs_with_operations_of_training_export_without(
     for function in signatures(folder).values():
         assert_inference_only(function.graph.as_graph_def())
     model = serving.serving_model(run)
-    prepared = serving.Preprocessing.from_dict(run.config["preprocessing"])
-    expected = tf.nn.softmax(model(prepared.normalise(pixels(4)), training=False))
+    preprocessing = serving.Preprocessing.from_dict(run.config["preprocessing"])
+    expected = tf.nn.softmax(model(preprocessing.normalise(pixels(4)), training=False))
     answer = signatures(folder)["serving_default"](image=pixels(4))["probabilities"]
     np.testing.assert_allclose(answer, expected, atol=1e-5)
 

@@ -6,8 +6,9 @@ import keras
 import numpy as np
 import pytest
 
-from training.optimisation.schedules import learning_rate
-from training.recipes import RECIPES, Recipe
+from training.experiment.optimisation import learning_rate
+from training.recipes.catalogue import RECIPES
+from training.recipes.recipe import Recipe
 
 STEPS = 100  # an epoch
 RUN = 1000  # steps in all

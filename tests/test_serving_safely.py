@@ -13,7 +13,7 @@ import pytest
 from test_guard import BOMBS, saved
 
 from export import manifest, saved_model, versions
-from training.runs import Run
+from training.runs.run import Run
 
 HERE = Path(__file__).parent
 

@@ -17,17 +17,17 @@ from export import saved_model
 from export.verify import verify
 from keras_resnet import load_model
 from keras_resnet.errors import Stopped
-from training import devices
-from training.devices import Hardware
+from training.distributed import devices
+from training.distributed.devices import Hardware
+from training.engine.progress import TIMED
+from training.engine.step import TrainingStep
 from training.evaluate import evaluate_run
-from training.metrics import Evaluator
-from training.network import trained_network
-from training.predictions import Predictions
-from training.progress import TIMED
-from training.recipes import Recipe
-from training.runs import Run
-from training.train import train
-from training.trainer import Trainer
+from training.evaluation.metrics import Evaluator
+from training.evaluation.predictions import Predictions
+from training.experiment.models import trained_network
+from training.experiment.train import train
+from training.recipes.recipe import Recipe
+from training.runs.run import Run
 
 
 def test_a_run_leaves_what_the_interface_promises(run: Run) -> None:
@@ -96,14 +96,14 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     doomed = Run(tmp_path / "run")
-    step, steps = Trainer.step, iter(range(99))
+    step, steps = TrainingStep.step, iter(range(99))
 
-    def poisoned(self: Trainer, *batch: object) -> float:
+    def poisoned(self: TrainingStep, *batch: object) -> float:
         if next(steps) == 3:  # the second step of epoch 2
             self.model.trainable_variables[0].assign_add(float("inf"))
         return step(self, *batch)
 
-    monkeypatch.setattr(Trainer, "step", poisoned)
+    monkeypatch.setattr(TrainingStep, "step", poisoned)
     with pytest.raises(Stopped, match=r"got nan at step 2 of epoch 2") as stop:
         train(run.recipe, doomed)
     assert stop.value.status == 1
@@ -154,16 +154,16 @@ def stop_after(
     monkeypatch: pytest.MonkeyPatch, *, steps: int, number: signal.Signals
 ) -> None:
     """Sends this process a signal after some training steps."""
-    step = Trainer.step
+    step = TrainingStep.step
     left = iter(range(steps - 1, -1, -1))
 
-    def stepping(self: Trainer, *batch: object) -> float:
+    def stepping(self: TrainingStep, *batch: object) -> float:
         loss = step(self, *batch)
         if next(left) == 0:
             os.kill(os.getpid(), number)
         return loss
 
-    monkeypatch.setattr(Trainer, "step", stepping)
+    monkeypatch.setattr(TrainingStep, "step", stepping)
 
 
 def without_times(path: Path) -> list[dict[str, str]]:

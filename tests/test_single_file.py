@@ -12,7 +12,7 @@ from export.load import Artifact
 from export.single_file import publish
 from export.vetting import vet
 from keras_resnet.errors import UsageError
-from training.runs import Run
+from training.runs.run import Run
 
 
 class Killed(BaseException):

@@ -6,8 +6,8 @@ import tensorflow as tf
 from data import labels_of, sizes
 
 from keras_resnet.errors import UsageError
+from training.data.reading import Reading
 from training.data.sources import load_dataset
-from training.data.sources.reading import Reading
 
 
 @pytest.mark.parametrize("name", ["", "cifar10", "mnist:x", "Digits", ":"])

@@ -13,11 +13,12 @@ from launched import curves
 from keras_resnet.errors import UsageError
 from training.data import pipeline
 from training.data.preprocessing import Preprocessing
-from training.devices import Hardware, place
-from training.distributed.strategy import Replicas, require_shares
+from training.distributed.devices import Hardware, place
+from training.distributed.replicas import Replicas, require_shares
 from training.evaluate import evaluate_run
-from training.recipes import Recipe
-from training.runs import Run
+from training.experiment.augmentation import training_data
+from training.recipes.recipe import Recipe
+from training.runs.run import Run
 
 PREPARED = Preprocessing((8, 8), 1, 1.0, (), ())
 GPU = Hardware("gpu", "V100", bfloat16=False, float16=True)
@@ -29,12 +30,12 @@ GPU = Hardware("gpu", "V100", bfloat16=False, float16=True)
 def test_shares_have_each_example_once_in_as_many_steps(count: int, parts: int) -> None:
     dataset = pixel_dataset(count)
     recipe = Recipe(augmentation="none", batch_size=12)
-    whole = pipeline.training_batches(recipe, dataset, PREPARED, epoch=1)
+    whole = training_data(recipe, dataset, PREPARED).batches(epoch=1)
     shares = [
         list(
-            pipeline.training_batches(
-                recipe, dataset, PREPARED, epoch=1, share=(part, parts)
-            ).as_numpy_iterator()
+            training_data(recipe, dataset, PREPARED)
+            .batches(epoch=1, share=(part, parts))
+            .as_numpy_iterator()
         )
         for part in range(parts)
     ]

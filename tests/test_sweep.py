@@ -18,9 +18,9 @@ import pytest
 from rich.console import Console
 
 from keras_resnet.errors import Stopped, UsageError
-from training.lock import held
-from training.recipe import Recipe
-from training.runs import Run
+from training.recipes.recipe import Recipe
+from training.runs.run import Run
+from training.storage.lock import held
 from training.sweeps import workers
 from training.sweeps.display import Display
 from training.sweeps.folder import Sweep

@@ -12,7 +12,7 @@ from keras_resnet.catalogue import MODELS, find_spec
 from keras_resnet.describe import count_macs, count_params
 from keras_resnet.errors import UsageError
 from keras_resnet.models import create_model
-from training.recipe import Recipe
+from training.recipes.recipe import Recipe
 from training.sweep import make_plan
 from training.sweeps import cost
 from training.sweeps.cost import Budget, Cost, nearest, network_cost

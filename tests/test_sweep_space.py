@@ -5,7 +5,7 @@ import math
 import pytest
 
 from keras_resnet.errors import UsageError
-from training.recipe import Recipe
+from training.recipes.recipe import Recipe
 from training.sweeps.plan import at, require_possible
 from training.sweeps.space import KEPT, Choice, Range, points, read_space, size
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from generate.architectures import HEAD, NOTES, SOURCES, row
 
 from keras_resnet.catalogue import MODELS
-from keras_resnet.table import HEAD, NOTES, SOURCES, row
 
 QUICK = ("lenet5", "resnet20_cifar")
 PAGE = Path(__file__).parents[1] / "docs" / "architectures.md"

@@ -9,11 +9,11 @@ from conftest import TINY
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 
-from training.callbacks.followers import History
-from training.callbacks.profiling import WARMUP, profiling
-from training.progress import Progress
-from training.runs import Run
-from training.train import train
+from training.engine.callbacks.followers import History
+from training.engine.callbacks.profiling import WARMUP, profiling
+from training.engine.progress import Progress
+from training.experiment.train import train
+from training.runs.run import Run
 
 
 def events(folder: Path) -> EventAccumulator:

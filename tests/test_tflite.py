@@ -11,10 +11,10 @@ from export import manifest, onnx, tflite
 from export.tflite import Accuracy, calibration
 from keras_resnet import command
 from keras_resnet.errors import UsageError
-from training.data.sources import run_data
-from training.recipes import RECIPES
-from training.runs import Run
-from training.train import train
+from training.experiment.data import run_data
+from training.experiment.train import train
+from training.recipes.catalogue import RECIPES
+from training.runs.run import Run
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from export.predict import Options, opened
 from export.verify import verify
 from export.vetting import vet
 from keras_resnet.errors import Stopped
-from training.runs import Run
+from training.runs.run import Run
 
 
 class Writer(tf.Module):

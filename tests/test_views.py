@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from data import noise, pixel_dataset
 
-from training.assessment import predict
-from training.augmentation.views import shift, views
 from training.data.preprocessing import Preprocessing
-from training.metrics import Evaluator
+from training.evaluation.assessment import predict
+from training.evaluation.metrics import Evaluator
+from training.evaluation.views import shift, views
 
 PREPARED = Preprocessing((8, 8), 1, 1.0, (120.0,), (60.0,))
 

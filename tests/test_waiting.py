@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from training.callbacks.waiting import Waiting
+from training.engine.waiting import Waiting
 
 
 def slow(first: float, others: float, count: int = 5) -> Iterator[int]:

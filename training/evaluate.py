@@ -8,14 +8,19 @@ import tyro
 
 from keras_resnet import command
 from keras_resnet.errors import UsageError, first_few
-from training.pages.facts import lowest
-from training.readable import readable
-from training.runs import Run
-from training.writing import make_folder, require_writable, write_json, written_to
+from training.reports.facts import lowest
+from training.runs.run import Run
+from training.storage.json_text import readable
+from training.storage.writing import (
+    make_folder,
+    require_writable,
+    write_json,
+    written_to,
+)
 
 if TYPE_CHECKING:
-    from training.data.datasets import Dataset
     from training.data.preprocessing import Preprocessing
+    from training.data.types import Dataset
 
 MOST_CLASSES = 100  # whose table and confusion matrix are printed
 
@@ -79,30 +84,30 @@ def _found(
     run: Run, split: str, dataset: str | None, *, skip_bad_images: bool, tta: bool
 ) -> tuple[dict[str, Any], bool]:
     """Returns the result, and whether it is one that the run's folder keeps."""
-    from training.assessment import assess, predict
-    from training.augmentation.views import views
-    from training.devices import detect
-    from training.metrics import Evaluator
-    from training.network import trained_network
+    from training.distributed.devices import detect
+    from training.evaluation.assessment import assess, predict
+    from training.evaluation.metrics import Evaluator
+    from training.evaluation.views import views
+    from training.experiment.models import trained_network
 
     config = run.config
-    data, prepared, own = _data(run, dataset, skip_bad_images=skip_bad_images)
+    data, preprocessing, own = _data(run, dataset, skip_bad_images=skip_bad_images)
     data.split(split)
     averaged = views(mirrored=config["dataset"]["flip"]) if tta else {}
     evaluator = Evaluator(
         trained_network(run),
-        prepared,
+        preprocessing,
         jit_compile=config["device"]["xla"] and detect().kind == "gpu",
         views=tuple(averaged.values()),
     )
-    result = assess(predict(evaluator, data, prepared, split), data, split)
+    result = assess(predict(evaluator, data, preprocessing, split), data, split)
     if tta:
         result = {**result, "views": list(averaged)}
     return result, own and split == "test" and not tta
 
 
 def _keep(run: Run, result: dict[str, Any]) -> None:
-    from training.assessment import store
+    from training.evaluation.assessment import store
 
     with written_to(run.path):
         store(run, result)
@@ -112,9 +117,8 @@ def _data(
     run: Run, dataset: str | None, *, skip_bad_images: bool
 ) -> tuple["Dataset", "Preprocessing", bool]:
     """The run's data set or another that fits; the way in; is it the run's own?"""
-    from training.data.identity import home_of
     from training.data.preprocessing import Preprocessing
-    from training.data.sources import other_data, run_data
+    from training.experiment.data import home_of, other_data, run_data
 
     config = run.config
     if dataset is None and not skip_bad_images:
@@ -128,13 +132,13 @@ def _data(
             f"classes of {data.name} must be the run's, {_short(trained_on)}; got "
             f"{_short(data.labels)}, {_difference(data.labels, trained_on)}"
         )
-    prepared = Preprocessing.from_dict(config["preprocessing"])
-    if data.channels != prepared.channels:
+    preprocessing = Preprocessing.from_dict(config["preprocessing"])
+    if data.channels != preprocessing.channels:
         raise UsageError(
-            f"images of {data.name} must have the run's {prepared.channels} channels, "
-            f"got {data.channels}"
+            f"images of {data.name} must have the run's {preprocessing.channels} "
+            f"channels, got {data.channels}"
         )
-    return data, prepared, own
+    return data, preprocessing, own
 
 
 def _short(labels: tuple[str, ...]) -> str:

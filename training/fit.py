@@ -12,11 +12,11 @@ import tyro
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError, require_positive
 from training.distributed import cluster, launch
-from training.recipe import EPHEMERAL
-from training.recipes import RECIPES, Recipe, load_recipe
-from training.runs import Run
-from training.saving import Saving
-from training.writing import taken
+from training.engine.saving import Saving
+from training.recipes.catalogue import RECIPES, load_recipe
+from training.recipes.recipe import EPHEMERAL, Recipe
+from training.runs.run import Run
+from training.storage.writing import taken
 
 MOST_WORKERS = 256
 
@@ -141,8 +141,8 @@ def train_here(options: Options) -> None:
     """
     import tensorflow as tf
 
-    from training.callbacks.profiling import profiling
-    from training.train import train
+    from training.engine.callbacks.profiling import profiling
+    from training.experiment.train import train
 
     run, adapt = options.run, profiling(options.run, options.profile)
     try:
@@ -156,6 +156,13 @@ def train_here(options: Options) -> None:
         ) from error
 
 
+def work(arguments: list[str]) -> None:
+    """Trains as one of the workers that another process has started."""
+    options = read_options(arguments)
+    command.start_backend()
+    train_here(options)
+
+
 def _launch(options: Options) -> None:
     """Has the training done by other processes, which read the same command line."""
     arguments = sys.argv[1:]
@@ -164,9 +171,10 @@ def _launch(options: Options) -> None:
         launch.supervise(options.run, arguments, workers, restarts)
         return
     from training.distributed import ray_cluster
+    from training.fit import work  # by a name that Ray's workers can import
 
     cluster = ray_cluster.connect(options.ray)
-    ray_cluster.supervise(cluster, options.run, arguments, (workers, restarts))
+    ray_cluster.supervise(cluster, options.run, work, arguments, (workers, restarts))
 
 
 if __name__ == "__main__":

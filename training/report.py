@@ -9,8 +9,8 @@ from typing import Any
 import tyro
 
 from keras_resnet import command
-from training.runs import Run
-from training.writing import write_atomically, written_to
+from training.runs.run import Run
+from training.storage.writing import write_atomically, written_to
 
 MISTAKES = 12
 
@@ -46,10 +46,10 @@ def write_report(run: Run, dataset: str | None = None) -> Path:
     Raises:
         UsageError: The run is not complete, or ``dataset`` is another data set.
     """
-    from training.pages import render
+    from training.reports import render
 
     run.require_complete()
-    page = render("pages/report.html.j2", **contents(run, dataset))
+    page = render("reports/report.html.j2", **contents(run, dataset))
     with written_to(run.report):
         write_atomically(run.report, lambda path: path.write_text(page, "utf-8"))
     return run.report
@@ -59,7 +59,7 @@ def contents(run: Run, dataset: str | None = None) -> dict[str, Any]:
     """Returns all that the page shows, by the names of its template."""
     from keras_resnet import describe
     from keras_resnet.archive import load_model
-    from training.pages import facts, illustrations
+    from training.reports import facts, illustrations
 
     config, assessed, columns = run.config, assessment(run, dataset), facts.history(run)
     model = load_model(run.model)
@@ -103,7 +103,7 @@ def plots(
     """Returns what matplotlib draws, by name."""
     import numpy as np
 
-    from training.pages import pictures
+    from training.reports import pictures
 
     names, counts = config["dataset"]["labels"], np.array(assessed["confusion"])
     return {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError
-from training.recipe import Recipe
+from training.recipes.recipe import Recipe
 from training.sweeps.options import Options, Search, find_preset, read_options
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _plan_of(options: Options) -> tuple["Plan", str, int | None]:
 
 def _search(options: Options, place: str | None) -> None:
     """Runs trials: all of them, or as the chief or a worker that ``place`` names."""
-    from training.lock import held
+    from training.storage.lock import held
     from training.sweeps.display import Display
     from training.sweeps.folder import Sweep
     from training.sweeps.hparams import write_hparams

@@ -4,10 +4,9 @@ from functools import partial
 
 import tensorflow as tf
 
-from training.data import images
-from training.data.datasets import Split, contents, fingerprint
-from training.data.images import Known, Tensor
-from training.data.preprocessing import Preprocessing
+from training.data.decoding import images
+from training.data.decoding.images import Known
+from training.data.types import Split, Tensor, contents, fingerprint
 
 CHANGED = "it has other contents"
 
@@ -15,7 +14,7 @@ CHANGED = "it has other contents"
 def read_window(
     split: Split,
     index: Tensor,
-    prepared: Preprocessing,
+    shape: tuple[int, int, int],
     window_of: images.WindowOf | None,
     *,
     quickly: bool = False,
@@ -25,14 +24,15 @@ def read_window(
     Args:
         split: Has the image.
         index: Of the image in the split.
-        prepared: The way into the network.
+        shape: Height, width and channels to return.
         window_of: Gives the window, of the image's height and width.
         quickly: A JPEG is decoded by a fast transform, at a fraction of its size where
             the window then still has the input's, and ``images.resize_quickly``
             resizes: good enough for training, but not what an exported network does.
     """
     stored = split.images[index]
-    size = prepared.size
+    *_, channels = shape
+    size = shape[:2]
     if split.kind == "pixels" and window_of is None and stored.shape[:2] == size:
         return stored
     window_of = window_of or partial(images.centre_window, size=size, crop=1.0)
@@ -42,12 +42,12 @@ def read_window(
         image = images.decode_window(
             _contents(split, index),
             window_of,
-            prepared.channels,
+            channels,
             known=_known(split, index),
             at_least=size if quickly else None,
         )
     resize = images.resize_quickly if quickly else images.resize
-    return tf.ensure_shape(resize(image, size), prepared.input_shape)
+    return tf.ensure_shape(resize(image, size), shape)
 
 
 def _contents(split: Split, index: Tensor) -> Tensor:

@@ -1,141 +1,148 @@
-"""From a data set to batches, as a pure function of seed, epoch and position.
+"""Batches of a data set, as a pure function of seed, epoch and position.
 
 The order of an epoch is a stateless permutation of the indices, and every example has
-a seed of its own. So an epoch can be entered anywhere, and any number of threads gives
+its own seed. So an epoch can be entered at any step, and any number of threads yields
 the same batches.
 """
 
 import os
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from training.augmentation import augment
-from training.augmentation.changes import (
-    appearance,
-    flips,
-    geometry,
-    mixed,
-    training_size,
-)
-from training.augmentation.mixing import Mixing
-from training.data import images
+from training.data.augmentation.augmentation import Augmentation
+from training.data.augmentation.mixing import Mixing
 from training.data.batches import Batches
-from training.data.datasets import Dataset, Split
 from training.data.examples import read_window
-from training.data.images import Tensor
 from training.data.preprocessing import Preprocessing
-from training.distributed.strategy import WHOLE, Share
-from training.recipe import Recipe
+from training.data.types import WHOLE, Share, Split, Tensor
 
 AHEAD = 4  # batches that are made while one is trained on
 
 
-def training_batches(
-    recipe: Recipe,
-    dataset: Dataset,
-    prepared: Preprocessing,
-    *,
-    epoch: int,
-    first_step: int = 0,
-    share: Share = WHOLE,
-) -> Batches:
-    """One epoch's batches of augmented pixels and labels, each example once.
+@dataclass(frozen=True)
+class TrainingData:
+    """The images that a model is trained on, and everything that is done to them.
 
-    With ``repeats`` N an epoch has each N-th example N times instead, in a row, each
-    augmented by itself.
-
-    Args:
-        recipe: Batch size, augmentation and seed.
-        dataset: Its training split is read.
-        prepared: The way into the network.
-        epoch: Number of the epoch, from 0.
-        first_step: Batches to leave out at the beginning.
-        share: The part of every batch to read; the batch size is a multiple of the
-            number of parts.
-
-    Returns:
-        Batches ``(uint8 (B, H, W, C), int64 (B,))``; the last one may be smaller, and
-        is in every share whole where it has fewer examples than there are shares
-        (``copies``). With mixup or cutmix, each share mixed in itself, targets
-        ``float32 (B, classes)`` are in the place of labels.
+    Attributes:
+        split: Images and labels.
+        channels: Of the model's input.
+        augmentation: Random changes to the images.
+        batch_size: Examples in a batch.
+        seed: Of order and augmentation.
     """
-    split = dataset.splits["train"]
-    epoch_seed = tf.constant([recipe.seed, epoch])
-    size = training_size(recipe, prepared.size, epoch)
-    prepared = replace(prepared, size=size)
 
-    def example(position: Tensor) -> tuple[Tensor, Tensor]:
-        index, seed = drawn(recipe, len(split), epoch_seed, position)
-        image = _augmented(recipe, dataset, prepared, index, seed)
-        return image, split.labels[index]
+    split: Split
+    channels: int
+    augmentation: Augmentation
+    batch_size: int
+    seed: int = 0
 
-    positions = range(first_step * recipe.batch_size, len(split))
-    rest = len(split) % recipe.batch_size
-    if positions and 0 < rest < share[1]:
-        divided, last = positions[:-rest], positions[-rest:]
-        batches = _batches(divided, example, recipe.batch_size, share)
-        batches = batches.concatenate(_batches(last, example, rest))
-    else:
-        batches = _batches(positions, example, recipe.batch_size, share)
-    if recipe.mixup or recipe.cutmix:
-        mixing = Mixing(recipe.mixup, recipe.cutmix, len(dataset.labels))
-        batches = mixed(batches, mixing, epoch_seed, first_step, cores())
-    return Batches(batches.prefetch(AHEAD).with_options(threading()))
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch."""
+        return -(-len(self.split) // self.batch_size)
 
+    def batches(self, epoch: int, first_step: int = 0, share: Share = WHOLE) -> Batches:
+        """Returns one epoch's batches of augmented pixels and labels.
 
-def drawn(
-    recipe: Recipe, count: int, epoch_seed: Tensor, position: Tensor
-) -> tuple[Tensor, Tensor]:
-    """What chance decides of an example.
+        An epoch has each example once. With ``repeats`` N of the augmentation it has
+        each N-th example N times instead, in a row, each augmented by itself.
 
-    Args:
-        recipe: How many copies of an image stand side by side.
-        count: Images of the split.
-        epoch_seed: int32 ``(2,)``.
-        position: Of the example in the epoch, int64.
+        Args:
+            epoch: Number of the epoch, from 0.
+            first_step: Batches to skip at the beginning.
+            share: The part of every batch to read; the batch size must be a multiple of
+                the number of parts.
 
-    Returns:
-        The index of its image, and the seed of its augmentation.
-    """
-    fold = tf.random.experimental.stateless_fold_in
-    index = tf.random.experimental.index_shuffle(
-        position // recipe.repeats, epoch_seed, np.int64(count - 1)
-    )
-    seed = fold(epoch_seed, tf.cast(index, tf.int32))
-    if recipe.repeats > 1:
-        seed = fold(seed, tf.cast(position % recipe.repeats, tf.int32))
-    return index, seed
+        Returns:
+            Batches ``(uint8 (B, H, W, C), int64 (B,))``; the last one may be smaller,
+            and is whole in every share if it has fewer examples than there are shares
+            (``copies``). If the augmentation mixes images, targets ``float32
+            (B, classes)`` take the place of labels; each share is mixed by itself.
+        """
+        epoch_seed = tf.constant([self.seed, epoch])
+        size = self.augmentation.size(epoch)
 
+        def example(position: Tensor) -> tuple[Tensor, Tensor]:
+            index, seed = sample_index_and_seed(
+                position, len(self.split), epoch_seed, self.augmentation.repeats
+            )
+            window = self.augmentation.window(size, seed)
+            shape = (*size, self.channels)
+            image = read_window(self.split, index, shape, window, quickly=True)
+            return self.augmentation(image, seed), self.split.labels[index]
 
-def copies(examples: int, shares: int) -> int:
-    """How many shares have each example of a training batch.
-
-    Args:
-        examples: That are left, with this batch, of the epoch.
-        shares: The parts of every batch.
-    """
-    return shares if examples < shares else 1
+        positions = range(first_step * self.batch_size, len(self.split))
+        rest = len(self.split) % self.batch_size
+        if positions and 0 < rest < share[1]:
+            divided, last = positions[:-rest], positions[-rest:]
+            batches = _batches(divided, example, self.batch_size, share)
+            batches = batches.concatenate(_batches(last, example, rest))
+        else:
+            batches = _batches(positions, example, self.batch_size, share)
+        if self.augmentation.mixing:
+            batches = _mixed(batches, self.augmentation.mixing, epoch_seed, first_step)
+        return Batches(batches.prefetch(AHEAD).with_options(threading()))
 
 
 def evaluation_batches(
-    split: Split, prepared: Preprocessing, batch_size: int, share: Share = WHOLE
+    split: Split, preprocessing: Preprocessing, batch_size: int, share: Share = WHOLE
 ) -> Batches:
-    """Batches of a split's pixels and labels, in order, each example exactly once.
+    """Returns batches of a split's pixels and labels, in order, each example once.
 
-    Of a share there are as many batches as of any other; the last may be empty.
+    Every share has the same number of batches; the last one may be empty.
+
+    Args:
+        split: Images and labels.
+        preprocessing: Size and crop of the images.
+        batch_size: Examples in a batch of all shares together.
+        share: The part of every batch to read.
     """
-    window = prepared.window if prepared.crop < 1 else None
+    window = preprocessing.window if preprocessing.crop < 1 else None
 
     def example(index: Tensor) -> tuple[Tensor, Tensor]:
-        image = read_window(split, index, prepared, window)
+        image = read_window(split, index, preprocessing.input_shape, window)
         return image, split.labels[index]
 
     batches = _batches(range(len(split)), example, batch_size, share)
     return Batches(batches.prefetch(AHEAD).with_options(threading()))
+
+
+def sample_index_and_seed(
+    position: Tensor, count: int, epoch_seed: Tensor, repeats: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Samples which image stands at a position of an epoch, and its seed.
+
+    Args:
+        position: Of the example in the epoch, int64.
+        count: Images of the split.
+        epoch_seed: int32 ``(2,)``.
+        repeats: Copies of an image that stand side by side.
+
+    Returns:
+        The index of the image, and the seed of its augmentation.
+    """
+    fold = tf.random.experimental.stateless_fold_in
+    index = tf.random.experimental.index_shuffle(
+        position // repeats, epoch_seed, np.int64(count - 1)
+    )
+    seed = fold(epoch_seed, tf.cast(index, tf.int32))
+    if repeats > 1:
+        seed = fold(seed, tf.cast(position % repeats, tf.int32))
+    return index, seed
+
+
+def copies(examples: int, shares: int) -> int:
+    """Returns how many shares hold each example of a training batch.
+
+    Args:
+        examples: Left in the epoch, those of this batch included.
+        shares: The parts of every batch.
+    """
+    return shares if examples < shares else 1
 
 
 def _batches(
@@ -157,50 +164,35 @@ def _batches(
     return batches
 
 
+def _mixed(
+    batches: tf.data.Dataset, mixing: Mixing, epoch_seed: Tensor, first_step: int
+) -> tf.data.Dataset:
+    """Mixes the images of each batch with each other."""
+    fold = tf.random.experimental.stateless_fold_in
+
+    def mix(step: Tensor, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        # Minus one sets it apart from the seeds of the images, folded by their index.
+        return mixing(*batch, seed=fold(fold(epoch_seed, -1), step))
+
+    return batches.enumerate(first_step).map(
+        mix, num_parallel_calls=cores(), deterministic=True
+    )
+
+
 def cores() -> int:
-    """How many this process may use."""
+    """Returns how many CPU cores this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def threading() -> tf.data.Options:
-    """A thread a core, each with an image of its own, instead of all at each image.
+    """Returns options for one thread per core, each working on a different image.
 
-    On two idle cores 1.4 to 1.7 times as fast as TensorFlow's defaults. Nothing is
-    left to its autotuning: an iterator that has it sometimes waits, when it is done,
-    for the tuner's next look, which is as far away as the epoch was long.
+    On two idle cores this is 1.4 to 1.7 times as fast as TensorFlow's defaults. Its
+    autotuning is off: an iterator that uses it sometimes waits at the end of an epoch
+    for the tuner's next look, for as long as the epoch took.
     """
     options = tf.data.Options()
     options.threading.private_threadpool_size = cores()
     options.threading.max_intra_op_parallelism = 1
     options.autotune.enabled = False
     return options
-
-
-def _augmented(
-    recipe: Recipe,
-    dataset: Dataset,
-    prepared: Preprocessing,
-    index: Tensor,
-    seed: Tensor,
-) -> Tensor:
-    """One training image, changed at random by its own seed."""
-    kind = geometry(recipe, dataset)
-    window = window_of(kind, prepared, seed)
-    image = read_window(dataset.splits["train"], index, prepared, window, quickly=True)
-    if kind == "pad_crop":
-        pad = min(prepared.size) // 8 if recipe.pad is None else recipe.pad
-        image = augment.pad_crop(image, pad, seed + 2)
-    if flips(recipe, dataset):
-        image = augment.flip(image, seed + 3)
-    return appearance(recipe, prepared, image, seed)
-
-
-def window_of(
-    kind: str, prepared: Preprocessing, seed: Tensor
-) -> images.WindowOf | None:
-    """What gives the window of an augmentation; None: it looks at the whole image."""
-    if kind == "scale_crop":
-        return partial(augment.scale_window, size=prepared.size, seed=seed)
-    if kind == "area_crop":
-        return partial(augment.area_window, seed=seed)
-    return None

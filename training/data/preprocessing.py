@@ -5,8 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from training.data import images
-from training.data.images import Size, Tensor
+from training.data.decoding import images
+from training.data.types import Size, Tensor
 
 
 @dataclass(frozen=True)

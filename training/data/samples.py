@@ -6,30 +6,29 @@ from dataclasses import replace
 
 import numpy as np
 
-from training.data.datasets import Dataset
-from training.data.pipeline import evaluation_batches, training_batches
+from training.data.pipeline import TrainingData, evaluation_batches
 from training.data.preprocessing import Preprocessing
-from training.recipe import Recipe
+from training.data.types import Dataset
 
 COUNT = 16
 
 
-def trained_on(recipe: Recipe, dataset: Dataset, prepared: Preprocessing) -> np.ndarray:
-    """Returns the first ``COUNT`` images of a run as it trains on them, augmented.
+def trained_on(data: TrainingData) -> np.ndarray:
+    """Returns the first ``COUNT`` images that a model is trained on, augmented.
 
-    Mixed, if the recipe mixes, among themselves. uint8 ``(N, H, W, 1 or 3)``.
+    If the data's batches are mixed, these images are mixed with each other. uint8
+    ``(N, H, W, 1 or 3)``.
     """
-    few = replace(recipe, batch_size=COUNT, accumulation=1)
-    images, _ = next(iter(training_batches(few, dataset, prepared, epoch=0)))
+    images, _ = next(iter(replace(data, batch_size=COUNT).batches(epoch=0)))
     return visible(np.asarray(images))
 
 
 def evaluated(
-    dataset: Dataset, split: str, indices: Sequence[int], prepared: Preprocessing
+    dataset: Dataset, split: str, indices: Sequence[int], preprocessing: Preprocessing
 ) -> np.ndarray:
     """Returns images of a split as evaluation looks at them, likewise."""
     examples = dataset.split(split).take(np.array(indices))
-    batches = evaluation_batches(examples, prepared, len(indices))
+    batches = evaluation_batches(examples, preprocessing, len(indices))
     return visible(np.concatenate([np.asarray(images) for images, _ in batches]))
 
 

@@ -15,8 +15,8 @@ from typing import IO
 
 from keras_resnet.errors import Stopped
 from training.distributed.cluster import config
-from training.processes import passing_signals_on, start
-from training.runs import Run
+from training.distributed.processes import passing_signals_on, start
+from training.runs.run import Run
 
 # Set for workers, which start none themselves and whose deaths are told here.
 WATCHED = "KERAS_RESNET_WATCHED"

@@ -4,11 +4,12 @@ import logging
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from keras_resnet.errors import Stopped, UsageError
-from training.runs import Run
+from training.runs.run import Run
 
 
 def connect(address: str) -> Any:
@@ -34,13 +35,18 @@ def connect(address: str) -> Any:
 
 
 def supervise(
-    ray: Any, run: Run, arguments: list[str], workers_and_restarts: tuple[int, int]
+    ray: Any,
+    run: Run,
+    work: Callable[[list[str]], None],
+    arguments: list[str],
+    workers_and_restarts: tuple[int, int],
 ) -> None:
     """Trains with Ray's TensorflowTrainer; workers see this folder and the run's.
 
     Args:
         ray: As ``connect`` returned it.
         run: The folder.
+        work: Trains, given the arguments; a function that workers can import.
         arguments: Of ``python -m training.fit``, as they were given here.
         workers_and_restarts: Processes, and how often to start again.
 
@@ -63,6 +69,7 @@ def supervise(
                 "folder": os.getcwd(),
                 "run": str(run.path.absolute()),
                 "arguments": arguments,
+                "work": work,
             },
             scaling_config=ScalingConfig(
                 num_workers=workers, use_gpu=ray.cluster_resources().get("GPU", 0) > 0
@@ -81,17 +88,12 @@ def supervise(
 
 def _work(config: dict[str, Any]) -> None:
     """What each worker does; Ray has set ``TF_CONFIG``."""
-    from keras_resnet import command
-    from training import fit
-
     os.chdir(config["folder"])
     sys.argv = ["fit", *config["arguments"]]
     line = [*config["arguments"], "--out", config["run"]]
     if Run(Path(config["run"])).exists:
         line.append("--resume")
-    options = fit.read_options(line)
-    command.start_backend()
-    fit.train_here(options)
+    config["work"](line)
 
 
 def _reason(error: Exception, run: Run) -> str:

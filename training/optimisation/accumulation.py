@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from training.data.images import Tensor
+from training.data.types import Tensor
 
 Compute = Callable[[Tensor, Tensor, float], list[Tensor]]
 

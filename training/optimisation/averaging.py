@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from training.data.images import Tensor
+from training.data.types import Tensor
 
 
 class Average:

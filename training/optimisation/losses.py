@@ -7,20 +7,26 @@ import keras
 import tensorflow as tf
 
 from keras_resnet.layers.registry import register
-from training.data.images import Tensor
-from training.metrics import cross_entropy
-from training.recipe import Recipe
+from training.data.types import Tensor
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def make_loss(recipe: Recipe, classes: int) -> Loss:
-    """Returns the recipe's loss.
+def make_loss(
+    kind: str, classes: int, *, smoothing: float = 0.0, threshold: float | None = None
+) -> Loss:
+    """Returns a loss for class numbers and for mixed targets.
 
     It maps labels, class numbers ``(N,)`` or targets ``(N, classes)``, and logits
     ``(N, classes)`` to the loss of each example ``(N,)``, in nats.
+
+    Args:
+        kind: ``"softmax"`` (cross-entropy) or ``"bce"`` (binary cross-entropy).
+        classes: Number of classes.
+        smoothing: Share of each target that is spread evenly over all classes.
+        threshold: Of ``"bce"``: targets above it become 1, the others 0; None: targets
+            stay as they are.
     """
-    smoothing, threshold = recipe.label_smoothing, recipe.bce_threshold
 
     def targets_of(labels: Tensor) -> Tensor:
         hard = len(labels.shape) == 1
@@ -44,7 +50,7 @@ def make_loss(recipe: Recipe, classes: int) -> Loss:
         losses = tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)
         return tf.reduce_mean(losses, -1)
 
-    return binary if recipe.loss == "bce" else softmax
+    return binary if kind == "bce" else softmax
 
 
 @register
@@ -71,14 +77,19 @@ class RecipeLoss(keras.losses.Loss):
             "label_smoothing": label_smoothing,
             "bce_threshold": bce_threshold,
         }
-        self._recipe = Recipe(**self._fields)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Maps class numbers ``(N,)``, ``(N, 1)`` or targets, and logits, to losses."""
         classes = y_pred.shape[-1]
         if len(y_true.shape) == 1 or y_true.shape[-1] == 1 < classes:
             y_true = tf.cast(tf.reshape(y_true, [-1]), tf.int32)
-        return make_loss(self._recipe, classes)(y_true, y_pred)
+        loss = make_loss(
+            self._fields["loss"],
+            classes,
+            smoothing=self._fields["label_smoothing"],
+            threshold=self._fields["bce_threshold"],
+        )
+        return loss(y_true, y_pred)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -88,3 +99,8 @@ class RecipeLoss(keras.losses.Loss):
 def dominant(labels: Tensor) -> Tensor:
     """The class numbers of labels; of mixed targets, the class with most of it."""
     return labels if len(labels.shape) == 1 else tf.argmax(labels, -1)
+
+
+def cross_entropy(labels: Tensor, logits: Tensor) -> Tensor:
+    """The cross-entropy of each example in nats, ``(N,)`` from ``(N, classes)``."""
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)

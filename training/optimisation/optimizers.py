@@ -10,9 +10,7 @@ from keras import ops
 
 from keras_resnet.layer_names import HEAD
 from keras_resnet.layers.registry import register
-from training.data.images import Tensor
-from training.optimisation.schedules import learning_rate
-from training.recipe import Recipe
+from training.data.types import Tensor
 
 
 class ParameterGroups(keras.optimizers.Optimizer):
@@ -106,27 +104,6 @@ class Lamb(ParameterGroups, _PaperLamb):
     """
 
 
-def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """Returns the recipe's optimizer, its learning rate scheduled."""
-    head = recipe.head_learning_rate
-    common: dict[str, Any] = {
-        "learning_rate": learning_rate(recipe, steps_per_epoch),
-        "global_clipnorm": recipe.clip_norm or None,
-        "head_scale": 1.0 if head is None else head / recipe.learning_rate,
-        "decays_all": recipe.decay == "all",
-        "name": recipe.optimizer,
-    }
-    if recipe.optimizer == "sgd":
-        return SGD(momentum=recipe.momentum, nesterov=recipe.nesterov, **common)
-    maker = AdamW if recipe.optimizer == "adamw" else Lamb
-    return maker(
-        beta_1=recipe.momentum,
-        epsilon=1e-8 if maker is AdamW else 1e-6,  # their papers'
-        weight_decay=recipe.weight_decay,
-        **common,
-    )
-
-
 def last_rate(optimizer: keras.optimizers.Optimizer) -> float:
     """Returns the learning rate that the optimizer's last step used."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
@@ -141,6 +118,6 @@ def is_kernel(variable: Any) -> bool:
     return len(variable.shape) > 1
 
 
-def decayed(recipe: Recipe, variables: list[Any]) -> list[Any]:
-    """The variables that weight decay shrinks."""
-    return [v for v in variables if recipe.decay == "all" or is_kernel(v)]
+def decayed(variables: list[Any], *, all_of_them: bool) -> list[Any]:
+    """Returns the variables that weight decay shrinks: kernels only, or all."""
+    return [v for v in variables if all_of_them or is_kernel(v)]

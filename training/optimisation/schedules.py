@@ -6,7 +6,6 @@ from keras import ops
 from keras.optimizers import schedules
 
 from keras_resnet.layers.registry import register
-from training.recipe import Recipe
 
 CYCLE_START = 25.0  # PyTorch's OneCycleLR: the first rate is the highest over this
 
@@ -92,37 +91,3 @@ class OneCycle(schedules.LearningRateSchedule):
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {"peak": self.peak, "steps": self.steps, "peak_at": self.peak_at}
-
-
-def learning_rate(
-    recipe: Recipe, steps_per_epoch: int
-) -> schedules.LearningRateSchedule:
-    """Returns the recipe's learning rate as a function of the optimizer's step."""
-    total = recipe.epochs * steps_per_epoch
-    peak = recipe.learning_rate
-    if recipe.base_batch_size:  # Goyal et al., 2017: the linear scaling rule
-        peak *= recipe.batch_size / recipe.base_batch_size
-    if recipe.schedule == "one_cycle":
-        return OneCycle(peak, total, recipe.peak_at)
-    warmup = recipe.warmup_steps or round(recipe.warmup_epochs * steps_per_epoch)
-    return WarmUp(
-        _after(recipe, peak, total),
-        warmup,
-        recipe.warmup_from,
-        recipe.warmup == "linear",
-    )
-
-
-def _after(recipe: Recipe, peak: float, total: int) -> schedules.LearningRateSchedule:
-    """The schedule without its warm-up."""
-    if recipe.schedule == "cosine":  # Loshchilov & Hutter, 2017, one period
-        return schedules.CosineDecay(peak, total)
-    if recipe.schedule == "linear":
-        return schedules.PolynomialDecay(peak, total, end_learning_rate=0.0)
-    # Keras wants at least one boundary: without milestones, one that is never met. A
-    # boundary of Keras' is the last step of the higher rate, a milestone the first of
-    # the lower.
-    shares = recipe.milestones if recipe.schedule == "step" else ()
-    boundaries = [round(share * total) - 1 for share in shares] or [total]
-    values = [peak * 0.1**i for i in range(len(boundaries) + 1)]
-    return schedules.PiecewiseConstantDecay(boundaries, values)

@@ -13,7 +13,7 @@ from keras_resnet.describe import count_macs, count_params
 from keras_resnet.errors import UsageError
 from keras_resnet.families.branch import FORMS
 from keras_resnet.models import create_model
-from training.recipe import literal
+from training.recipes.recipe import literal
 
 WIDEST = 2**14
 OWN = "self"  # the recipe's own network, as one to be matched

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from keras_resnet.errors import UsageError
-from training.recipe import Recipe
-from training.runs import Run
-from training.writing import flush, make_folder, taken, write_json, written_to
+from training.recipes.recipe import Recipe
+from training.runs.run import Run
+from training.storage.writing import flush, make_folder, taken, write_json, written_to
 
 Event = dict[str, Any]
 

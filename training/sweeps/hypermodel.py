@@ -10,11 +10,12 @@ import keras_tuner
 from keras_resnet.errors import UsageError
 from keras_resnet.layers import leaf_layers
 from keras_resnet.models import create_model
-from training import finetuning
-from training.devices import POLICIES
+from training.distributed.devices import POLICIES
+from training.experiment import finetuning
+from training.experiment.optimisation import make_optimizer
 from training.optimisation.losses import RecipeLoss
-from training.optimisation.optimizers import decayed, make_optimizer
-from training.recipe import Recipe
+from training.optimisation.optimizers import decayed
+from training.recipes.recipe import Recipe
 from training.sweeps.oracles import decoded, hyperparameters
 from training.sweeps.plan import Plan, require_possible
 from training.sweeps.space import read_space
@@ -141,6 +142,6 @@ def _penalise(model: keras.Model, recipe: Recipe) -> None:
     penalty = keras.regularizers.L2(recipe.weight_decay / 2)
     for layer in leaf_layers(model):
         own = [v for v in layer.trainable_variables if v.regularizer is None]
-        for variable in decayed(recipe, own):
+        for variable in decayed(own, all_of_them=recipe.decay == "all"):
             variable.regularizer = penalty
             setattr(layer, f"{variable.name}_regularizer", penalty)

@@ -8,8 +8,9 @@ import tyro
 
 from keras_resnet import command
 from keras_resnet.errors import UsageError, require_choice, require_positive
-from training.checks import check_range
-from training.recipes import RECIPES, Recipe, load_recipe
+from training.recipes.catalogue import RECIPES, load_recipe
+from training.recipes.checks import check_range
+from training.recipes.recipe import Recipe
 
 if TYPE_CHECKING:
     from training.sweeps.presets import Preset

@@ -14,7 +14,7 @@ import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from keras_resnet.errors import UsageError
-from training.recipe import literal
+from training.recipes.recipe import literal
 from training.sweeps.folder import Event, Sweep
 from training.sweeps.plan import Plan
 from training.sweeps.space import Choice, Point, Range, Space

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from training.pages import COLOURS, GREY, Picture, canvas, svg
+from training.reports import COLOURS, GREY, Picture, canvas, svg
 from training.sweeps.display import short
 from training.sweeps.folder import Sweep
 from training.sweeps.results import Row

@@ -10,11 +10,10 @@ from typing import Any, Literal, cast
 
 from keras_resnet.catalogue import find_spec
 from keras_resnet.errors import UsageError
-from training.data.datasets import Dataset
-from training.data.derived import input_size
-from training.data.images import Size
-from training.data.sources import recipe_data
-from training.recipe import Recipe
+from training.data.types import Dataset, Size
+from training.experiment.data import recipe_data
+from training.experiment.infer_preprocessing import input_size
+from training.recipes.recipe import Recipe
 from training.sweeps.cost import OWN, Budget, Cost, nearest, network_cost
 from training.sweeps.space import KEPT, SOLVED, Point, Space, points, size
 

@@ -5,14 +5,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from training.pages import render
-from training.runs import Run
+from training.reports import render
+from training.runs.run import Run
+from training.storage.writing import write_atomically, written_to
 from training.sweeps.display import short
 from training.sweeps.folder import Sweep
 from training.sweeps.options import Search, find_preset
 from training.sweeps.pictures import COSTS, curves, errors, front, parallel
 from training.sweeps.results import Row, best_of, rows_of
-from training.writing import write_atomically, written_to
 
 
 def write_report(sweep: Sweep) -> Path:
@@ -57,7 +57,7 @@ def _has_validation(run: Run) -> bool:
 
 def command_line(sweep: Sweep) -> str:
     """The command that repeats the sweep."""
-    from training.recipes import RECIPES
+    from training.recipes.catalogue import RECIPES
 
     preset = sweep.settings["search"]["preset"]
     defaults = vars(Search()) | RECIPES["default"].to_dict()

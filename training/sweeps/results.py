@@ -5,9 +5,9 @@ import io
 from pathlib import Path
 from typing import Any
 
-from training.runs import Run
+from training.runs.run import Run
+from training.storage.writing import write_atomically, written_to
 from training.sweeps.folder import Event, Sweep
-from training.writing import write_atomically, written_to
 
 Row = dict[str, Any]
 RESULTS = ("params", "macs", "top1", "seconds", "reason")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_resnet.errors import UsageError
-from training.recipe import literal
+from training.recipes.recipe import literal
 
 SOLVED = "?"  # the value of a field that is chosen so that the cost comes out
 KEPT = "="  # the value of a field that stays the recipe's own

@@ -13,10 +13,10 @@ from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from keras_resnet.errors import Stopped, UsageError
-from training.processes import passing_signals_on, start
-from training.recipe import Recipe
-from training.recipes import save_recipe
-from training.runs import Run
+from training.distributed.processes import passing_signals_on, start
+from training.recipes.catalogue import save_recipe
+from training.recipes.recipe import Recipe
+from training.runs.run import Run
 from training.sweeps.folder import Sweep
 from training.sweeps.oracles import OBJECTIVE, Remembered, decoded
 from training.sweeps.plan import Plan

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from keras_resnet.errors import Stopped
 from training.distributed.launch import free_ports, share_of_gpus
-from training.processes import passing_signals_on, start
+from training.distributed.processes import passing_signals_on, start
 from training.sweeps.folder import Sweep, lines_of
 from training.sweeps.trials import CHIEF, stopped
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 
 from keras_resnet.errors import UsageError
-from training.writing import written_to
+from training.storage.writing import written_to
 
 MEMORY_SHARE = 0.5  # of what is free
 DISK_SHARE = 0.9  # likewise

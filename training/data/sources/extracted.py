@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from training.data import places
 from training.data.sources import cache
 from training.data.sources.files import intact
 from training.data.sources.inspection import Stored
-from training.writing import write_atomically, written_to
+from training.storage import filesystem
+from training.storage.writing import write_atomically, written_to
 
 Keys = tuple[str, str]  # the names of the image and of the label feature
 Examples = tuple[list[Stored], list[int], list[bytes]]  # and the images' SHA-256
@@ -103,10 +103,10 @@ def _folder(builder: Any, split: str) -> Path:
     """A folder of this data set's own, of its files as they now are."""
     info = builder.info.splits[split]
     shards = [str(path) for path in info.filepaths]
-    states = [places.state(shard).key for shard in shards]
+    states = [filesystem.state(shard).key for shard in shards]
     if None in states:  # prepared just now
-        time.sleep(places.SETTLED_NS / 1e9)
-        states = [places.state(shard).key for shard in shards]
+        time.sleep(filesystem.SETTLED_NS / 1e9)
+        states = [filesystem.state(shard).key for shard in shards]
     # Where nothing vouches for the shards, nothing is taken from an earlier time.
     told = [key.hex() if key else time.time_ns() for key in states]
     state = json.dumps([str(builder.data_dir), split, told])

@@ -12,13 +12,13 @@ from typing import NamedTuple, TypeVar
 
 from tqdm import tqdm
 
-from training.data import places
-from training.data.pillow import limits_are_ours
+from training.data.decoding.pillow import limits_are_ours
+from training.data.reading import Reading
 from training.data.sources import cache
 from training.data.sources.findings import FindingCache
 from training.data.sources.inspection import Finding, Kept, inspect, inspect_all
-from training.data.sources.reading import Reading
-from training.writing import write_atomically, written_to
+from training.storage import filesystem
+from training.storage.writing import write_atomically, written_to
 
 REMOTE_THREADS = 32  # which wait for a network most of the time
 DECODING = Semaphore(os.cpu_count() or 1)  # so that few large images are in memory
@@ -60,10 +60,10 @@ def check(
     Raises:
         UsageError: There is not enough room.
     """
-    remote = places.is_remote(root)
+    remote = filesystem.is_remote(root)
     name = root if remote else os.path.abspath(root)
     known = FindingCache(name, reading.max_pixels)
-    states = _for_each(places.state, files, REMOTE_THREADS if remote else 1)
+    states = _for_each(filesystem.state, files, REMOTE_THREADS if remote else 1)
     before = [known.get(state) for state in states]
     near = _near(files, before, reading, name)
     missing = [number for number, checked in enumerate(near) if checked is None]
@@ -88,7 +88,7 @@ def check(
 def inspect_headers(files: Sequence[str], max_pixels: int) -> list[Finding]:
     """Looks at the headers of extracted files, of those that are not known yet."""
     known = FindingCache("headers", os.path.dirname(files[0]), max_pixels)
-    states = [places.state(file) for file in files]
+    states = [filesystem.state(file) for file in files]
     found = [known.get(state) for state in states]
     missing = [number for number, finding in enumerate(found) if finding is None]
     new = inspect_all([files[n] for n in missing], max_pixels, header_only=True)
@@ -108,12 +108,12 @@ def intact(files: Sequence[str], hashes: Sequence[bytes], name: str) -> list[boo
         name: Of the files together, so that they are read once only.
     """
     known = FindingCache("contents", name)
-    states = [places.state(path) for path in files]
+    states = [filesystem.state(path) for path in files]
     found = [known.get(state) for state in states]
 
     def look(number: int) -> None:
         try:
-            data = places.read(files[number])
+            data = filesystem.read(files[number])
         except OSError:
             return
         found[number] = finding = Finding(sha256=hashlib.sha256(data).digest())
@@ -164,7 +164,7 @@ def _require_room(reading: Reading, needed: int) -> str | None:
 def _look(place: str, before: Finding | None, reading: Reading) -> Checked:
     """Reads a file, inspects it unless that was done before, and keeps it near."""
     try:
-        data = places.read(place)
+        data = filesystem.read(place)
     except OSError as error:
         return Checked(error, inspect(error, reading.max_pixels))
     finding = before

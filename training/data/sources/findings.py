@@ -10,12 +10,12 @@ import PIL
 import tensorflow as tf
 
 from keras_resnet.errors import UsageError
-from training.data import places
-from training.data.places import State
 from training.data.sources import inspection
 from training.data.sources.cache import folder
 from training.data.sources.inspection import Finding
-from training.writing import write_atomically
+from training.storage import filesystem
+from training.storage.filesystem import State
+from training.storage.writing import write_atomically
 
 # A finding: the state's key, then SHA-256, fingerprint, kind, orientation, CMYK, size.
 RECORD = struct.Struct("<32s32sq4sB?II")
@@ -74,7 +74,7 @@ class FindingCache:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, lambda draft: draft.write_bytes(data))
         except (OSError, UsageError) as error:
-            return f"files will be checked again: {places.reason(error)}"
+            return f"files will be checked again: {filesystem.reason(error)}"
         return None
 
 
@@ -105,7 +105,7 @@ def _read(name: str) -> dict[bytes, Finding]:
 @once
 def _inspector() -> str:
     """What decides on a finding: the code that inspects, and its libraries."""
-    beside = sorted(Path(places.__file__).parent.glob("*.py"))
+    beside = sorted(Path(filesystem.__file__).parent.glob("*.py"))
     files = (*beside, Path(inspection.__file__), Path(__file__))
     code = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
     return repr([code, tf.__version__, PIL.__version__])

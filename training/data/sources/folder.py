@@ -3,14 +3,14 @@
 import os
 
 from keras_resnet.errors import UsageError, first_few
-from training.data import places
-from training.data.datasets import Dataset, Split, mirrors, strings
-from training.data.pillow import KINDS
+from training.data.decoding.pillow import KINDS
+from training.data.reading import Reading
 from training.data.sources import tree
 from training.data.sources.files import Checked, check
 from training.data.sources.inspection import facts
 from training.data.sources.names import find_splits, require_classes, split_called
-from training.data.sources.reading import Reading
+from training.data.types import Dataset, Split, mirrors, strings
+from training.storage import filesystem
 
 Files = list[tuple[str, int]]  # places and class numbers
 
@@ -95,7 +95,7 @@ def _labels(root: str) -> tuple[str, ...]:
         raise UsageError(
             f"{root} must hold one folder a class, at least 2, got {len(labels)}"
         )
-    if unread := [label for label in labels if not places.is_text(label)]:
+    if unread := [label for label in labels if not filesystem.is_text(label)]:
         raise UsageError(f"names of classes must be UTF-8, got {unread[0]!r}")
     require_classes(labels, root)
     return labels

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from keras_resnet.errors import UsageError
-from training.data import places
-from training.data.datasets import Dataset, Split, mirrors, pixels
 from training.data.sources import tree
 from training.data.sources.names import is_name, require_classes
+from training.data.types import Dataset, Split, mirrors, pixels
+from training.storage import filesystem
 
 PREFIXES = {"train": "train", "test": "t10k"}
 UINT8 = 8  # the only element type that images and labels use
@@ -40,7 +40,7 @@ def load(argument: str) -> Dataset:
         UsageError: A file is missing, damaged, or does not fit the others.
     """
     folder = tree.root(argument, "idx folder")
-    if not places.is_remote(folder):
+    if not filesystem.is_remote(folder):
         folder = str(Path(folder).resolve())
     splits = {name: _split(folder, prefix) for name, prefix in PREFIXES.items()}
     labels = _labels(folder, splits)
@@ -68,7 +68,7 @@ def read(path: str) -> np.ndarray:
         UsageError: The file is truncated, damaged, or of another format.
     """
     try:
-        data = places.read(path)
+        data = filesystem.read(path)
         data = gzip.decompress(data) if path.endswith(".gz") else data
     except (OSError, EOFError, zlib.error) as error:
         raise UsageError(f"cannot read {path}: {error}") from None
@@ -106,7 +106,7 @@ def _split(folder: str, prefix: str) -> Split:
 
 def _find(folder: str, name: str) -> str:
     for path in (f"{folder}/{name}", f"{folder}/{name}.gz"):
-        if places.filesystem(path).isfile(path):
+        if filesystem.filesystem(path).isfile(path):
             return path
     raise UsageError(
         f"idx folder must hold {name} or {name}.gz, got neither in {folder}"
@@ -117,7 +117,7 @@ def _labels(folder: str, splits: dict[str, Split]) -> tuple[str, ...]:
     """The names of the classes; checks that the labels in the files are theirs."""
     used = {name: np.unique(split.labels.numpy()) for name, split in splits.items()}
     names = f"{folder}/labels.txt"
-    if places.filesystem(names).isfile(names):
+    if filesystem.filesystem(names).isfile(names):
         labels = _listed(names)
     else:
         # A gap in the numbers is far likelier a damaged file than an unused class.
@@ -144,7 +144,7 @@ def _labels(folder: str, splits: dict[str, Split]) -> tuple[str, ...]:
 def _listed(path: str) -> tuple[str, ...]:
     """Reads names of classes, one a line, whatever editor wrote them."""
     try:
-        text = places.read(path).decode("utf-8-sig")
+        text = filesystem.read(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} must be UTF-8 text, got {error}") from None
     lines = [line.strip() for line in re.split("\r\n|\r|\n", text.rstrip())]

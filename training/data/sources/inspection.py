@@ -11,10 +11,10 @@ import tensorflow as tf
 from PIL import Image
 from tqdm import tqdm
 
-from training.data import decoding, pillow, places
-from training.data.datasets import Facts, fingerprint
-from training.data.images import Size
-from training.data.pillow import JPEGS, limits_are_ours
+from training.data.decoding import graph, pillow
+from training.data.decoding.pillow import JPEGS, limits_are_ours
+from training.data.types import Facts, Size, fingerprint
+from training.storage import filesystem
 
 Stored = bytes | str  # an image file's contents, or its place
 Kept = Stored | OSError  # or why it could not be read
@@ -81,7 +81,7 @@ def inspect(image: Kept, max_pixels: int, *, header_only: bool = False) -> Findi
     try:
         if isinstance(image, OSError):
             raise image
-        data = places.read(image) if isinstance(image, str) else image
+        data = filesystem.read(image) if isinstance(image, str) else image
         header = pillow.read_header(data)
     except Exception as error:  # Pillow's plugins raise many kinds for damaged files
         return Finding(_said(error))
@@ -108,9 +108,9 @@ def _undecodable(data: bytes, kind: str) -> str | None:
             # An eighth of its size: all its data are read, with little work.
             tf.io.decode_jpeg(data, channels=3, ratio=8)
         else:
-            decoding.decode(tf.constant(data), 3)
+            graph.decode(tf.constant(data), 3)
     except tf.errors.InvalidArgumentError as error:
-        return _pillows_reason(data) or places.reason(error).split("! ")[-1]
+        return _pillows_reason(data) or filesystem.reason(error).split("! ")[-1]
     return None
 
 
@@ -125,4 +125,4 @@ def _pillows_reason(data: bytes) -> str | None:
 def _said(error: Exception) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
         return "no image file"
-    return places.reason(error)
+    return filesystem.reason(error)

@@ -5,7 +5,7 @@ import re
 import numpy as np
 
 from keras_resnet.errors import UsageError
-from training.data.datasets import Dataset, pixels
+from training.data.types import Dataset, pixels
 
 
 def digits(argument: str) -> Dataset:

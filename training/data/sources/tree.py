@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from keras_resnet.errors import UsageError
-from training.data import places
+from training.storage import filesystem
 
 
 def root(argument: str, what: str) -> str:
@@ -23,10 +23,10 @@ def root(argument: str, what: str) -> str:
     Raises:
         UsageError: It is none, or cannot be looked at.
     """
-    found = places.local(argument).rstrip("/") or "/"
+    found = filesystem.local(argument).rstrip("/") or "/"
     with _readable(found):
-        if places.is_remote(found):
-            exists = places.filesystem(found).isdir(found)
+        if filesystem.is_remote(found):
+            exists = filesystem.filesystem(found).isdir(found)
         else:
             exists = os.path.isdir(found)
     if not argument or not exists:
@@ -42,8 +42,8 @@ def folders(root: str) -> dict[str, str]:
         UsageError: It cannot be read, or one of them is a link to around itself.
     """
     with _readable(root):
-        if places.is_remote(root):
-            files = places.filesystem(root)
+        if filesystem.is_remote(root):
+            files = filesystem.filesystem(root)
             found = files.ls(root, detail=True)
             listed = [e["name"] for e in found if e["type"] == "directory"]
             names = [name.rstrip("/").rpartition("/")[2] for name in listed]
@@ -52,7 +52,7 @@ def folders(root: str) -> dict[str, str]:
     found = {name: f"{root.rstrip('/')}/{name}" for name in sorted(names)}
     found = {name: path for name, path in found.items() if not name.startswith(".")}
     for path in found.values():
-        if not places.is_remote(root):
+        if not filesystem.is_remote(root):
             _require_tree(Path(path))
     return found
 
@@ -64,14 +64,14 @@ def files(root: str) -> list[str]:
         UsageError: It, or a folder in it, cannot be read.
     """
     with _readable(root):
-        relative = _remote(root) if places.is_remote(root) else _local(root)
+        relative = _remote(root) if filesystem.is_remote(root) else _local(root)
         seen = [path for path in relative if not any(p[0] == "." for p in path)]
     ordered = sorted(seen, key=lambda p: [*((1, part) for part in p[:-1]), (0, p[-1])])
     return ["/".join((root.rstrip("/"), *path)) for path in ordered]
 
 
 def _remote(root: str) -> Iterator[tuple[str, ...]]:
-    files = places.filesystem(root)
+    files = filesystem.filesystem(root)
     above = files._strip_protocol(root).rstrip("/")
     for path in files.find(root):
         yield tuple(part for part in path.removeprefix(above).split("/") if part)
@@ -97,10 +97,10 @@ def _require_tree(path: Path) -> None:
 @contextmanager
 def _readable(root: str) -> Iterator[None]:
     try:
-        with places.os_errors():
+        with filesystem.os_errors():
             yield
     except OSError as error:
         place = error.filename or root
         raise UsageError(
-            f"folder must be readable, got {place}: {places.reason(error)}"
+            f"folder must be readable, got {place}: {filesystem.reason(error)}"
         ) from None

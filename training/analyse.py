@@ -1,0 +1,226 @@
+"""``python -m training.analyse lesions | paths | gradients RUN``: analyses of a run."""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from keras_resnet import command
+from keras_resnet.errors import UsageError, require_positive
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from training.runs.run import Run
+
+
+@dataclass(frozen=True)
+class LesionsOf:
+    """Delete and reorder the units of a trained network (Veit et al., 2016)."""
+
+    run: tyro.conf.Positional[Path]
+    """Folder of the run."""
+    images: int = 2000
+    """Test images that every error is measured on."""
+    draws: int = 10
+    """Random subsets, and orders, for each count of units."""
+    most: int = 20
+    """Units deleted, or pairs swapped, at once."""
+    seed: int = 0
+    """Of the images and the draws."""
+    dataset: str | None = None
+    """Where the run's data set is now, if it was moved."""
+
+
+@dataclass(frozen=True)
+class PathsOf:
+    """Measure the gradient along paths of every length (Veit et al., 2016)."""
+
+    run: tyro.conf.Positional[Path]
+    """Folder of the run."""
+    images: int = 512
+    """Training images that batches are drawn from."""
+    batch_size: int = 32
+    """Images of one measurement."""
+    samples: int = 20
+    """Paths of each length."""
+    seed: int = 0
+    """Of the images and the paths."""
+    train_effective: bool = False
+    """Then train the run's recipe anew, gradients on effective paths only, in
+    RUN-effective."""
+    dataset: str | None = None
+    """Where the run's data set is now, if it was moved."""
+
+
+@dataclass(frozen=True)
+class GradientsOf:
+    """Measure gradients and dead units of networks, fresh and trained."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of the runs to compare; the first one gets the files."""
+    images: int = 128
+    """Training images of the batch."""
+    seed: int = 0
+    """Of the images."""
+    dataset: str | None = None
+    """Where the runs' data set is now, if it was moved."""
+
+
+Command = (
+    Annotated[LesionsOf, tyro.conf.subcommand("lesions")]
+    | Annotated[PathsOf, tyro.conf.subcommand("paths")]
+    | Annotated[GradientsOf, tyro.conf.subcommand("gradients")]
+)
+
+
+def main() -> None:
+    """Runs the command line."""
+    options: LesionsOf | PathsOf | GradientsOf = command.parse(
+        Command,  # type: ignore[arg-type]
+        prog="python -m training.analyse",
+    )
+    folders = options.runs if isinstance(options, GradientsOf) else (options.run,)
+    if not folders:
+        raise UsageError("gradients needs at least one run, got none; name its folder")
+    counts = ("images", "draws", "most", "batch_size", "samples")
+    require_positive(options, *(name for name in counts if hasattr(options, name)))
+    from training.runs.run import Run
+
+    runs = [Run.open(folder) for folder in folders]
+    for run in runs:
+        run.require_complete()
+    command.start_backend()
+    if isinstance(options, LesionsOf):
+        _lesions(runs[0], options)
+    elif isinstance(options, PathsOf):
+        _paths(runs[0], options)
+    else:
+        _gradients(runs, options)
+
+
+def _lesions(run: "Run", options: LesionsOf) -> None:
+    from keras_resnet.analysis import lesions, plots
+    from training.experiment.models import trained_network
+
+    result = lesions.lesions(
+        trained_network(run),
+        _batches(run, "test", options, 256),
+        draws=options.draws,
+        most=options.most,
+        seed=options.seed,
+        progress=_progress("evaluations"),
+    )
+    said, figure = plots.describe_lesions(result), plots.plot_lesions(result)
+    print(result.table())
+    _write(run, "lesions", result.to_dict(), result.rows(), (figure, said))
+
+
+def _paths(run: "Run", options: PathsOf) -> None:
+    from keras_resnet.analysis import paths, plots
+    from training.experiment.models import trained_network
+
+    batches = _batches(run, "train", options, options.batch_size)
+    size = len(batches[0][1])
+    result = paths.paths(
+        trained_network(run),
+        [batch for batch in batches if len(batch[1]) == size],
+        samples=options.samples,
+        seed=options.seed,
+        progress=_progress("paths"),
+    )
+    said, figure = plots.describe_paths(result), plots.plot_paths(result)
+    _write(run, "paths", result.to_dict(), result.rows(), (figure, said))
+    if options.train_effective:
+        from training.experiment.effective_paths import train_effective
+
+        train_effective(run, result.effective, options.dataset)
+
+
+def _gradients(runs: Sequence["Run"], options: GradientsOf) -> None:
+    from keras_resnet.analysis import gradients, plots
+    from training.experiment.models import trained_network, untrained_network
+
+    states = {"fresh": untrained_network, "trained": trained_network}
+    results = {}
+    for run in runs:
+        batch = _batches(run, "train", options, options.images)[0]
+        for state, network in states.items():
+            probe = gradients.GradientProbe(network(run), *batch)
+            results[f"{run.path.name}, {state}"] = probe()
+    rows = [{"network": name, **row} for name, r in results.items() for row in r.rows()]
+    values = {name: result.to_dict() for name, result in results.items()}
+    said, figure = plots.describe_gradients(results), plots.plot_gradients(results)
+    _write(runs[0], "gradients", {"networks": values}, rows, (figure, said))
+
+
+def _batches(
+    run: "Run",
+    split: str,
+    options: LesionsOf | PathsOf | GradientsOf,
+    batch_size: int,
+) -> list[tuple["np.ndarray", "np.ndarray"]]:
+    """Random images of a split as the network takes them, and their labels."""
+    import numpy as np
+
+    from training.data.pipeline import evaluation_batches
+    from training.data.preprocessing import Preprocessing
+    from training.experiment.data import run_data
+
+    data = run_data(run, options.dataset).split(split)
+    preprocessing = Preprocessing.from_dict(run.config["preprocessing"])
+    order = np.random.default_rng(options.seed).permutation(len(data))[: options.images]
+    batches = evaluation_batches(data.take(np.sort(order)), preprocessing, batch_size)
+    return [(np.array(preprocessing.normalise(x)), np.array(y)) for x, y in batches]
+
+
+def _progress(unit: str) -> Callable[[Any], Any]:
+    from tqdm import tqdm
+
+    return lambda items: tqdm(items, unit=f" {unit}")
+
+
+def _write(
+    run: "Run",
+    name: str,
+    values: dict[str, Any],
+    rows: list[dict[str, Any]],
+    picture: tuple[Any, str],
+) -> None:
+    """Says what was found, then writes ``analysis/NAME.json``, ``.csv``, pictures."""
+    from keras_resnet.figures import save
+    from training.storage.writing import (
+        make_folder,
+        write_atomically,
+        write_json,
+        written_to,
+    )
+
+    folder = run.path / "analysis"
+    figure, said = picture
+    text = io.StringIO(newline="")
+    print(said, flush=True)  # first, since the folder may not be writable
+    table = csv.DictWriter(text, list(rows[0]))
+    table.writeheader()
+    table.writerows(rows)
+    with written_to(folder):
+        make_folder(folder)
+        write_json(folder / f"{name}.json", {**values, "summary": said})
+        write_atomically(
+            folder / f"{name}.csv",
+            lambda file: file.write_text(text.getvalue(), "utf-8", newline=""),
+        )
+        for suffix in (".svg", ".png"):
+            write_atomically(
+                folder / f"{name}{suffix}",
+                lambda file: save(figure, file, title=name, text=said),
+            )
+    print(f"{name}: {folder / name}.json .csv .svg .png")
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,1 +1,0 @@
-"""How training images are changed."""

@@ -1,0 +1,196 @@
+"""Image files to pixels in a graph: what TensorFlow decodes, and what it gets wrong.
+
+``bmp`` and ``pillow``, beside this module, do the same without TensorFlow.
+"""
+
+import tensorflow as tf
+
+from training.data.decoding import bmp
+from training.data.decoding.binary import (
+    head,
+    number,
+    numbers,
+    octets,
+    part,
+    starts,
+    substring,
+)
+from training.data.decoding.pillow import KINDS, MOVES, MOVING_WEBP
+from training.data.types import Tensor
+
+BMP_FIELDS = ((28, 2), (30, 4), (46, 4))  # bits a pixel, compression, colours
+# Start of image; a segment APP14, see libjpeg's get_interesting_appn().
+ADOBE = b"\xff\xd8\xff\xee\x00\x0eAdobe\x00\x64" + bytes(5)
+CMYK = 4  # channels of a JPEG
+MAX_BLOCKS = 10_000  # of a GIF, before its first image
+
+
+def decode(data: Tensor, channels: int) -> Tensor:
+    """Decodes an image file; of several frames the first, without alpha.
+
+    Args:
+        data: The bytes of a JPEG, PNG, GIF, BMP or WebP file, a scalar string.
+        channels: 1 or 3.
+
+    Returns:
+        uint8 ``(H, W, channels)``.
+
+    Raises:
+        InvalidArgumentError: When called: it is damaged or of another kind.
+    """
+    return tf.cond(
+        tf.io.is_jpeg(data),
+        lambda: decode_jpeg(data, channels),
+        lambda: decode_other(data, channels),
+    )
+
+
+def decode_other(data: Tensor, channels: int) -> Tensor:
+    """Does what ``decode`` does, of what is no JPEG."""
+    first = head(data, 4)
+    cases = [
+        (starts(first, b"\x89PNG"), lambda: tf.io.decode_png(data, channels)),
+        (starts(first, b"GIF8"), lambda: _of_colour(_gif(data), channels)),
+        (starts(first, b"BM"), lambda: _of_colour(_bmp(data), channels)),
+    ]
+    image = tf.case(cases, default=lambda: _of_colour(_webp(data), channels))
+    return tf.ensure_shape(image, (None, None, channels))
+
+
+def decode_jpeg(
+    data: Tensor,
+    channels: int,
+    window: Tensor | None = None,
+    ratio: int = 1,
+    *,
+    cmyk: Tensor | None = None,
+    exactly: bool = True,
+) -> Tensor:
+    """Decodes a JPEG, or a window of it.
+
+    Args:
+        data: The bytes of the file.
+        channels: 1 or 3.
+        window: ``(top, left, height, width)`` at the reduced size; None: all.
+        ratio: 1, 2, 4 or 8, by which the size is reduced.
+        cmyk: Whether it is stored as CMYK; None: the bytes say so.
+        exactly: By the exact transform, which Pillow's libjpeg uses as well; else by
+            the fast one, whose pixels differ a little.
+    """
+
+    def decoded(channels: int) -> Tensor:
+        method = "INTEGER_ACCURATE" if exactly else "INTEGER_FAST"
+        options = {"ratio": ratio, "dct_method": method}
+        if window is None:
+            return tf.io.decode_jpeg(data, channels, **options)
+        return tf.image.decode_and_crop_jpeg(data, window, channels, **options)
+
+    if cmyk is None:
+        cmyk = tf.image.extract_jpeg_shape(data)[2] == CMYK
+    if cmyk is False:
+        return decoded(channels)
+    data = tf.cond(cmyk, lambda: _with_adobe(data), lambda: tf.identity(data))
+    if channels == 3:
+        return decoded(3)
+    # CMYK cannot be decoded to one channel.
+    return tf.cond(cmyk, lambda: _of_colour(decoded(3), 1), lambda: decoded(1))
+
+
+def _with_adobe(data: Tensor) -> Tensor:
+    """A JPEG of CMYK with Adobe's marker in front of its own, if there is one.
+
+    Adobe's CMYK is inverted, and so are files without the marker for Pillow, djpeg,
+    ImageMagick and OpenCV, but not for TensorFlow.
+    """
+    return tf.strings.join([ADOBE, substring(data, 2)])
+
+
+def _of_colour(image: Tensor, channels: int) -> Tensor:
+    return image if channels == 3 else tf.image.rgb_to_grayscale(image)
+
+
+def _webp(data: Tensor) -> Tensor:
+    first = head(data, 21)
+    webp = starts(first, b"RIFF") & starts(first[8:], b"WEBP")
+    # TensorFlow 2.21 writes all frames of an animation into the memory of one.
+    moving = starts(first[12:], b"VP8X") & (first[20] // MOVES % 2 == 1)
+    known = tf.debugging.Assert(webp, [f"image must be {KINDS}"])
+    still = tf.debugging.Assert(~moving, [MOVING_WEBP])
+    with tf.control_dependencies([known, still]):
+        data = tf.identity(data)
+    # Not of 3 channels, for which files with alpha would be refused.
+    return tf.io.decode_image(data, 0, expand_animations=False)[..., :3]
+
+
+def _gif(data: Tensor) -> Tensor:
+    """The first frame on its canvas, black around it; transparency is dropped.
+
+    TensorFlow leaves transparent pixels as they were in memory, and takes the largest
+    frame for the canvas. So it is given the first frame without the extensions before
+    it, which say what is transparent, and at the canvas' corner.
+    """
+    first = head(data, 13)
+    right, bottom = numbers(first[6:10], 2)
+    start = 13 + colour_table(first[10])
+
+    def is_extension(position: Tensor, inside: Tensor) -> Tensor:
+        return inside | (part(data, position, 1)[0] == ord("!"))
+
+    def step(position: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
+        # "!", a label, and sub-blocks up to an empty one; each has its length first.
+        length = part(data, position, 1)[0]
+        return position + tf.where(inside, 1 + length, 2), ~inside | (length > 0)
+
+    state = (start, tf.constant(False))
+    place, _ = tf.while_loop(is_extension, step, state, maximum_iterations=MAX_BLOCKS)
+    left, top, width, height = numbers(part(data, place + 1, 8), 2)
+    parts = (substring(data, 0, start), substring(data, place, 1), bytes(4))
+    alone = tf.strings.join([*parts, substring(data, place + 5)])
+    image = tf.io.decode_image(alone, 3, expand_animations=False)
+    below = tf.maximum(bottom - top - height, 0)
+    beside = tf.maximum(right - left - width, 0)
+    return tf.pad(image[:height, :width], [[top, below], [left, beside], [0, 0]])
+
+
+def colour_table(flags: Tensor) -> Tensor:
+    """Returns the bytes of the table of colours that a GIF's flags announce."""
+    return tf.where(flags >= 128, 3 * 2 ** (flags % 8 + 1), 0)
+
+
+def _bmp(data: Tensor) -> Tensor:
+    """Does what ``bmp.read`` does."""
+    first = head(data, 66)
+    start, size, width, height = numbers(first[10:26], 4)
+    top_down = height >= 2**31  # a negative number
+    height = tf.where(top_down, 2**32 - height, height)
+    bits, compression, colours = (number(first, *field) for field in BMP_FIELDS)
+    plain = compression == bmp.UNCOMPRESSED
+    masks = tf.where(plain, bmp.MASKS[2::-1], numbers(first[54:66], 4))
+    order = tf.equal(masks[:, tf.newaxis], bmp.MASKS)
+    deep = tf.where(plain, (bits == 24) | (bits == 32), bits == 32)
+    flat = plain & tf.reduce_any(bits == bmp.PALETTE_BITS)
+    fields = plain | tf.reduce_any(compression == bmp.BIT_FIELDS)
+    known = flat | (deep & fields & tf.reduce_all(tf.reduce_any(order, -1)))
+    known &= (size >= bmp.HEADER_SIZE) & (width > 0) & (height > 0)
+    with tf.control_dependencies([tf.debugging.Assert(known, [bmp.READ])]):
+        row_bytes = (width * bits + 31) // 32 * 4
+    rows = octets(data, start, height * row_bytes)
+    rows = tf.reshape(rows, (height, row_bytes))
+    rows = tf.cond(top_down, lambda: rows, lambda: rows[::-1])
+
+    def of_palette() -> Tensor:
+        shifts = tf.cast(tf.range(8 - bits, -1, -bits), tf.uint8)
+        indices = tf.bitwise.right_shift(rows[..., tf.newaxis], shifts)
+        indices = tf.reshape(indices, (height, -1))[:, :width]
+        indices = tf.cast(indices, tf.int32) % tf.cast(2**bits, tf.int32)
+        count = tf.minimum(tf.where(colours == 0, 2**bits, colours), 2**bits)
+        palette = octets(data, 14 + size, 4 * count)
+        palette = tf.pad(palette, [[0, 1024 - tf.size(palette)]])
+        return tf.gather(tf.reshape(palette, (256, 4))[:, 2::-1], indices)
+
+    def of_channels() -> Tensor:
+        pixels = rows[:, : width * bits // 8]
+        pixels = tf.reshape(pixels, (height, width, bits // 8))
+        return tf.gather(pixels, tf.argmax(order, -1), axis=-1)
+
+    return tf.cond(flat, of_palette, of_channels)

@@ -1,0 +1,132 @@
+"""The EXIF orientation of a JPEG, read and undone inside a graph.
+
+``training.data.decoding.exif`` does the same without TensorFlow.
+"""
+
+from typing import Any
+
+import tensorflow as tf
+
+from training.data.decoding.exif import TAG, TURNS
+from training.data.types import Tensor
+
+EXIF = b"Exif\0\0"
+SCAN, END = 0xDA, 0xD9  # markers: start of scan, end of image
+MAX_STEPS = 10_000  # segments, and bytes between them
+SHORT, LONG = 3, 4  # TIFF's types of unsigned numbers
+
+
+def told(data: Tensor) -> Tensor:
+    """Returns the orientation that a JPEG's bytes tell, int32; 1 where they do not."""
+    # Most files without EXIF are told by a search for its name, which is fast.
+    named = tf.size(tf.strings.split(data, EXIF, maxsplit=1)) > 1
+    return tf.cond(named, lambda: _searched(data), lambda: tf.constant(1))
+
+
+def _searched(data: Tensor) -> Tensor:
+    octets = tf.io.decode_raw(data, tf.uint8)
+
+    def goes_on(position: Tensor, here: Tensor) -> Tensor:
+        ends = _is_marker(here) & ((here[1] == SCAN) | (here[1] == END))
+        return (position < tf.size(octets, tf.int64)) & ~ends & ~_is_exif(here)
+
+    def step(position: Tensor, here: Tensor) -> tuple[Tensor, Tensor]:
+        bare = (here[1] <= 1) | ((here[1] >= 0xD0) & (here[1] <= 0xD8))
+        length = tf.maximum(_sum(here[2:4]), 2) * tf.cast(~bare, tf.int64)
+        # Any number of 255 may stand before a marker.
+        ahead = 1 + (1 + length) * tf.cast(_is_marker(here), tf.int64)
+        return position + ahead, _octets(octets, position + ahead, 10)
+
+    start = tf.constant(2, tf.int64)  # behind the start of image
+    state = (start, _octets(octets, start, 10))
+    position, here = tf.while_loop(goes_on, step, state, maximum_iterations=MAX_STEPS)
+    return tf.cond(
+        _is_exif(here), lambda: _tag(octets[position + 10 :]), lambda: tf.constant(1)
+    )
+
+
+def stored_window(window: Tensor, shape: Tensor, orientation: Tensor) -> Tensor:
+    """Maps a window of the image as shown to one of the image as stored.
+
+    Args:
+        window: ``(top, left, height, width)``.
+        shape: Height and width as stored.
+        orientation: 1 to 8.
+    """
+    rows, columns, transposed = _turn(orientation)
+    window = tf.where(transposed, tf.gather(window, [1, 0, 3, 2]), window)
+    top, left, height, width = tf.unstack(window)
+    top = tf.where(rows, shape[0] - top - height, top)
+    left = tf.where(columns, shape[1] - left - width, left)
+    return tf.stack([top, left, height, width])
+
+
+def shown_shape(shape: Tensor, orientation: Tensor) -> Tensor:
+    """Returns height and width as shown, of those as stored."""
+    return tf.where(_turn(orientation)[2], shape[::-1], shape)
+
+
+def upright(image: Tensor, orientation: Tensor) -> Tensor:
+    """Turns an image ``(H, W, C)`` as stored to how it is shown."""
+    rows, columns, transposed = _turn(orientation)
+    image = tf.cond(rows, lambda: image[::-1], lambda: image)
+    image = tf.cond(columns, lambda: image[:, ::-1], lambda: image)
+    return tf.cond(
+        transposed, lambda: tf.transpose(image, (1, 0, 2)), lambda: tf.identity(image)
+    )
+
+
+def _turn(orientation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    turns = [(t.rows, t.columns, t.transposed) for t in TURNS.values()]
+    return tuple(tf.unstack(tf.gather(tf.constant(turns), orientation - 1)))
+
+
+def _is_marker(here: Tensor) -> Tensor:
+    return (here[0] == 255) & (here[1] != 255)
+
+
+def _is_exif(here: Tensor) -> Tensor:
+    """Whether the ten bytes begin a segment of EXIF."""
+    begins = (here[0] == 255) & (here[1] == 0xE1)
+    return begins & tf.reduce_all(here[4:10] == list(EXIF))
+
+
+def _tag(tiff: Tensor) -> Tensor:
+    """Finds the orientation in the first directory of a TIFF file's bytes."""
+    little = _big(tiff, 0, 2) == int.from_bytes(b"II", "big")
+
+    def number(start: Any, size: int) -> Tensor:
+        octets = _octets(tiff, start, size)
+        return _sum(tf.where(little, octets[::-1], octets))
+
+    start = number(4, 4) + 2
+    entries = tiff[start : start + 12 * number(start - 2, 2)]
+    entries = tf.cast(entries[: tf.size(entries) // 12 * 12], tf.int64)
+    entries = tf.reshape(entries, (-1, 12))
+
+    def column(first: int, size: int) -> Tensor:
+        octets = entries[:, first : first + size]
+        return _sum(tf.where(little, octets[:, ::-1], octets))
+
+    kind = column(2, 2)
+    value = tf.where(kind == LONG, column(8, 4), column(8, 2))
+    known = (value >= 1) & (value <= len(TURNS)) & ((kind == SHORT) | (kind == LONG))
+    told = tf.boolean_mask(value, (column(0, 2) == TAG) & known)
+    return tf.cast(tf.concat([told, [1]], 0)[0], tf.int32)
+
+
+def _big(octets: Tensor, start: Any, size: int) -> Tensor:
+    """The number of ``size`` bytes from ``start`` on, the highest first."""
+    return _sum(_octets(octets, start, size))
+
+
+def _octets(octets: Tensor, start: Any, size: int) -> Tensor:
+    """Bytes as int64, zeros behind the end."""
+    found = tf.cast(octets[start : start + size], tf.int64)
+    return tf.ensure_shape(tf.pad(found, [[0, size - tf.size(found)]]), (size,))
+
+
+def _sum(octets: Tensor) -> Tensor:
+    """The number of the bytes of the last axis, the highest first."""
+    size = octets.shape[-1]
+    return tf.reduce_sum(octets * [256 ** (size - 1 - i) for i in range(size)], -1)

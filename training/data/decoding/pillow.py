@@ -1,0 +1,117 @@
+"""Image files to pixels without TensorFlow, as ``decoding`` makes them in a graph."""
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from training.data.decoding import bmp, exif
+
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+JPEGS = ("JPEG", "MPO")  # MPO is a JPEG with more images behind it, as phones write
+KINDS = "a JPEG, PNG, GIF, BMP or WebP file"
+MOVING_WEBP = "WebP must not be animated"
+MOVES = 2  # among the flags of an extended WebP
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the header of an image file says.
+
+    Attributes:
+        kind: Pillow's name of the format.
+        size: Height and width of the image as it is shown.
+        orientation: EXIF's, 1 to 8.
+        frames: Of a GIF, else 1.
+        cmyk: Its colours are stored as CMYK or YCCK.
+        refusal: Why files of this kind are not decoded; None: they are.
+    """
+
+    kind: str
+    size: tuple[int, int]
+    orientation: int = 1
+    frames: int = 1
+    cmyk: bool = False
+    refusal: str | None = None
+
+    @property
+    def pixels(self) -> int:
+        """Height times width times frames: what TensorFlow needs memory for."""
+        return self.size[0] * self.size[1] * self.frames
+
+    def __str__(self) -> str:
+        height, width = self.size
+        return f"{width}×{height}" + (f"×{self.frames} frames" * (self.frames > 1))
+
+
+def read_header(data: bytes, formats: tuple[str, ...] | None = None) -> Header:
+    """Reads the header of an image file.
+
+    Args:
+        data: Contents of the file.
+        formats: Pillow's names of formats to recognise; None: all of Pillow's.
+
+    Raises:
+        UnidentifiedImageError: It has none of these formats.
+        OSError: It is damaged. Pillow may raise other errors, too.
+    """
+    if data.startswith(b"BM"):
+        return Header("BMP", bmp.size(data), refusal=bmp.refusal(data))
+    with Image.open(io.BytesIO(data), formats=formats) as image:
+        kind, orientation = str(image.format), exif.orientation(image)
+        turned = exif.TURNS[orientation].transposed
+        size = image.size if turned else image.size[::-1]
+        cmyk = image.mode == "CMYK"
+        frames = getattr(image, "n_frames", 1) if kind == "GIF" else 1
+    refusal = None if kind in FORMATS + JPEGS else f"a {kind} file"
+    if kind == "WEBP" and data[12:16] == b"VP8X" and data[20] & MOVES:
+        refusal = MOVING_WEBP
+    return Header(kind, size, orientation, frames, cmyk, refusal)
+
+
+def decode(data: bytes, channels: int) -> Image.Image:
+    """Decodes an image file as ``decoding.decode`` does, and turns it upright.
+
+    Args:
+        data: Contents of a file that ``read_header`` does not refuse.
+        channels: 1 or 3.
+
+    Raises:
+        OSError: It is damaged. Pillow may raise other errors, too.
+    """
+    mode = {1: "L", 3: "RGB"}[channels]
+    if data.startswith(b"BM"):
+        return Image.fromarray(bmp.read(data)).convert(mode)
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        orientation = exif.orientation(image)
+        if channels == 1 and image.format in JPEGS:
+            image.draft("L", None)  # the brightness as it is stored
+        if image.format == "GIF":
+            # Pillow fills the canvas around a small frame with any colour.
+            box = image.tile[0][1]
+            canvas = Image.new(mode, image.size)
+            canvas.paste(image.convert(mode).crop(box), box)
+            return canvas
+        return exif.upright(_converted(image, mode), orientation)
+
+
+def _converted(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit grey, of which convert() keeps the lowest 8
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return image.convert(mode)
+
+
+@contextmanager
+def limits_are_ours() -> Iterator[None]:
+    """Leaves the number of pixels to us, and warnings of odd files, to nobody."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit

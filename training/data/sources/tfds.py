@@ -1,0 +1,191 @@
+"""TensorFlow Datasets: prepared on disk, or downloaded where there is a network.
+
+Prepared as TFRecord or as ArrayRecord; both are read whole, shard by shard.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_resnet.errors import UsageError
+from training.data.decoding.graph import decode
+from training.data.decoding.images import FILE_CHANNELS
+from training.data.decoding.pillow import KINDS
+from training.data.reading import Reading
+from training.data.sources import cache, extracted
+from training.data.sources.files import inspect_headers
+from training.data.sources.inspection import facts, inspect_all
+from training.data.sources.names import find_splits, require_classes
+from training.data.types import Dataset, Split, mirrors, pixels, strings
+from training.storage import filesystem
+
+PIXELS_BELOW_BYTES = 2**30  # images of one size are decoded once up to this
+
+
+def load(argument: str, reading: Reading | None = None) -> Dataset:
+    """Loads ``tfds:NAME`` (a name with an optional config and version) into memory.
+
+    ``NAME`` may also be the folder of a prepared version, or its URL. Images stay
+    encoded unless they have one size and fit into a gibibyte decoded. With the cache
+    on disk they are written there as files, once, and read from these.
+
+    Args:
+        argument: What follows ``tfds:``.
+        reading: How images are read; None: with the defaults.
+
+    Raises:
+        UsageError: The data set is unknown, cannot be had, is too large for the
+            memory, has a bad image or is not for classification.
+    """
+    reading = reading or Reading()
+    builder = _builder(argument)
+    image, label = keys = _features(builder, argument)
+    labels = tuple(builder.info.features[label].names)
+    require_classes(labels, f"tfds:{argument}")
+    on_disk = reading.cache == "disk"
+    if not on_disk:
+        needed = sum(split.num_bytes for split in builder.info.splits.values())
+        cache.require_memory(f"tfds:{argument}", needed, "use --cache disk")
+    splits, notes = _splits(builder, keys, reading)
+    if "train" not in splits:
+        raise UsageError(
+            f"tfds:{argument} must have a labelled train split, got "
+            f"{', '.join(builder.info.splits) or 'none'}"
+        )
+    height, width, channels = shape = builder.info.features[image].shape
+    size = (height, width) if height and width else None
+    count = sum(len(split) for split in splits.values())
+    if size and not on_disk and count * int(np.prod(shape)) <= PIXELS_BELOW_BYTES:
+        splits = {name: _decode(split, channels) for name, split in splits.items()}
+    elif channels not in (None, *FILE_CHANNELS):
+        raise UsageError(
+            f"images of tfds:{argument} must have 1 or 3 channels, got {channels}; "
+            "other numbers need images of one size, a gibibyte at most, and no "
+            "--cache disk"
+        )
+    return Dataset(
+        name="tfds",
+        splits=splits,
+        labels=labels,
+        channels=channels or 3,
+        size=size,
+        mirrors=mirrors(builder.name),
+        notes=tuple(notes),
+    )
+
+
+def _builder(argument: str) -> Any:
+    import tensorflow_datasets as tfds
+
+    if not argument:
+        raise UsageError("tfds data set must be named, say tfds:cifar10, got 'tfds:'")
+    try:
+        if filesystem.is_remote(argument) or Path(argument).is_dir():
+            return tfds.builder_from_directory(argument)
+        builder = tfds.builder(argument)
+        if not builder.data_path.exists():
+            print(f"downloading and preparing tfds:{argument} …", flush=True)
+        builder.download_and_prepare()
+    except Exception as error:  # tfds and its downloader raise many kinds
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        raise UsageError(
+            f"tfds:{argument} must be prepared on disk (in TFDS_DATA_DIR, default "
+            f"~/tensorflow_datasets) or downloadable: {type(error).__name__}: {reason}"
+        ) from None
+    return builder
+
+
+def _features(builder: Any, argument: str) -> tuple[str, str]:
+    """The names of the image and of the label feature."""
+    import tensorflow_datasets as tfds
+
+    keys = builder.info.supervised_keys or ("image", "label")
+    features = builder.info.features
+    kinds = (tfds.features.Image, tfds.features.ClassLabel)
+    if len(keys) != 2 or not all(
+        key in features and isinstance(features[key], kind)
+        for key, kind in zip(keys, kinds, strict=False)
+    ):
+        raise UsageError(
+            f"tfds:{argument} must have an image and a class label, got features "
+            f"{', '.join(features)}"
+        )
+    kind = features[keys[0]].np_dtype
+    if kind not in (np.uint8, np.uint16):
+        # Of float32 TFDS stores the bits, as the four channels of a PNG.
+        raise UsageError(
+            f"images of tfds:{argument} must be uint8 or uint16, got "
+            f"{np.dtype(kind).name}; prepare them as Image(dtype=np.uint8)"
+        )
+    return keys
+
+
+def _splits(
+    builder: Any, keys: extracted.Keys, reading: Reading
+) -> tuple[dict[str, Split], list[str]]:
+    """The labelled splits, of images that may be decoded, and what to tell the user."""
+    on_disk = reading.cache == "disk"
+    read = extracted.files if on_disk else extracted.contents
+    varied = None in builder.info.features[keys[0]].shape[:2]
+    classes = len(builder.info.features[keys[1]].names)
+    splits: dict[str, Split] = {}
+    notes = [f"images cached in {cache.folder()}"] if on_disk else []
+    where = f"tfds:{builder.name}"
+    for ours, theirs in find_splits(builder.info.splits, where).items():
+        try:
+            images, labels, hashes = read(builder, theirs, keys)
+        except (tf.errors.OpError, FileNotFoundError, RuntimeError) as error:
+            # TFRecord's and ArrayRecord's, of shards that are cut or gone.
+            raise UsageError(
+                f"files of {theirs} of {where} must be whole, got "
+                f"{filesystem.reason(error)}; prepare it again"
+            ) from None
+        if min(labels) < 0:  # some public test splits are unlabelled
+            continue
+        if max(labels) >= classes:
+            raise UsageError(
+                f"labels of {theirs} of {where} must be 0 to {classes - 1}, those of "
+                f"its names of classes, got {max(labels)}"
+            )
+        split = strings(images, labels, hashes=hashes)
+        # Those of one size in memory have been through a decoder and stay as they are.
+        if varied or on_disk:
+            split = _checked(split, f"{theirs} of {where}", reading)
+        if skipped := len(labels) - len(split):
+            notes.append(f"skipped {skipped} bad images of {len(labels)}")
+        splits[ours] = split
+    return splits, notes
+
+
+def _checked(split: Split, name: str, reading: Reading) -> Split:
+    """Takes up EXIF's orientations, and bad images out; looks at headers only."""
+    stored = split.images.numpy().tolist()
+    images = stored if split.kind == "bytes" else [path.decode() for path in stored]
+    if split.kind == "bytes":
+        findings = inspect_all(images, reading.max_pixels, header_only=True)
+    else:
+        findings = inspect_headers(images, reading.max_pixels)
+    good = [i for i, finding in enumerate(findings) if finding.bad is None]
+    if len(good) < len(split) and not reading.skip_bad_images:
+        number, first = next((i, f.bad) for i, f in enumerate(findings) if f.bad)
+        raise UsageError(
+            f"every image must be {KINDS}, got number {number} of {name}: {first} "
+            f"({len(split) - len(good)} bad of {len(split)}); use --skip-bad-images"
+        )
+    if not good:
+        raise UsageError(f"{name} must have good images, got {len(split)} bad ones")
+    known = facts([findings[i] for i in good])
+    return replace(split.take(np.array(good)), facts=known)
+
+
+def _decode(split: Split, channels: int) -> Split:
+    def decoded(data: tf.Tensor) -> tf.Tensor:
+        if channels in FILE_CHANNELS:
+            return decode(data, channels)
+        return tf.io.decode_image(data, channels, expand_animations=False)
+
+    images = tf.map_fn(decoded, split.images, fn_output_signature=tf.uint8)
+    return replace(pixels(images.numpy(), split.labels), hashes=split.hashes)

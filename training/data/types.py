@@ -1,0 +1,221 @@
+"""Labelled images as arrays, encoded bytes or files, whatever source they have."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import tensorflow as tf
+
+from keras_resnet.errors import UsageError
+from training.storage import filesystem
+
+Tensor = Any  # tf.Tensor, which ships no type information
+Size = tuple[int, int]  # height and width, in pixels
+Share = tuple[int, int]  # the i-th of n parts of every batch
+WHOLE: Share = (0, 1)
+
+# Data sets of characters, whose mirror images mean something else or nothing.
+CHARACTERS = ("digits", "mnist", "svhn", "omniglot", "cmaterdb", "binary_alpha")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of encoded images, so that reading them need not find it out.
+
+    Attributes:
+        orientations: EXIF's, int32 ``(N,)``.
+        upright: All orientations are 1.
+        jpegs: All images are JPEGs.
+        cmyk: Some images are JPEGs of CMYK.
+        largest: No image, as it is shown, is higher or wider.
+        fingerprints: Of their contents, int64 ``(N,)``.
+    """
+
+    orientations: Tensor
+    upright: bool
+    jpegs: bool
+    cmyk: bool
+    largest: Size
+    fingerprints: Tensor
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and labels of one split.
+
+    Attributes:
+        kind: What ``images`` holds: ``"pixels"``, uint8 ``(N, H, W, C)``; ``"bytes"``,
+            encoded images, string ``(N,)``; ``"files"``, their paths, string ``(N,)``;
+            ``"remote"``, their URLs, string ``(N,)``.
+        images: The images, in a tensor.
+        labels: Class numbers, int64 ``(N,)``.
+        facts: Of encoded images; None: nothing is known.
+        origins: The places of the user's own files, string ``(N,)``; None: the images
+            come from something else.
+        hashes: The SHA-256 of each image's contents, uint8 ``(N, 32)``; None: it is of
+            pixels that come from no files.
+    """
+
+    kind: Literal["pixels", "bytes", "files", "remote"]
+    images: Tensor
+    labels: Tensor
+    facts: Facts | None = None
+    origins: Tensor | None = None
+    hashes: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return int(self.labels.shape[0])
+
+    def take(self, indices: np.ndarray) -> "Split":
+        """Returns the examples of those indices, in that order."""
+        with tf.device("CPU"):
+            images, labels = (tf.gather(x, indices) for x in (self.images, self.labels))
+            facts = self.facts
+            if facts is not None:
+                orientations = tf.gather(facts.orientations, indices)
+                fingerprints = tf.gather(facts.fingerprints, indices)
+                facts = replace(
+                    facts, orientations=orientations, fingerprints=fingerprints
+                )
+            origins = self.origins
+            if origins is not None:
+                origins = tf.gather(origins, indices)
+        hashes = None if self.hashes is None else self.hashes[indices]
+        return Split(self.kind, images, labels, facts, origins, hashes)
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of images and labels in their order, in hexadecimal.
+
+        The same wherever the images are, and in memory or on disk.
+        """
+        found = hashlib.sha256(self.labels.numpy().astype("<i8"))
+        if self.hashes is not None:
+            found.update(self.hashes.tobytes())
+        elif self.kind == "pixels":
+            found.update(str(tuple(self.images.shape)).encode())
+            found.update(np.ascontiguousarray(self.images.numpy()).data)
+        else:
+            for index in range(len(self)):
+                found.update(hashlib.sha256(self.encoded(index)).digest())
+        return found.hexdigest()
+
+    def encoded(self, index: int) -> bytes:
+        """Returns one image as a file's bytes, pixels as a PNG."""
+        image = self.images[index]
+        if self.kind == "pixels":
+            image = tf.io.encode_png(image)
+        return bytes(contents(image, self.kind).numpy())
+
+
+def contents(stored: Tensor, kind: str) -> Tensor:
+    """Reads an encoded image, of any kind but pixels, in or out of a graph."""
+    if kind == "files":
+        return tf.io.read_file(stored)
+    if kind == "remote":
+        data = tf.numpy_function(_fetch, [stored], tf.string, stateful=False)
+        return tf.ensure_shape(data, ())
+    return stored
+
+
+def fingerprint(data: Tensor) -> Tensor:
+    """A number of an encoded image's contents, int64, quickly made, also in a graph.
+
+    It shows that a file has changed; somebody who means to can make one with the same.
+    """
+    return tf.strings.to_hash_bucket_fast(data, 2**63 - 1)
+
+
+def _fetch(url: Any) -> bytes:
+    # Bytes in a graph, an array of them outside.
+    place = np.asarray(url).item().decode()
+    try:
+        return filesystem.read(place)
+    except OSError as error:  # said as TensorFlow says it of a path
+        raise OSError(f"{place}; {filesystem.reason(error)}") from None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set in memory, or on disk one file an image.
+
+    Attributes:
+        name: As the user wrote it.
+        splits: ``"train"`` and ``"test"``, and ``"val"`` where there is one.
+        labels: The names of the classes.
+        channels: 1 or 3 (or any number, for pixels).
+        size: Height and width that all images share, None where they differ.
+        mirrors: An image's mirror image belongs to the same class.
+        notes: What was found or decided on the way, for the user to read.
+    """
+
+    name: str
+    splits: dict[str, Split]
+    labels: tuple[str, ...]
+    channels: int
+    size: Size | None
+    mirrors: bool
+    notes: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> dict[str, str]:
+        """The ``Split.digest`` of each split."""
+        return {name: split.digest for name, split in self.splits.items()}
+
+    def split(self, name: str) -> Split:
+        """Returns a split.
+
+        Raises:
+            UsageError: There is none of that name.
+        """
+        if name not in self.splits:
+            raise UsageError(
+                f"split must be one of {', '.join(self.splits)} in {self.name}, got "
+                f"{name!r}"
+            )
+        return self.splits[name]
+
+
+def pixels(images: np.ndarray, labels: np.ndarray) -> Split:
+    """Returns a split of decoded images, uint8 ``(N, H, W, C)``."""
+    with tf.device("CPU"):
+        return Split("pixels", tf.constant(images), tf.constant(labels, tf.int64))
+
+
+def strings(
+    images: Sequence[bytes | str],
+    labels: object,
+    facts: Facts | None = None,
+    origins: Sequence[str] | None = None,
+    hashes: Sequence[bytes] | None = None,
+) -> Split:
+    """Returns a split of encoded images, or of the places of image files.
+
+    Args:
+        images: All of one kind: contents, paths, or URLs.
+        labels: Class numbers.
+        facts: What is known of them.
+        origins: Where the user has them.
+        hashes: The SHA-256 of each image's contents.
+    """
+    first = images[0]
+    kind: Literal["bytes", "files", "remote"] = "bytes"
+    if isinstance(first, str):
+        kind = "remote" if filesystem.is_remote(first) else "files"
+    with tf.device("CPU"):
+        stored = tf.constant(list(images))
+        known_as = None if origins is None else tf.constant(list(origins))
+        numbers = tf.constant(labels, tf.int64)
+    rows = None
+    if hashes is not None:
+        rows = np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32)
+    return Split(kind, stored, numbers, facts, known_as, rows)
+
+
+def mirrors(name: str) -> bool:
+    """Whether the images of a data set of that name may be mirrored."""
+    name = name.lower().replace("-", "_")
+    return "fashion" in name or not any(word in name for word in CHARACTERS)

@@ -1,0 +1,98 @@
+"""What a person sees of training: a bar for the epoch, a line for each one done."""
+
+import sys
+import time
+
+import keras
+from tqdm import tqdm
+
+from training.distributed.devices import peak_memory
+from training.engine.progress import Progress
+from training.evaluation.predictions import Logs
+from training.optimisation.optimizers import last_rate
+
+# Of an epoch's time, from where waiting for data is worth a warning, and the least
+# seconds: a run of a moment is not worth one.
+WAITING_SHARE = 0.2
+WAITING_SECONDS = 1.0
+
+
+class Display(keras.callbacks.Callback):
+    """Says how training goes, and how long it still takes.
+
+    In a terminal a bar shows the epoch under way. A warning names the input pipeline
+    where the device waits for it.
+
+    Args:
+        progress: Where the run stands.
+        images: In an epoch.
+    """
+
+    def __init__(self, progress: Progress, images: int) -> None:
+        super().__init__()
+        self._progress = progress
+        self._images = images
+        self._seconds: list[float] = []  # of this session's epochs
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Draws an empty bar, or one where the epoch was interrupted."""
+        self._began = time.monotonic()
+        left = self._left(epoch)
+        self._bar = tqdm(
+            total=self._images,
+            initial=int(self._progress.sums[-1]) if self._progress.sums else 0,
+            desc=f"epoch {epoch + 1}/{self.params['epochs']}{left and f', {left}'}",
+            unit=" images",
+            file=sys.stdout,
+            disable=None,
+            leave=False,
+            dynamic_ncols=True,
+        )
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Moves the bar."""
+        logs = logs or {}
+        if self._bar.update(int(logs["examples"]) - self._bar.n):  # it was drawn
+            rate = last_rate(self.model.optimizer)
+            text = f"{_figures(logs)}, lr {rate:.3g}, {peak_memory():.1f} GiB"
+            self._bar.set_postfix_str(text, refresh=False)
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Writes the epoch's line in the place of the bar."""
+        logs = logs or {}
+        self._bar.close()
+        self._seconds.append(time.monotonic() - self._began)
+        parts = [
+            f"epoch {epoch + 1}/{self.params['epochs']}: {_figures(logs)}",
+            f"lr {logs['learning_rate']:.3g}",
+            f"{logs['images_per_second']:,.0f} images/s",
+            f"{logs['memory_gib']:.1f} GiB",
+            self._left(epoch + 1),
+        ]
+        print(", ".join(filter(None, parts)), flush=True)
+        waited = logs["waiting"] * logs["seconds"]
+        if logs["waiting"] > WAITING_SHARE and waited > WAITING_SECONDS:
+            print(
+                f"warning: {logs['waiting']:.0%} of epoch {epoch + 1} went by waiting "
+                "for images: the input pipeline, not the device, is the bottleneck; "
+                'see docs/training.md, "Watching a run"',
+                file=sys.stderr,
+            )
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Takes the bar of an interrupted epoch away."""
+        if hasattr(self, "_bar"):
+            self._bar.close()
+
+    def _left(self, epoch: int) -> str:
+        """How long the epochs from that one on take, by the mean so far."""
+        epochs = self.params["epochs"] - epoch
+        if not self._seconds or not epochs:
+            return ""
+        mean = sum(self._seconds) / len(self._seconds)
+        return f"{tqdm.format_interval(mean * epochs)} left"
+
+
+def _figures(logs: Logs) -> str:
+    names = ("loss", "top1", "val_loss", "val_top1")
+    return ", ".join(f"{name} {logs[name]:.4f}" for name in names if name in logs)

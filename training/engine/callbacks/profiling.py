@@ -1,0 +1,70 @@
+"""A profile of some training steps for TensorBoard."""
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+from tqdm import tqdm
+
+from training.engine.step import TrainingStep
+from training.evaluation.predictions import Logs
+from training.runs.run import Run
+
+WARMUP = 5  # steps before: compiling, and the first reading of data
+
+
+class Profile(keras.callbacks.Callback):
+    """Records steps of this session with TensorFlow's profiler.
+
+    Args:
+        run: The profile goes to its TensorBoard logs.
+        steps: How many, after ``WARMUP`` others.
+    """
+
+    def __init__(self, run: Run, steps: int) -> None:
+        super().__init__()
+        self._folder = run.tensorboard
+        self._steps = steps
+        self._seen = 0
+        self._recording = False
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Starts recording, and marks the step."""
+        if self._seen == WARMUP:
+            tf.profiler.experimental.start(str(self._folder))
+            self._recording = True
+        if self._recording:
+            self._mark = tf.profiler.experimental.Trace(
+                "train", step_num=self._seen, _r=1
+            )
+            self._mark.__enter__()
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Stops recording after the last step."""
+        self._seen += 1
+        if self._recording:
+            self._mark.__exit__(None, None, None)
+            if self._seen == WARMUP + self._steps:
+                self._stop()
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Keeps what there is of a session with fewer steps."""
+        if self._recording:
+            self._stop()
+        elif self._seen <= WARMUP:
+            tqdm.write(
+                f"profile: none, of {self._seen} steps; it begins after {WARMUP}"
+            )
+
+    def _stop(self) -> None:
+        self._recording = False
+        tf.profiler.experimental.stop()
+        count = self._seen - WARMUP
+        tqdm.write(f"profile: {count} steps, in {self._folder}/plugins/profile")
+
+
+def profiling(
+    run: Run, steps: int
+) -> Callable[[TrainingStep], list[keras.callbacks.Callback]] | None:
+    """Returns what ``train`` takes as ``adapt``; None for no steps."""
+    return (lambda _: [Profile(run, steps)]) if steps else None

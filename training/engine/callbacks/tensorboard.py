@@ -1,0 +1,84 @@
+"""What TensorBoard shows of a run."""
+
+import shutil
+
+import numpy as np
+import tensorflow as tf
+
+from training.engine.callbacks.followers import Follower
+from training.engine.progress import Progress
+from training.evaluation.predictions import Logs
+from training.runs.run import Run
+
+GRAPH_LAYERS = 1000  # beyond which TensorBoard draws nothing that one could look at
+
+
+class Scalars(Follower):
+    """TensorBoard's curves, under the names that Keras gives them."""
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Writes the curves of all epochs done anew."""
+        self._writers = {}
+        for name in ("train", "validation"):
+            folder = self._run.tensorboard / name
+            shutil.rmtree(folder, ignore_errors=True)
+            self._writers[name] = tf.summary.create_file_writer(str(folder))
+        for epoch, row in enumerate(self._progress.history):
+            self.on_epoch_end(epoch, row)
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Adds a point to each curve."""
+        for name, value in (logs or {}).items():
+            writer = "validation" if name.startswith("val_") else "train"
+            with self._writers[writer].as_default():
+                tf.summary.scalar(f"epoch_{name.removeprefix('val_')}", value, epoch)
+        for written in self._writers.values():
+            written.flush()
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Closes the files."""
+        for writer in self._writers.values():
+            writer.close()
+
+
+class Overview(Follower):
+    """Images trained on, the network's graph, and the hyperparameters (HParams).
+
+    Args:
+        run: The folder.
+        progress: Of the checkpoint.
+        images: Some of the first epoch's, uint8 ``(N, H, W, 1 or 3)``.
+    """
+
+    def __init__(self, run: Run, progress: Progress, images: np.ndarray) -> None:
+        super().__init__(run, progress)
+        self._images = images
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Writes all of it anew."""
+        from tensorboard.plugins.hparams import api
+
+        folder = self._run.tensorboard
+        for old in folder.glob("events.*"):
+            old.unlink()
+        # TensorBoard takes the curves of the folders below for the results of these
+        # hyperparameters.
+        with tf.summary.create_file_writer(str(folder)).as_default() as writer:
+            tf.summary.image(
+                "trained on", self._images, step=0, max_outputs=len(self._images)
+            )
+            if len(self.model.layers) <= GRAPH_LAYERS:
+                tf.summary.graph(self._graph())
+            values = self._run.recipe.to_dict().items()
+            simple = bool | int | float | str
+            api.hparams({k: v if isinstance(v, simple) else str(v) for k, v in values})
+        writer.close()
+
+    def _graph(self) -> tf.Graph:
+        images = tf.TensorSpec(self.model.input_shape, tf.float32, name="images")
+
+        @tf.function
+        def network(images: tf.Tensor) -> tf.Tensor:
+            return self.model(images, training=False)
+
+        return network.get_concrete_function(images).graph

@@ -1,0 +1,129 @@
+"""The one loop around the training step.
+
+The loop is ours because ``keras.Model.fit`` can neither resume within an epoch nor
+train under every distribution strategy; callbacks and progress bar are Keras' own.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_resnet.errors import Stopped
+from training.distributed.devices import peak_memory
+from training.distributed.replicas import Replicas
+from training.engine.checkpoint import Checkpoints
+from training.engine.saving import Cadence
+from training.engine.step import TrainingStep
+from training.engine.stopping import StopRequest
+from training.engine.waiting import Waiting
+from training.evaluation.predictions import Logs
+from training.optimisation.optimizers import last_rate
+
+Batches = Callable[[int, int], Iterable[Any]]  # epoch and first step -> the batches
+
+
+def fit(
+    trainer: TrainingStep,
+    checkpoints: Checkpoints,
+    callbacks: keras.callbacks.CallbackList,
+    *,
+    epochs: int,
+    batches: Batches,
+    validate: Callable[[], Logs],
+) -> None:
+    """Trains from where ``checkpoints`` stands to the end of the last epoch.
+
+    A checkpoint is saved after every epoch, when one is due within it, and when SIGINT
+    or SIGTERM asks this or another worker to stop. Callbacks hear of an epoch's end
+    once it is saved.
+
+    Args:
+        trainer: The network and its optimizer.
+        checkpoints: Hold the position.
+        callbacks: Keras callbacks.
+        epochs: Number of epochs.
+        batches: Maps epoch and first step to the epoch's batches from there.
+        validate: Returns the validation logs after an epoch.
+
+    Raises:
+        Stopped: The loss became NaN or infinite, or a signal asked to stop.
+    """
+    progress = checkpoints.progress
+    trainer.model.stop_training = False  # Keras callbacks set it
+    callbacks.on_train_begin()
+    try:
+        with StopRequest().listening() as request:
+            while progress.epoch < epochs and not trainer.model.stop_training:
+                epoch = progress.epoch
+                callbacks.on_epoch_begin(epoch)
+                logs = _epoch(trainer, checkpoints, callbacks, batches, request)
+                logs |= _validation(epoch, validate)
+                progress.end_epoch(logs)
+                checkpoints.save()
+                callbacks.on_epoch_end(epoch, logs)
+                _heed(request, trainer.replicas, checkpoints)
+    finally:
+        callbacks.on_train_end()
+
+
+def _epoch(
+    trainer: TrainingStep,
+    checkpoints: Checkpoints,
+    callbacks: keras.callbacks.CallbackList,
+    batches: Batches,
+    request: StopRequest,
+) -> Logs:
+    """Trains what is left of an epoch; returns its logs."""
+    progress, metrics = checkpoints.progress, trainer.metrics
+    metrics.reset()
+    metrics.sums = np.array(progress.sums) if progress.sums else metrics.sums
+    began = time.perf_counter() - progress.seconds
+    cadence = Cadence(checkpoints.saving)
+    waiting = Waiting()
+    for batch in waiting.of(batches(progress.epoch, progress.step)):
+        step = progress.step
+        callbacks.on_train_batch_begin(step)
+        loss = trainer.step(*batch)
+        _require_finite(loss, f"step {step + 1} of epoch {progress.epoch + 1}")
+        progress.step, progress.sums = step + 1, metrics.sums.tolist()
+        progress.seconds = time.perf_counter() - began
+        logs = metrics.result() | {"examples": metrics.examples}
+        callbacks.on_train_batch_end(step, logs)
+        _heed(request, trainer.replicas, checkpoints)
+        if cadence.step():
+            checkpoints.save()
+            cadence.restart()
+    return metrics.result() | {
+        "learning_rate": last_rate(trainer.optimizer),
+        "seconds": progress.seconds,
+        "images_per_second": metrics.examples / progress.seconds,
+        "waiting": waiting.share,
+        "memory_gib": peak_memory(),
+    }
+
+
+def _validation(epoch: int, validate: Callable[[], Logs]) -> Logs:
+    logs = validate()
+    _require_finite(logs["loss"], f"the validation after epoch {epoch + 1}")
+    return {f"val_{name}": value for name, value in logs.items()}
+
+
+def _heed(request: StopRequest, replicas: Replicas, checkpoints: Checkpoints) -> None:
+    """Saves the state and stops if a signal asked any worker to."""
+    if replicas.any(request.signal is not None):
+        checkpoints.save()
+        replicas.wait()  # a worker that leaves early would end the one that writes
+        raise request.stopped(checkpoints.progress)
+
+
+def _require_finite(loss: float, where: str) -> None:
+    if not math.isfinite(loss):
+        raise Stopped(
+            f"loss must be finite, got {loss} at {where}; what was saved before is "
+            "kept: train anew with a lower learning rate, a longer warm-up or a wider "
+            "precision"
+        )

@@ -1,0 +1,1 @@
+"""Predictions of a model and what they are worth."""

@@ -1,0 +1,1 @@
+"""A recipe made concrete and trained; the only room that reads whole recipes."""

@@ -1,0 +1,201 @@
+"""What a session is, for the run's config.json and for the eyes."""
+
+import json
+import os
+import platform
+import shlex
+import sys
+from dataclasses import asdict
+from typing import Any
+
+import keras
+import numpy as np
+import psutil
+import tensorflow as tf
+
+import keras_resnet
+from keras_resnet.describe import count_macs, count_params
+from keras_resnet.errors import UsageError
+from training.data.identity import absolute, resolved
+from training.data.pipeline import cores
+from training.distributed.devices import Hardware
+from training.experiment.augmentation import named
+from training.experiment.experiment import Experiment
+from training.recipes.recipe import EPHEMERAL, Recipe
+from training.runs.run import Run
+
+PACKAGES = {
+    "keras-resnet": keras_resnet,
+    "tensorflow": tf,
+    "keras": keras,
+    "numpy": np,
+}
+
+# Beginnings of the names of variables that change what TensorFlow computes, or where.
+VARIABLES = (
+    *("TF_CONFIG", "TF_DETERMINISTIC", "TF_DISABLE", "TF_ENABLE", "TF_GPU", "TF_NUM"),
+    *("TF_XLA", "XLA_", "CUDA_VISIBLE", "NVIDIA_TF32", "OMP_", "ONEDNN_"),
+)
+
+
+def config(experiment: Experiment) -> dict[str, Any]:
+    """Returns everything needed to repeat the run."""
+    recipe, dataset, plan = experiment.recipe, experiment.dataset, experiment.plan
+    spec: Any = experiment.spec  # a dataclass
+    augmentation = experiment.data.augmentation
+    return {
+        "recipe": recipe.to_dict(),
+        "command": _command(),
+        "model": {
+            "name": recipe.model,
+            "overrides": recipe.spec_fields,
+            "spec": asdict(spec),
+            "input_shape": list(experiment.preprocessing.input_shape),
+            "classes": len(dataset.labels),
+            "params": count_params(experiment.model),
+            "macs": count_macs(experiment.model),
+        },
+        "dataset": {
+            "name": dataset.name,
+            "place": absolute(dataset.name),
+            "digest": dataset.digest,
+            "examples": {name: len(split) for name, split in dataset.splits.items()},
+            "labels": list(dataset.labels),
+            "augmentation": augmentation.geometry,
+            "flip": augmentation.flip,
+            "notes": list(dataset.notes),
+        },
+        "preprocessing": experiment.preprocessing.to_dict(),
+        "device": {
+            "name": plan.hardware.name,
+            "precision": plan.precision,
+            "precision_reason": plan.precision_reason,
+            "xla": plan.xla,
+            "xla_reason": plan.xla_reason,
+            "threads": cores(),
+            "replicas": experiment.replicas.count,
+        },
+        "seed": recipe.seed,
+        "versions": {"python": platform.python_version()}
+        | {name: package.__version__ for name, package in PACKAGES.items()}
+        | _cuda(plan.hardware),
+        "environment": _environment(),
+    }
+
+
+def _command() -> str:
+    """The command that this process was started with."""
+    spec = sys.modules["__main__"].__spec__
+    module = "training.fit" if spec is None else spec.name.removesuffix(".__main__")
+    return shlex.join(["python", "-m", module, *sys.argv[1:]])
+
+
+def _cuda(hardware: Hardware) -> dict[str, str]:
+    """What TensorFlow was built with, where it matters."""
+    built = tf.sysconfig.get_build_info() if hardware.kind == "gpu" else {}
+    names = {"cuda": "cuda_version", "cudnn": "cudnn_version"}
+    return {name: str(built[key]) for name, key in names.items() if key in built}
+
+
+def _environment() -> dict[str, Any]:
+    """The machine, and those of its variables that matter."""
+    return {
+        "system": platform.platform(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "variables": {
+            name: value
+            for name, value in sorted(os.environ.items())
+            if name.startswith(VARIABLES)
+        },
+    }
+
+
+def require_same(stored: dict[str, Any], now: dict[str, Any]) -> None:
+    """Checks that a session would continue the run of the stored config.
+
+    Raises:
+        UsageError: The recipe or the data is another.
+    """
+    known = "digest" in stored["dataset"]  # by older versions it is not
+    before, after = _lasting(stored, known), _lasting(now, known)
+    for name in before | after:
+        if before.get(name) != after.get(name):
+            raise UsageError(
+                f"a run must be resumed on the same {name}, {before.get(name)!r}; got "
+                f"{after.get(name)!r}"
+            )
+
+
+def _lasting(config: dict[str, Any], digests: bool) -> dict[str, Any]:
+    """What a run cannot change its mind about between its sessions, by name.
+
+    Of the data set that is its contents, or where there are no digests its place.
+    """
+    config = json.loads(json.dumps(config))  # tuples become lists, as they are stored
+    # Fields that a recipe lacks have their defaults: they are younger than the run.
+    recipe = Recipe.from_dict(config["recipe"]).to_dict()
+    dataset = config["dataset"]
+    return {
+        **{name: value for name, value in recipe.items() if name not in EPHEMERAL},
+        **({} if digests else {"dataset": resolved(_place(config))}),
+        **{f"{name} images": n for name, n in dataset["examples"].items()},
+        **{f"class {i}": name for i, name in enumerate(dataset["labels"])},
+        **{
+            f"images and labels of {name} (SHA-256)": digest
+            for name, digest in dataset.get("digest", {}).items()
+            if digests
+        },
+        **{f"preprocessing {n}": v for n, v in config["preprocessing"].items()},
+    }
+
+
+def _place(config: dict[str, Any]) -> str:
+    return str(config["dataset"].get("place", config["recipe"]["dataset"]))
+
+
+def note_place(run: Run, now: dict[str, Any]) -> None:
+    """Writes down where a run's data set has been moved to."""
+    stored = run.config
+    if stored["dataset"].get("place") not in (None, now["dataset"]["place"]):
+        stored["dataset"]["place"] = now["dataset"]["place"]
+        run.create(stored)
+
+
+def warn_of_rounding(stored: dict[str, Any], now: dict[str, Any]) -> None:
+    """Says on stderr what lets the rest of a run round differently."""
+    before, after = (c["recipe"].get("deterministic") for c in (stored, now))
+    if before not in (None, after):  # None: begun before it was stored
+        change = "with --deterministic, begun without"
+        if before:
+            change = "without --deterministic, begun with it"
+        print(
+            f"warning: resumed {change}: on a GPU the result may differ by rounding "
+            "from an uninterrupted run",
+            file=sys.stderr,
+        )
+    for name in ("threads", "replicas"):
+        before, after = stored["device"].get(name), now["device"][name]
+        if before not in (None, after):
+            print(
+                f"warning: resumed with {after} {name}, begun with {before}: the "
+                "result will differ by rounding from an uninterrupted run",
+                file=sys.stderr,
+            )
+
+
+def announce(experiment: Experiment, run: Run) -> None:
+    """Prints what will be trained, on what, where, and why so."""
+    dataset, model = experiment.dataset, experiment.model
+    sizes = ", ".join(f"{len(s):,} {name}" for name, s in dataset.splits.items())
+    applied = experiment.data.augmentation
+    kinds = [applied.geometry, *named(experiment.recipe)]
+    augmentation = ", ".join(kinds)
+    mirrored = "" if applied.flip else "not "
+    size = "×".join(map(str, model.input_shape[1:]))
+    print(f"model:  {model.name}, {count_params(model):,} parameters")
+    print(f"data:   {dataset.name}: {sizes}, {len(dataset.labels)} classes")
+    for note in (*dataset.notes, *experiment.notes):
+        print(f"        {note}")
+    print(f"images: {size}, augmented by {augmentation}, {mirrored}mirrored")
+    print(f"device: {experiment.plan}")
+    print(f"run:    {run.path}", flush=True)

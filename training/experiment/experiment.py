@@ -1,0 +1,176 @@
+"""Builds from a recipe all that is needed to train it on this machine."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_resnet.catalogue import find_spec, with_auxiliary
+from keras_resnet.describe import count_macs
+from keras_resnet.errors import UsageError
+from keras_resnet.families.spec import AuxiliarySpec, Spec
+from training.data.pipeline import TrainingData
+from training.data.preprocessing import Preprocessing
+from training.data.types import Dataset, Size
+from training.distributed import devices
+from training.distributed.devices import DevicePlan
+from training.distributed.replicas import Replicas, require_shares
+from training.experiment import finetuning
+from training.experiment.augmentation import training_data
+from training.experiment.data import recipe_data
+from training.experiment.infer_preprocessing import infer_preprocessing
+from training.experiment.models import initial_network
+from training.recipes.recipe import Recipe
+
+COMPARED = ("classes", "train", "val", "test")  # among workers
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A recipe made concrete on this machine.
+
+    Attributes:
+        recipe: The hyperparameters.
+        spec: The network's architecture.
+        dataset: The data.
+        preprocessing: From an image to the model's input.
+        data: The images that are trained on.
+        plan: Device, precision and XLA.
+        model: The model, freshly initialised or with the recipe's weights.
+        replicas: The devices and workers that train it together.
+        training_model: The same network for inputs of any size, to be trained in the
+            place of ``model``; None: not needed.
+        notes: What was found on the way, for the user to read.
+    """
+
+    recipe: Recipe
+    spec: Spec
+    dataset: Dataset
+    preprocessing: Preprocessing
+    data: TrainingData
+    plan: DevicePlan
+    model: keras.Model
+    replicas: Replicas
+    training_model: keras.Model | None = None
+    notes: tuple[str, ...] = ()
+
+
+def build_experiment(recipe: Recipe, precision: str | None = None) -> Experiment:
+    """Loads the recipe's data and builds its model for the device at hand.
+
+    Args:
+        recipe: The hyperparameters.
+        precision: The precision that the run was begun in; None: the run is new.
+
+    Raises:
+        UsageError: Network, data or their combination are not possible.
+    """
+    spec = find_spec(recipe.model, **recipe.spec_fields)
+    if recipe.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    replicas = Replicas(devices.strategy())
+    dataset = recipe_data(recipe)
+    require_same_data(replicas, dataset)
+    images = len(dataset.splits["train"])
+    require_shares(
+        images, recipe.batch_size, recipe.accumulation, devices=replicas.count
+    )
+    preprocessing = infer_preprocessing(recipe, dataset, spec.input_shape[:2])
+    data = training_data(recipe, dataset, preprocessing)
+
+    def network(policy: str, *, any_size: bool = False) -> keras.Model:
+        with replicas.strategy.scope():
+            return initial_network(
+                recipe, preprocessing, len(dataset.labels), policy, any_size=any_size
+            )
+
+    model = network("float32")
+    plan = devices.place(
+        devices.detect(),
+        precision=precision or recipe.precision,
+        xla=recipe.xla,
+        macs=count_macs(model),
+        replicas=replicas.count,
+    )
+    if precision and recipe.precision == "auto":
+        plan = replace(plan, precision_reason="as the run was begun")
+    if plan.precision != "float32":
+        model = network(plan.policy)
+    sizes = data.augmentation.sizes
+    _require_side(recipe.model, min(sizes), spec.smallest_side)
+    training_model, notes = None, []
+    if set(sizes) != {preprocessing.size}:
+        training_model = _for_any_size(
+            spec, lambda: network(plan.policy, any_size=True)
+        )
+    elif recipe.ema:
+        training_model = network(plan.policy)
+    if recipe.weights:
+        with replicas.strategy.scope():
+            notes = finetuning.start_from(model, recipe.weights)
+    finetuning.frozen_layers(model, recipe.freeze)
+    return Experiment(
+        recipe,
+        spec,
+        dataset,
+        preprocessing,
+        data,
+        plan,
+        model,
+        replicas,
+        training_model,
+        tuple(notes),
+    )
+
+
+def require_same_data(replicas: Replicas, dataset: Dataset) -> None:
+    """Checks that all workers have loaded the same data.
+
+    Raises:
+        UsageError: One has other images, labels or classes than worker 0; all raise it.
+    """
+    if replicas.workers == 1:
+        return
+    classes = hashlib.sha256(repr(dataset.labels).encode()).hexdigest()
+    digests = {"classes": classes, **dataset.digest}
+    words = [bytes.fromhex(digests.get(part, "00" * 32)) for part in COMPARED]
+    rows = replicas.gathered(np.frombuffer(b"".join(words), ">u4"))
+    rows = rows.reshape(replicas.workers, len(COMPARED), -1)
+    differ = (rows != rows[0]).any(-1)
+    if differ.any():
+        worker = int(differ.any(-1).argmax())
+        parts = [p for p, d in zip(COMPARED, differ[worker], strict=True) if d]
+        raise UsageError(
+            f"all workers must have the same data, got other {' and '.join(parts)} of "
+            f"{dataset.name} on worker {worker} than on worker 0; give it the "
+            "same files"
+        )
+
+
+def _require_side(model: str, size: Size, least: int) -> None:
+    if min(size) < least:
+        raise UsageError(
+            f"images that {model} trains on must be at least {least} pixels wide and "
+            f"high, got {size}; choose larger train_size or progressive"
+        )
+
+
+def _for_any_size(spec: Spec, build: Callable[[], keras.Model]) -> keras.Model:
+    """Builds a model that is trained on images of several sizes.
+
+    Raises:
+        UsageError: It, or an auxiliary classifier of it, takes images of one size.
+    """
+    try:
+        model = build()
+        if isinstance(spec, AuxiliarySpec):
+            with_auxiliary(model, spec)
+    except UsageError as error:
+        raise UsageError(
+            "train_size and progressive must have a network for images of any size, "
+            f"got one with dense layers for one size ({error}); omit them"
+        ) from None
+    return model

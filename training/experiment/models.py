@@ -1,0 +1,74 @@
+"""The networks of recipes and runs."""
+
+import keras
+
+from keras_resnet.archive import load_model
+from keras_resnet.models import create_model
+from training.data.preprocessing import Preprocessing
+from training.experiment import finetuning
+from training.recipes.recipe import Recipe
+from training.runs.run import Run
+
+
+def initial_network(
+    recipe: Recipe,
+    preprocessing: Preprocessing,
+    classes: int,
+    policy: str = "float32",
+    *,
+    any_size: bool = False,
+) -> keras.Model:
+    """Returns a recipe's network, freshly initialised from its seed.
+
+    Args:
+        recipe: Names it.
+        preprocessing: Gives the shape of its input.
+        classes: Number of classes.
+        policy: Keras' dtype policy.
+        any_size: It takes images of any height and width.
+    """
+    keras.utils.set_random_seed(recipe.seed)
+    size = (None, None) if any_size else preprocessing.size
+    return create_model(
+        recipe.model,
+        input_shape=(*size, preprocessing.channels),
+        classes=classes,
+        dtype=policy,
+        **recipe.spec_fields,
+    )
+
+
+def untrained_network(run: Run) -> keras.Model:
+    """Returns a run's network as it was before the run, in float32."""
+    network = _network(run)
+    if run.recipe.weights:
+        finetuning.start_from(network, run.recipe.weights)
+    return network
+
+
+def trained_network(run: Run) -> keras.Model:
+    """Returns the trained network of a complete run, in float32."""
+    return in_float32(run, load_model(run.model))
+
+
+def in_float32(run: Run, network: keras.Model) -> keras.Model:
+    """Returns a run's network with every layer in float32, as its weights are.
+
+    It is evaluated, exported and verified so.
+
+    Args:
+        run: Where the network comes from.
+        network: The network, in whatever precision it was trained; returned itself
+            where that is float32.
+    """
+    if run.config["device"]["precision"] == "float32":
+        return network
+    exact = _network(run)
+    exact.set_weights(network.get_weights())
+    return exact
+
+
+def _network(run: Run) -> keras.Model:
+    config = run.config
+    preprocessing = Preprocessing.from_dict(config["preprocessing"])
+    return initial_network(run.recipe, preprocessing, len(config["dataset"]["labels"]))

@@ -1,0 +1,121 @@
+"""The optimizer, the learning rate and the training step of a recipe."""
+
+from typing import Any
+
+import keras
+from keras.optimizers import schedules
+
+from keras_resnet.catalogue import find_spec, with_auxiliary
+from keras_resnet.families.spec import AuxiliarySpec
+from training.data.preprocessing import Preprocessing
+from training.engine.step import TrainedModel, TrainingStep
+from training.optimisation.averaging import Average
+from training.optimisation.losses import make_loss
+from training.optimisation.objective import Objective
+from training.optimisation.optimizers import SGD, AdamW, Lamb
+from training.optimisation.schedules import OneCycle, WarmUp
+from training.recipes.recipe import Recipe
+
+
+def make_step(
+    model: keras.Model,
+    preprocessing: Preprocessing,
+    *,
+    recipe: Recipe,
+    optimizer: keras.optimizers.Optimizer,
+    training_model: keras.Model | None = None,
+    jit_compile: bool = False,
+) -> TrainingStep:
+    """Returns the training step of a recipe.
+
+    Args:
+        model: Maps normalised images to float32 logits; is evaluated and saved.
+        preprocessing: Normalises pixels.
+        recipe: The hyperparameters.
+        optimizer: Updates the trainable variables.
+        training_model: The same network, trained in the place of ``model``, which
+            follows it as its moving average; None: ``model`` itself is trained.
+        jit_compile: Compile the step with XLA.
+    """
+    average = None
+    if training_model is not None:
+        average = Average(model, training_model, recipe.ema)
+    trained = training_model or model
+    spec, auxiliary_weight = find_spec(recipe.model, **recipe.spec_fields), 0.0
+    if isinstance(spec, AuxiliarySpec):
+        trained, auxiliary_weight = with_auxiliary(trained, spec), spec.auxiliary_weight
+    loss = make_loss(
+        recipe.loss,
+        model.output_shape[-1],
+        smoothing=recipe.label_smoothing,
+        threshold=recipe.bce_threshold,
+    )
+    objective = Objective(
+        loss,
+        penalty=recipe.weight_decay if recipe.optimizer == "sgd" else 0.0,
+        penalises_all=recipe.decay == "all",
+        auxiliary_weight=auxiliary_weight,
+    )
+    return TrainingStep(
+        TrainedModel(model, trained, average),
+        preprocessing,
+        objective,
+        optimizer,
+        accumulation=recipe.accumulation,
+        jit_compile=jit_compile,
+    )
+
+
+def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    """Returns the recipe's optimizer, its learning rate scheduled."""
+    head = recipe.head_learning_rate
+    common: dict[str, Any] = {
+        "learning_rate": learning_rate(recipe, steps_per_epoch),
+        "global_clipnorm": recipe.clip_norm or None,
+        "head_scale": 1.0 if head is None else head / recipe.learning_rate,
+        "decays_all": recipe.decay == "all",
+        "name": recipe.optimizer,
+    }
+    if recipe.optimizer == "sgd":
+        return SGD(momentum=recipe.momentum, nesterov=recipe.nesterov, **common)
+    maker = AdamW if recipe.optimizer == "adamw" else Lamb
+    return maker(
+        beta_1=recipe.momentum,
+        epsilon=1e-8 if maker is AdamW else 1e-6,  # their papers'
+        weight_decay=recipe.weight_decay,
+        **common,
+    )
+
+
+def learning_rate(
+    recipe: Recipe, steps_per_epoch: int
+) -> schedules.LearningRateSchedule:
+    """Returns the recipe's learning rate as a function of the optimizer's step."""
+    total = recipe.epochs * steps_per_epoch
+    peak = recipe.learning_rate
+    if recipe.base_batch_size:  # Goyal et al., 2017: the linear scaling rule
+        peak *= recipe.batch_size / recipe.base_batch_size
+    if recipe.schedule == "one_cycle":
+        return OneCycle(peak, total, recipe.peak_at)
+    warmup = recipe.warmup_steps or round(recipe.warmup_epochs * steps_per_epoch)
+    return WarmUp(
+        _after(recipe, peak, total),
+        warmup,
+        recipe.warmup_from,
+        recipe.warmup == "linear",
+    )
+
+
+def _after(recipe: Recipe, peak: float, total: int) -> schedules.LearningRateSchedule:
+    """The schedule without its warm-up."""
+    if recipe.schedule == "cosine":  # Loshchilov & Hutter, 2017, one period
+        return schedules.CosineDecay(peak, total)
+    if recipe.schedule == "linear":
+        return schedules.PolynomialDecay(peak, total, end_learning_rate=0.0)
+    # Keras wants at least one boundary: without milestones, one that is never met. A
+    # boundary of Keras' is the last step of the higher rate, a milestone the first of
+    # the lower.
+    shares = recipe.milestones if recipe.schedule == "step" else ()
+    boundaries = [round(share * total) - 1 for share in shares] or [total]
+    values = [peak * 0.1**i for i in range(len(boundaries) + 1)]
+    return schedules.PiecewiseConstantDecay(boundaries, values)

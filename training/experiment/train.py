@@ -1,0 +1,223 @@
+"""Trains a recipe in the folder of a run, from the start or from where it stopped."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import keras
+
+from training.data import samples
+from training.data.pipeline import copies
+from training.distributed.devices import DevicePlan
+from training.engine import loop
+from training.engine.callbacks.display import Display
+from training.engine.callbacks.followers import BestModel, History
+from training.engine.callbacks.tensorboard import Overview, Scalars
+from training.engine.checkpoint import Checkpoints
+from training.engine.saving import Saving
+from training.engine.step import TrainingStep
+from training.evaluation.assessment import assess, predict, store
+from training.evaluation.metrics import Evaluator
+from training.evaluation.predictions import Logs
+from training.experiment import config, finetuning
+from training.experiment.data import home_of
+from training.experiment.experiment import Experiment, build_experiment
+from training.experiment.models import in_float32
+from training.experiment.optimisation import make_optimizer, make_step
+from training.recipes.recipe import Recipe
+from training.runs.model_file import save_model
+from training.runs.run import Run
+from training.storage.writing import written_to
+
+Adapt = Callable[[TrainingStep], list[keras.callbacks.Callback]]
+
+
+def train(
+    recipe: Recipe,
+    run: Run,
+    saving: Saving | None = None,
+    *,
+    adapt: Adapt | None = None,
+) -> None:
+    """Trains a recipe in the folder of ``run``, or continues there.
+
+    Nothing is written before the recipe is known to be possible.
+
+    Args:
+        recipe: The hyperparameters.
+        run: The folder.
+        saving: How often the state is saved.
+        adapt: Changes what the step trains; returns callbacks that this needs.
+
+    Raises:
+        UsageError: Recipe, data or disk do not allow it, or another process is
+            training in the folder.
+        Stopped: A signal or a non-finite loss ended it.
+    """
+    begun = None
+    if run.exists:
+        begun = run.config["device"]["precision"]
+        if recipe.dataset == run.recipe.dataset:  # from wherever the user is now
+            recipe = replace(recipe, dataset=home_of(run))
+    experiment = build_experiment(recipe, begun)
+    described = config.config(experiment)
+    if not experiment.replicas.chief:
+        if run.exists:
+            config.require_same(run.config, described)
+        _train_in(experiment, run, saving)
+        return
+    with run.locked():
+        if run.exists:
+            config.require_same(run.config, described)
+            config.warn_of_rounding(run.config, described)
+            config.note_place(run, described)
+        else:
+            run.create(described)
+        config.announce(experiment, run)
+        _train_in(experiment, run, saving, adapt)
+
+
+def _train_in(
+    experiment: Experiment,
+    run: Run,
+    saving: Saving | None = None,
+    adapt: Adapt | None = None,
+) -> None:
+    """Trains from the newest checkpoint, if any, to the end."""
+    with written_to(run.path), experiment.replicas.strategy.scope():
+        step = _step(experiment)
+        extra = adapt(step) if adapt else []
+        checkpoints = _restored(experiment, run, step, saving)
+        _train(experiment, run, step, checkpoints, extra)
+
+
+def _step(experiment: Experiment) -> TrainingStep:
+    recipe, plan = experiment.recipe, experiment.plan
+    trained = experiment.training_model or experiment.model
+    finetuning.freeze(trained, recipe.freeze)
+    return make_step(
+        experiment.model,
+        experiment.preprocessing,
+        recipe=recipe,
+        optimizer=_optimizer(recipe, experiment.data.steps, plan),
+        training_model=experiment.training_model,
+        jit_compile=plan.xla,
+    )
+
+
+def _optimizer(
+    recipe: Recipe, steps: int, plan: DevicePlan
+) -> keras.optimizers.Optimizer:
+    optimizer = make_optimizer(recipe, steps)
+    if plan.precision == "float16":
+        # Checkpoints know the variables by this name, and Keras would count up.
+        return keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale")
+    return optimizer
+
+
+def _restored(
+    experiment: Experiment, run: Run, step: TrainingStep, saving: Saving | None
+) -> Checkpoints:
+    """Returns the checkpoints, with the step in the state of the newest one."""
+    replicas, optimizer = experiment.replicas, step.optimizer
+    checkpoints = Checkpoints(
+        run.checkpoints, step, optimizer, replicas=replicas, saving=saving
+    )
+    if checkpoints.restore() and replicas.chief:
+        progress = checkpoints.progress
+        where = f"epoch {progress.epoch + 1}, step {progress.step + 1}"
+        print(f"resuming at {where}", flush=True)
+    experiment.model.optimizer = optimizer  # callbacks look for it
+    return checkpoints
+
+
+def _train(
+    experiment: Experiment,
+    run: Run,
+    step: TrainingStep,
+    checkpoints: Checkpoints,
+    extra: list[keras.callbacks.Callback],
+) -> None:
+    data, replicas = experiment.data, experiment.replicas
+    evaluator = _evaluator(experiment, experiment.model)
+
+    def batches(epoch: int, first: int) -> Iterator[Any]:
+        left = len(data.split) - first * data.batch_size
+        for batch in replicas.batches(
+            lambda share: data.batches(epoch, first_step=first, share=share)
+        ):
+            yield *batch, copies(left, replicas.count)
+            left -= data.batch_size
+
+    def validate() -> Logs:
+        watched = "val" if "val" in experiment.dataset.splits else "test"
+        predictions = predict(
+            evaluator, experiment.dataset, experiment.preprocessing, watched
+        )
+        logs = predictions.means()
+        return {name: logs[name] for name in ("loss", "top1")}
+
+    loop.fit(
+        step,
+        checkpoints,
+        _callbacks(experiment, run, checkpoints, extra),
+        epochs=experiment.recipe.epochs,
+        batches=batches,
+        validate=validate,
+    )
+    if replicas.chief:
+        save_model(experiment.model, run.model)
+    exact = in_float32(run, experiment.model)
+    if exact is not experiment.model:
+        evaluator = _evaluator(experiment, exact)
+    _assess(experiment, run, evaluator)
+
+
+def _callbacks(
+    experiment: Experiment,
+    run: Run,
+    checkpoints: Checkpoints,
+    extra: list[keras.callbacks.Callback],
+) -> keras.callbacks.CallbackList:
+    """The callbacks of the worker that writes; none on the others."""
+    if not experiment.replicas.chief:
+        return keras.callbacks.CallbackList()
+    data, progress = experiment.data, checkpoints.progress
+    return keras.callbacks.CallbackList(
+        [
+            History(run, progress),
+            Scalars(run, progress),
+            Overview(run, progress, samples.trained_on(data)),
+            BestModel(run, progress),
+            *extra,
+            Display(progress, len(data.split)),
+        ],
+        model=experiment.model,
+        epochs=experiment.recipe.epochs,
+        steps=data.steps,
+    )
+
+
+def _evaluator(experiment: Experiment, model: keras.Model) -> Evaluator:
+    return Evaluator(
+        model,
+        experiment.preprocessing,
+        jit_compile=experiment.plan.xla,
+        replicas=experiment.replicas,
+    )
+
+
+def _assess(experiment: Experiment, run: Run, evaluator: Evaluator) -> None:
+    """Evaluates on the test split, on all workers; one of them writes."""
+    dataset, replicas = experiment.dataset, experiment.replicas
+    predictions = predict(evaluator, dataset, experiment.preprocessing, "test")
+    if replicas.chief:
+        result = assess(predictions, dataset, "test")
+        print(
+            f"test: top-1 {result['top1']:.4f}, top-5 {result['top5']:.4f}, loss "
+            f"{result['loss']:.4f} on {result['examples']} images",
+            flush=True,
+        )
+        store(run, result)
+        print(f"run: {run.path}")
+    replicas.wait()  # for the one that writes

@@ -1,0 +1,1 @@
+"""What a user asks for: hyperparameters, and the papers' values of them."""

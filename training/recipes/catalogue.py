@@ -1,0 +1,206 @@
+"""The papers' recipes by name, and recipes as JSON files."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from keras_resnet.errors import UsageError
+from training.recipes.recipe import Recipe, as_trained
+
+__all__ = ["RECIPES", "Recipe", "load_recipe", "save_recipe"]
+
+_CIFAR = Recipe(
+    dataset="tfds:cifar10",
+    schedule="step",
+    warmup_epochs=0.0,
+    nesterov=False,
+    weight_decay=1e-4,
+    decay="all",
+    augmentation="pad_crop",
+    pad=4,
+    flip="on",
+)
+_IMAGENET = Recipe(dataset="tfds:imagenet2012", image_size=224, flip="on")
+_RSB: dict[str, Any] = {
+    "batch_size": 2048,
+    "optimizer": "lamb",
+    "warmup_epochs": 5.0,
+    "weight_decay": 0.02,
+    "clip_norm": 1.0,
+    "loss": "bce",
+    "bce_threshold": 0.2,
+    "augmentation": "area_crop",
+    "policy": "randaugment_timm",
+    "policy_deviation": 0.5,
+    "policy_probability": 0.5,
+    "mixup": 0.1,
+    "cutmix": 1.0,
+    "eval_crop": 0.95,
+}
+_COLD: dict[str, Any] = {"warmup": "constant", "warmup_from": 0.1}
+
+RECIPES = {
+    "default": Recipe(),
+    # scikit-learn's digits, 8×8, 1,437 to train on.
+    "digits": Recipe(epochs=40),
+    # Section 4.2: 64k steps, a tenth at 32k and 48k.
+    "resnet_cifar": replace(_CIFAR, epochs=164),
+    # Ibid.: 0.01 until the training error is below 80 %, "about 400 iterations".
+    "resnet110_cifar": replace(
+        _CIFAR, model="resnet110_cifar", epochs=164, warmup_steps=400, **_COLD
+    ),
+    # Appendix: as the ResNet paper's, with the same 400 steps at 0.01 ahead.
+    "preactivation_cifar": replace(
+        _CIFAR, model="resnet164_v2_cifar", epochs=164, warmup_steps=400, **_COLD
+    ),
+    # Appendix A: 300 epochs, a tenth at 150 and 225; Nesterov's momentum and the crops
+    # padded with zeros are the authors' code's.
+    "resnext29_cifar": replace(
+        _CIFAR,
+        model="resnext29_8x64d_cifar",
+        epochs=300,
+        nesterov=True,
+        weight_decay=5e-4,
+    ),
+    # Section 4.2: batch 64, 300 epochs, a tenth at 50 % and 75 %.
+    "densenet_cifar": replace(
+        _CIFAR,
+        model="densenet40_k12_cifar",
+        epochs=300,
+        batch_size=64,
+        nesterov=True,
+    ),
+    # Ibid., with bottlenecks and compression.
+    "densenet_bc_cifar": replace(
+        _CIFAR,
+        model="densenetbc100_k12_cifar",
+        epochs=300,
+        batch_size=64,
+        nesterov=True,
+    ),
+    # Section 4: 500 epochs, a tenth at 250 and 375; 5,000 images for validation.
+    "stochastic_depth_cifar": replace(
+        _CIFAR,
+        model="resnet110_sd_cifar",
+        epochs=500,
+        nesterov=True,
+        validation=0.1,
+    ),
+    # Ibid.: 300 epochs, 0.01 for the first 10, a tenth at 150 and 225.
+    "stochastic_depth1202_cifar": replace(
+        _CIFAR,
+        model="resnet1202_sd_cifar",
+        epochs=300,
+        nesterov=True,
+        validation=0.1,
+        warmup_epochs=10.0,
+        **_COLD,
+    ),
+    # Page, "How to Train Your ResNet", 2018–19: a short one-cycle run, weights decayed
+    # 5e-4. His network is shallow and wide, and he has cutout; on two cores ResNet-20
+    # without it came further on Fashion-MNIST (docs/training.md).
+    "fast_cifar": Recipe(
+        dataset="tfds:cifar10",
+        epochs=20,
+        learning_rate=0.2,
+        schedule="one_cycle",
+        peak_at=0.25,
+        augmentation="pad_crop",
+        flip="on",
+        progressive=(0.75,),
+    ),
+    # Section 3.4: batch 256, shorter side in [256, 480], 224 crops, "standard color
+    # augmentation"; 90 epochs as in fb.resnet.torch.
+    "resnet_imagenet": replace(
+        _IMAGENET,
+        model="resnet50",
+        epochs=90,
+        batch_size=256,
+        schedule="step",
+        milestones=(1 / 3, 2 / 3),
+        warmup_epochs=0.0,
+        nesterov=False,
+        weight_decay=1e-4,
+        decay="all",
+        augmentation="scale_crop",
+        lighting=0.1,
+    ),
+    # The 2021 post and torchvision's reference scripts. Their average is updated every
+    # 32 steps with 1 − 2e-5·1024·32/600; this is that of one step. Uncovered pixels are
+    # black there.
+    "torchvision_new": replace(
+        _IMAGENET,
+        model="resnet50_v1_5",
+        epochs=600,
+        batch_size=1024,
+        learning_rate=0.5,
+        warmup_epochs=5.0,
+        warmup_from=0.01,
+        nesterov=False,
+        weight_decay=2e-5,
+        ema=0.999966,
+        label_smoothing=0.1,
+        augmentation="area_crop",
+        policy="trivial_wide",
+        erasing=0.1,
+        mixup=0.2,
+        cutmix=1.0,
+        repeats=4,
+        train_size=176,
+        eval_crop=224 / 232,
+    ),
+    # Table 2, columns A2 and A3; gradients of length 1 and targets above 0.2 are
+    # timm's. Not had: timm's last γ of each branch that begins at zero, its bicubic or
+    # bilinear interpolation at random.
+    "rsb_a2": replace(
+        _IMAGENET,
+        model="resnet50_v1_5",
+        overrides=("survival=0.95", "drop_mode=sample"),
+        epochs=300,
+        learning_rate=5e-3,
+        policy_magnitude=7.0,
+        repeats=3,
+        **_RSB,
+    ),
+    "rsb_a3": replace(
+        _IMAGENET,
+        model="resnet50_v1_5",
+        epochs=100,
+        learning_rate=8e-3,
+        policy_magnitude=6.0,
+        train_size=160,
+        **_RSB,
+    ),
+}
+
+
+def load_recipe(name: str) -> Recipe:
+    """Returns the recipe called ``name``, or the one in the JSON file of that path.
+
+    The file holds a recipe's fields, or is the ``config.json`` of a run.
+
+    Raises:
+        UsageError: There is neither, or the file is not a recipe.
+    """
+    if name in RECIPES:
+        return RECIPES[name]
+    path = Path(name)
+    if not path.is_file():
+        raise UsageError(
+            f"recipe must be one of {', '.join(RECIPES)} or a JSON file, got {name!r}"
+        )
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"recipe {name} must be JSON: {error}") from None
+    if isinstance(values, dict):
+        values = as_trained(values).get("recipe", values)
+    if not isinstance(values, dict):
+        raise UsageError(f"recipe {name} must be a JSON object, got {values!r:.60}")
+    return Recipe.from_dict(values)
+
+
+def save_recipe(recipe: Recipe, path: Path) -> None:
+    """Writes a recipe as JSON that ``load_recipe`` reads."""
+    path.write_text(json.dumps(recipe.to_dict(), indent=2) + "\n", encoding="utf-8")

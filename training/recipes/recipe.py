@@ -1,0 +1,217 @@
+"""A run as data: every hyperparameter in one frozen record."""
+
+import math
+from ast import literal_eval
+from dataclasses import asdict, dataclass, fields
+from difflib import get_close_matches
+from typing import Any, get_type_hints
+
+from keras_resnet.errors import UsageError
+from keras_resnet.numeric import plain
+from training.recipes.checks import check_range, check_type
+from training.recipes.fields import (
+    Augmentation,
+    FineTuning,
+    Machine,
+    Objective,
+    Optimization,
+    Task,
+)
+
+
+@dataclass(frozen=True)
+class Recipe(
+    Machine, FineTuning, Augmentation, Objective, Optimization, Task
+):  # fields in the opposite order
+    """Every hyperparameter of a run; the command line is made from these fields."""
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(Recipe).items():
+            value = plain(getattr(self, name))  # JSON has no NumPy numbers
+            check_type(name, value, hint)
+            if hint is float:  # Keras refuses an int, as JSON has for 1.0
+                value = float(value)
+            object.__setattr__(self, name, value)
+        for name, low, high in _RANGES:
+            value = getattr(self, name)
+            for number in value if isinstance(value, tuple) else (value,):
+                check_range(name, number, low, high)
+        for name, limit in _LIMITS.items():
+            if (getattr(self, name) or 0) > limit:
+                raise UsageError(
+                    f"{name} must be at most {limit}, got {getattr(self, name)}"
+                )
+        for name in ("learning_rate", "head_learning_rate"):
+            _check_rate(name, getattr(self, name))
+        self._check_together()
+        _ = self.spec_fields
+
+    def _check_together(self) -> None:
+        for name in ("milestones", "progressive"):
+            shares = getattr(self, name)
+            if list(shares) != sorted(shares):
+                raise UsageError(f"{name} must rise, got {shares}")
+        for name, value, most, of in (
+            ("warmup_epochs", self.warmup_epochs, self.epochs, "epochs"),
+            ("accumulation", self.accumulation, self.batch_size, "batch_size"),
+            (
+                "sizes in progressive",
+                len(self.progressive),
+                self.epochs - 1,
+                "epochs - 1",
+            ),
+        ):
+            if value > most:
+                raise UsageError(f"{name} must be at most {of} ({most}), got {value}")
+        if self.bce_threshold is not None and self.loss != "bce":
+            raise UsageError(
+                f"bce_threshold must be None unless loss is bce, got "
+                f"{self.bce_threshold} with loss {self.loss}"
+            )
+
+    @property
+    def spec_fields(self) -> dict[str, Any]:
+        """The overrides as a mapping, numbers and tuples read as such."""
+        pairs = [item.partition("=") for item in self.overrides]
+        for field, sign, value in pairs:
+            if not (field and sign and value):
+                raise UsageError(
+                    f"overrides must look like FIELD=VALUE, got "
+                    f"{field + sign + value!r}"
+                )
+        return {field: literal(value) for field, _, value in pairs}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Recipe":
+        """Reads what ``to_dict`` made, also where fields are missing.
+
+        Raises:
+            UsageError: A field is unknown or its value out of range.
+        """
+        known = [field.name for field in fields(cls)]
+        for name in values:
+            if name not in known:
+                near = get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]!r}? " if near else ""
+                raise UsageError(
+                    f"unknown recipe field {name!r}; {hint}fields: {', '.join(known)}"
+                )
+        listed: dict[str, Any] = {
+            n: tuple(v) if isinstance(v, list) else v for n, v in values.items()
+        }
+        return cls(**listed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as JSON values."""
+        return asdict(self)
+
+
+# What the rows of these networks had before a config held its network's spec.
+_FORMER = {
+    "resnet110_sd_cifar": "shortcut=A",
+    "resnet1202_sd_cifar": "shortcut=A",
+}
+
+
+def as_trained(config: Any) -> Any:
+    """Returns a run's config with the network that the run trained.
+
+    The name of a network in an older config may stand for another one today; it gets
+    the overrides that make it the former one.
+    """
+    if not isinstance(config, dict):  # no config, which its reader tells
+        return config
+    recipe, model = config.get("recipe"), config.get("model")
+    if not isinstance(recipe, dict) or not isinstance(model, dict) or "spec" in model:
+        return config
+    former = _FORMER.get(recipe.get("model", ""))
+    if former is None:
+        return config
+    overrides = [former, *recipe.get("overrides", ())]  # the last one of a field counts
+    return {**config, "recipe": {**recipe, "overrides": overrides}}
+
+
+# What a resumed run may have otherwise: it changes no bit, or it is warned of. Of the
+# data set only its place may differ, which config.require_same sees to.
+EPHEMERAL = ("cache", "dataset", "deterministic")
+
+# Bounds of the numbers: field, lowest, highest (None: any finite). None values pass.
+_RANGES: tuple[tuple[str, float, float | None], ...] = (
+    ("image_size", 1, None),
+    ("validation", 0, 0.9),
+    ("max_pixels", 1, None),
+    ("epochs", 1, None),
+    ("batch_size", 1, None),
+    ("accumulation", 1, None),
+    ("base_batch_size", 0, None),
+    ("milestones", 0, 1),
+    ("peak_at", 0.01, 0.99),
+    ("warmup_epochs", 0, None),
+    ("warmup_steps", 0, None),
+    ("warmup_from", 0, 1),
+    ("momentum", 0, 1),
+    ("weight_decay", 0, None),
+    ("clip_norm", 0, None),
+    ("ema", 0, 0.999999),
+    ("label_smoothing", 0, 0.99),
+    ("bce_threshold", 0, 0.99),
+    ("pad", 0, None),
+    ("policy_count", 1, 10),
+    ("policy_magnitude", 0, 10),
+    ("policy_deviation", 0, None),
+    ("policy_probability", 0, 1),
+    ("color_jitter", 0, 1),
+    ("lighting", 0, 1),
+    ("erasing", 0, 1),
+    ("mixup", 0, None),
+    ("cutmix", 0, None),
+    ("repeats", 1, None),
+    ("train_size", 1, None),
+    ("progressive", 0.1, 1),
+    ("eval_crop", 0.1, 1),
+    ("seed", 0, 2**31 - 1),
+)
+
+# Far above any use, so that a slip of the finger is told before it fills the memory.
+_LIMITS = {
+    "image_size": 2**15,
+    "epochs": 10**6,
+    "batch_size": 2**20,
+    "base_batch_size": 2**20,
+    "warmup_steps": 10**9,
+    "pad": 2**15,
+    "policy_deviation": 100,
+    "mixup": 1000,
+    "cutmix": 1000,
+    "repeats": 1000,
+    "train_size": 2**15,
+}
+
+
+def _check_rate(name: str, value: float | None) -> None:
+    if value is not None and not 0 < value < math.inf:
+        raise UsageError(f"{name} must be finite and greater than 0, got {value}")
+
+
+_TRUTHS = {"true": True, "false": False}
+
+
+def literal(text: str) -> Any:
+    """Reads a value: numbers, true, false, None and lists of these; the rest is text.
+
+    Lists are read as tuples, so that both mean the same and can be compared.
+    """
+    if text.lower() in _TRUTHS:
+        return _TRUTHS[text.lower()]
+    try:
+        return _plain(literal_eval(text))
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
+        return text
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(map(_plain, value))
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    raise ValueError

@@ -1,0 +1,97 @@
+"""What a run's report shows beside its plots: images, network, analyses."""
+
+import json
+from base64 import b64encode
+from typing import TYPE_CHECKING, Any
+
+from keras_resnet.errors import UsageError
+from training.reports import Picture, adapted, inline
+from training.runs.run import Run
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+SIDE = 128  # pixels of an image, at most
+PIXELATED = 64  # smaller images are enlarged pixel by pixel
+WALK_BYTES = 200_000  # a larger figure of a network is left to ``describe --figure``
+
+
+def images(
+    run: Run, mistakes: list[dict[str, Any]], dataset: str | None = None
+) -> dict[str, Any]:
+    """Returns training images, and mistakes with their images, as data URLs.
+
+    Where the data is no longer what or where it was, ``missing`` says so.
+
+    Args:
+        run: A complete run.
+        mistakes: Of its assessment.
+        dataset: Where the run's data set is now; None: where it was.
+
+    Raises:
+        UsageError: The data set at that place is another.
+    """
+    from training.data import samples
+    from training.data.preprocessing import Preprocessing
+    from training.experiment.augmentation import training_data
+    from training.experiment.data import run_data
+
+    preprocessing = Preprocessing.from_dict(run.config["preprocessing"])
+    small = max(preprocessing.size) < PIXELATED
+    try:
+        data = run_data(run, dataset)
+    except UsageError as error:
+        if dataset is not None:
+            raise
+        shown = [{**mistake, "source": None} for mistake in mistakes]
+        return {
+            "samples": [],
+            "mistakes": shown,
+            "missing": str(error),
+            "small": small,
+        }
+    shown = []
+    if mistakes:
+        indices = [mistake["index"] for mistake in mistakes]
+        found = samples.evaluated(data, "test", indices, preprocessing)
+        shown = [
+            {**mistake, "source": _source(image)}
+            for mistake, image in zip(mistakes, found, strict=True)
+        ]
+    seen = samples.trained_on(training_data(run.recipe, data, preprocessing))
+    return {
+        "samples": [_source(image) for image in seen],
+        "mistakes": shown,
+        "missing": None,
+        "small": small,
+    }
+
+
+def walk(model: "keras.Model") -> Picture | None:
+    """Draws the volumes through a network; None where the figure would be large."""
+    from keras_resnet.figures.walk import draw
+
+    figure, text = draw(model)
+    drawn = inline(figure)
+    if len(drawn) > WALK_BYTES:
+        return None
+    return Picture("Feature maps", drawn, text)
+
+
+def analyses(run: Run) -> list[Picture]:
+    """Returns the pictures that ``keras_resnet.analysis`` left in the run's folder."""
+    found = []
+    for file in sorted((run.path / "analysis").glob("*.json")):
+        picture = file.with_suffix(".svg")
+        if picture.is_file():
+            text = json.loads(file.read_text(encoding="utf-8"))["summary"]
+            drawn = adapted(picture.read_text(encoding="utf-8"))
+            found.append(Picture(file.stem.capitalize(), drawn, text))
+    return found
+
+
+def _source(image: "np.ndarray") -> str:
+    from training.data.samples import png
+
+    return f"data:image/png;base64,{b64encode(png(image, SIDE)).decode()}"

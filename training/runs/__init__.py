@@ -1,0 +1,5 @@
+"""The folder of a run."""
+
+from training.runs.run import Run
+
+__all__ = ["Run"]

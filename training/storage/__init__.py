@@ -1,0 +1,1 @@
+"""Files: local or remote, written completely or not at all."""
