@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+from interleaved import Candidate, Step, measure, report, work
 from machine import describe
 from peers import keras_applications, keras_step, torchvision, with_torchvision
-from turns import Contender, Step, measure, report, work
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,17 @@ def ours_idle(precision: str, batch: int) -> Step:
 
 
 CONTENDERS = {
-    "ours": Contender("keras-resnet densenet121", partial(ours, efficient=False)),
-    "ours_efficient": Contender(
+    "ours": Candidate("keras-resnet densenet121", partial(ours, efficient=False)),
+    "ours_efficient": Candidate(
         "keras-resnet densenet121, memory_efficient", partial(ours, efficient=True)
     ),
-    "ours_idle": Contender("keras-resnet densenet121, built only", ours_idle),
-    "keras": Contender(
+    "ours_idle": Candidate("keras-resnet densenet121, built only", ours_idle),
+    "keras": Candidate(
         "keras.applications DenseNet121, its defaults",
         partial(keras_applications, name="DenseNet121"),
         None,
     ),
-    "torchvision": Contender(
+    "torchvision": Candidate(
         "torchvision densenet121, channels_last",
         partial(torchvision, name="densenet121"),
         None,

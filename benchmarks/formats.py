@@ -37,10 +37,12 @@ def saved_model(compute: Any) -> Make:
     """Exports a SavedModel that computes so."""
 
     def make(run: "Run", out: Path) -> Path:
-        from export.form import Form
+        from export.graph_options import GraphOptions
         from export.saved_model import export
 
-        return export(run, out / f"saved_model-{compute}", Form(compute=compute))
+        return export(
+            run, out / f"saved_model-{compute}", GraphOptions(compute=compute)
+        )
 
     return make
 
@@ -84,7 +86,7 @@ def main() -> None:
     options = tyro.cli(Options)
     from keras_resnet import command
 
-    command.start_backend()
+    command.load_backend()
     from export.load import find
     from export.runtimes import readers
     from export.verify import verify

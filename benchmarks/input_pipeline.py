@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from interleaved import Candidate, Step, measure, report, work
 from machine import describe
 from peers import with_torchvision
 from photos import SHAPE, make
-from turns import Contender, Step, measure, report, work
 
 BATCH, TRAINED = 64, 16
 TRAINING_STEPS = 4  # of each turn
@@ -103,7 +103,7 @@ def bound(folder: str, *, cropped: bool, threads: bool = True) -> Step:
 
     files = tf.gather(split.images, order)
     batches = tf.data.Dataset.from_tensor_slices((files, windows))
-    at_once = pipeline.cores() if threads else tf.data.AUTOTUNE
+    at_once = pipeline.cpu_count() if threads else tf.data.AUTOTUNE
     batches = batches.map(decode, num_parallel_calls=at_once).batch(BATCH)
     batches = batches.prefetch(pipeline.AHEAD if threads else tf.data.AUTOTUNE)
     if threads:
@@ -186,22 +186,22 @@ def training(folder: str, *, in_memory: bool) -> Step:
 
 
 READING = {
-    "ours": Contender("keras-resnet: crop, resize to 224, mirror, batch", ours),
-    "crop": Contender("crop bound", lambda f, _: bound(f, cropped=True)),
-    "decode": Contender("decode bound", lambda f, _: bound(f, cropped=False)),
-    "default": Contender(
+    "ours": Candidate("keras-resnet: crop, resize to 224, mirror, batch", ours),
+    "crop": Candidate("crop bound", lambda f, _: bound(f, cropped=True)),
+    "decode": Candidate("decode bound", lambda f, _: bound(f, cropped=False)),
+    "default": Candidate(
         "decode bound, TensorFlow's default threads",
         lambda f, _: bound(f, cropped=False, threads=False),
     ),
-    "torchvision": Contender(
+    "torchvision": Candidate(
         "torchvision ImageFolder, DataLoader, a process a core", torchvision
     ),
 }
 TRAINING = {
-    "files": Contender(
+    "files": Candidate(
         "resnet50 from files", lambda f, _: training(f, in_memory=False)
     ),
-    "memory": Contender(
+    "memory": Candidate(
         "resnet50 from images held in memory", lambda f, _: training(f, in_memory=True)
     ),
 }

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from turns import Contender, Results, Step
+from interleaved import Candidate, Results, Step
 
 PACKAGES = ("tensorflow", "keras", "jax", "torch", "torchvision")
 
@@ -124,8 +124,8 @@ def convolution(precision: str, batch: int) -> Step:
 
 
 PEAKS = {
-    "product": Contender("a matrix product", product),
-    "convolution": Contender("a 3×3 convolution", convolution),
+    "product": Candidate("a matrix product", product),
+    "convolution": Candidate("a 3×3 convolution", convolution),
 }
 
 

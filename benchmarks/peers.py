@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from turns import Contender, Step
+from interleaved import Candidate, Step
 
 
 def keras_step(
@@ -127,8 +127,8 @@ def torchvision(
 
 
 def with_torchvision(
-    contenders: dict[str, Contender], python: str | None
-) -> dict[str, Contender]:
+    contenders: dict[str, Candidate], python: str | None
+) -> dict[str, Candidate]:
     """Returns the contenders, torchvision's run by that Python; without one, not."""
     found = {}
     for key, contender in contenders.items():

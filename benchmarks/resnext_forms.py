@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+from interleaved import Candidate, Step, measure, report, work
 from machine import describe
 from peers import keras_step
-from turns import Contender, Step, measure, report, work
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ def keras_groups(precision: str, batch: int) -> Step:
 
 CONTENDERS = {
     **{
-        form: Contender(f"form {form}", partial(ours, form=form))
+        form: Candidate(f"form {form}", partial(ours, form=form))
         for form in ("A", "B", "C")
     },
-    "keras": Contender("keras.layers.Conv2D(groups=32)", keras_groups),
+    "keras": Candidate("keras.layers.Conv2D(groups=32)", keras_groups),
 }
 
 

@@ -6,9 +6,9 @@ python benchmarks/stochastic_depth.py
 from dataclasses import dataclass
 from functools import partial
 
+from interleaved import Candidate, Step, measure, report, work
 from machine import describe
 from peers import keras_step
-from turns import Contender, Step, measure, report, work
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def network(precision: str, batch: int, name: str) -> Step:
 
 
 CONTENDERS = {
-    name: Contender(name, partial(network, name=name))
+    name: Candidate(name, partial(network, name=name))
     for name in ("resnet110_sd_cifar", "resnet110_cifar")
 }
 

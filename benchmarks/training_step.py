@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+from interleaved import ENVIRONMENT, Candidate, Results, Step, measure, report, work
 from machine import PEAKS, describe, report_peaks
 from peers import keras_applications, keras_step, torchvision, with_torchvision
-from turns import ENVIRONMENT, Contender, Results, Step, measure, report, work
 
 
 @dataclass(frozen=True)
@@ -94,28 +94,28 @@ def plain(precision: str, batch: int, name: str, side: int) -> Step:
     return ours(precision, batch, name, side)
 
 
-def contenders(name: Name) -> dict[str, Contender]:
+def contenders(name: Name) -> dict[str, Candidate]:
     """A network and its peers."""
     network = NETWORKS[name]
     mine = partial(ours, side=network.side)
-    found = {"ours": Contender(f"keras-resnet {name}", partial(mine, name=name))}
+    found = {"ours": Candidate(f"keras-resnet {name}", partial(mine, name=name))}
     if network.keras:
         build = partial(keras_applications, name=network.keras)
         title = f"keras.applications {network.keras}"
-        found["keras"] = Contender(f"{title}, its defaults", build, None)
-        found["keras_onednn"] = Contender(f"{title}, oneDNN on", build)
+        found["keras"] = Candidate(f"{title}, its defaults", build, None)
+        found["keras_onednn"] = Candidate(f"{title}, oneDNN on", build)
     else:
         build = partial(plain, name=name, side=network.side)
-        found["plain"] = Contender(f"{name} with Keras' batch normalisation", build)
+        found["plain"] = Candidate(f"{name} with Keras' batch normalisation", build)
     if network.twin:
         build = partial(mine, name=network.twin)
-        found["twin"] = Contender(f"keras-resnet {network.twin}", build)
+        found["twin"] = Candidate(f"keras-resnet {network.twin}", build)
     if network.torchvision:
         build = partial(torchvision, name=network.torchvision)
         title = f"torchvision {network.torchvision}, channels_last"
-        found["torchvision"] = Contender(title, build, None)
+        found["torchvision"] = Candidate(title, build, None)
         build = partial(build, compiled=True)
-        found["torchvision_compiled"] = Contender(f"{title}, compiled", build, None)
+        found["torchvision_compiled"] = Candidate(f"{title}, compiled", build, None)
     return found
 
 
@@ -160,7 +160,7 @@ def main() -> None:
 
     options = tyro.cli(Options)
     os.environ.update(ENVIRONMENT)
-    command.start_backend(tensorflow=False)
+    command.load_backend(tensorflow=False)
     print(describe())
     for name in options.networks:
         for precision in options.precisions:

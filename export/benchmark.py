@@ -17,10 +17,10 @@ import tyro
 
 from export import benchmark_report
 from export.benchmark_report import Measurement
-from export.contenders import (
+from export.candidates import (
     MEASURED,
-    Contender,
-    contenders,
+    Candidate,
+    find_candidates,
     plain_exports,
     source_runs,
 )
@@ -67,7 +67,7 @@ class Options:
 
 
 def measure(
-    competing: list[Contender], batches: tuple[int, ...], rounds: int
+    competing: list[Candidate], batches: tuple[int, ...], rounds: int
 ) -> list[Measurement]:
     """Measures contenders in turns.
 
@@ -98,21 +98,21 @@ def measure(
     ]
 
 
-def _worker(contender: Contender) -> Worker:
+def _worker(contender: Candidate) -> Worker:
     try:
         return Worker(contender.artifact.path, contender.runtime, contender.environment)
     except RuntimeError as error:
         raise _failed(contender, error) from None
 
 
-def _failed(contender: Contender, error: RuntimeError) -> Stopped:
+def _failed(contender: Candidate, error: RuntimeError) -> Stopped:
     return Stopped(
         f"artifact must run in {contender.runtime}, got {contender.name}: {error}"
     )
 
 
 def _turns(
-    competing: list[Contender],
+    competing: list[Candidate],
     workers: list[Worker],
     batch: int,
     rounds: int,
@@ -134,7 +134,7 @@ def _turns(
 
 
 def measurement(
-    contender: Contender,
+    contender: Candidate,
     facts: dict[str, Any],
     single: list[float],
     by_batch: dict[int, list[float]],
@@ -163,11 +163,11 @@ def main() -> None:
         require_writable(options.out / "benchmark.json")
     given = dict(os.environ)
     os.environ.update({**ENVIRONMENT, **os.environ})  # before TensorFlow is imported
-    found = contenders(options.artifacts, options.runtimes)
+    found = find_candidates(options.artifacts, options.runtimes)
     runs = options.run or source_runs(found)
     for path in runs:
         Run.open(path).require_complete()
-    command.start_backend()
+    command.load_backend()
     with plain_exports(runs, given) as plain:
         measured = measure([*plain, *found], options.batches, options.rounds)
     print(benchmark_report.describe(measured), end="")

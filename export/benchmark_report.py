@@ -6,13 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.contenders import PLAIN
+from export.candidates import PLAIN
 from keras_resnet.figures.fonts import savefig
 from training.storage.writing import (
     make_folder,
+    report_write_errors,
     write_atomically,
     write_json,
-    written_to,
 )
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ def hardware() -> str:
     """Returns the processor's name, the number of its cores and the system's."""
     import psutil
 
-    from training.distributed.devices import detect
+    from training.distributed.devices import detect_hardware
 
-    return f"{detect().name}, {psutil.cpu_count()} cores, {platform.system()}"
+    return f"{detect_hardware().name}, {psutil.cpu_count()} cores, {platform.system()}"
 
 
 def describe(measured: list[Measurement]) -> str:
@@ -131,7 +131,7 @@ def write(measured: list[Measurement], out: Path) -> None:
         "measurements": [asdict(m) for m in measured],
         "advice": advice(measured),
     }
-    with written_to(out):
+    with report_write_errors(out):
         make_folder(out)
         write_json(out / "benchmark.json", values)
         figure = plot(measured)

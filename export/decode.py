@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from export.description import Description
-from export.form import MAX_PIXELS
+from export.graph_options import MAX_PIXELS
 from training.data.decoding import pillow
 
 Array = np.ndarray
@@ -32,7 +32,7 @@ def decode(data: bytes, about: Description, max_pixels: int = MAX_PIXELS) -> Arr
             f"network of image files must have 1 or 3 channels, got {about.channels}"
         )
     try:
-        with pillow.limits_are_ours():
+        with pillow.without_pillow_limits():
             header = pillow.read_header(data, pillow.FORMATS)
             if header.pixels > max_pixels:
                 raise ValueError(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from export import manifest
-from export.form import MAX_PIXELS
+from export.graph_options import MAX_PIXELS
 from export.load import Artifact
 from keras_resnet.errors import UsageError
 

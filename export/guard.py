@@ -18,7 +18,7 @@ from training.data.types import Tensor
 MAX_GIF_BLOCKS = 100_000
 
 
-def limited(data: Tensor, max_pixels: int) -> Tensor:
+def reject_oversized(data: Tensor, max_pixels: int) -> Tensor:
     """Returns an image file's bytes if they may be decoded.
 
     Args:

@@ -10,19 +10,19 @@ import numpy as np
 import tyro
 
 from export.description import Description, read
-from export.form import MAX_PIXELS
+from export.graph_options import MAX_PIXELS
 from export.load import choose, find
 from export.predictions import Format, Prediction, render
 from export.runtimes import RUNTIMES, Array, Session
-from export.vetting import vet
+from export.verification.safety_checks import require_safe
 from export.worker import BATCH_SIZE, ENVIRONMENT
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError, first_few, require_positive
 from training.storage.writing import (
     make_folder,
+    report_write_errors,
     require_writable,
     write_atomically,
-    written_to,
 )
 
 SUFFIXES = {
@@ -131,7 +131,7 @@ def opened(options: Options) -> tuple[Classify, Description]:
         runtime = choose(artifact.kind, options.runtime)
     except (FileNotFoundError, ValueError) as error:
         raise UsageError(str(error)) from None
-    vet(artifact)
+    require_safe(artifact)
     try:
         about = read(artifact)
         with command.descriptor_silenced(2):  # C++ libraries say there that they start
@@ -179,7 +179,7 @@ def _with_progress(options: Options) -> list[Prediction | tuple[Path, str]]:
 def _write(text: str, out: Path) -> None:
     """Writes the answers; prints them where that is not possible any more."""
     try:
-        with written_to(out):
+        with report_write_errors(out):
             make_folder(out.parent)
             write_atomically(
                 out,  # a file's name need not be text

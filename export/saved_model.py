@@ -9,11 +9,11 @@ import tyro
 
 from export import manifest, versions
 from export.description import LABELS, Description
-from export.form import Form
+from export.graph_options import GraphOptions
 from keras_resnet import command
 from keras_resnet.errors import UsageError
 from training.runs.run import Run
-from training.storage.writing import require_writable, written_to
+from training.storage.writing import report_write_errors, require_writable
 
 if TYPE_CHECKING:
     from export.serving import Serving
@@ -29,7 +29,7 @@ MEANINGS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(Form):
+class Options(GraphOptions):
     """Export a run's network as a SavedModel, in a new version folder of DIR."""
 
     run: tyro.conf.Positional[Path]
@@ -48,7 +48,7 @@ class Options(Form):
 
 
 def export(
-    run: Run, out: Path, form: Form | None = None, *, overwrite: bool = False
+    run: Run, out: Path, form: GraphOptions | None = None, *, overwrite: bool = False
 ) -> Path:
     """Writes ``out/N/``, N one above the highest version there; returns its path.
 
@@ -70,19 +70,19 @@ def export(
     require_writable(out / "1")
     from export.serving import Serving
 
-    form = form or Form()
+    form = form or GraphOptions()
     listed = Description.of_run(run.config).files()[LABELS]
     with tempfile.TemporaryDirectory() as assets:
         labels = Path(assets, LABELS)
         # What cannot be read from the run is no mistake of the place to write to.
         serving = Serving(run, labels, form)
-        with written_to(out), versions.draft(out) as draft:
+        with report_write_errors(out), versions.draft(out) as draft:
             labels.write_text(listed, "utf-8")
             _write(serving, run, draft, form)
             return (versions.replace if overwrite else versions.publish)(draft, out)
 
 
-def _write(serving: "Serving", run: Run, folder: Path, form: Form) -> None:
+def _write(serving: "Serving", run: Run, folder: Path, form: GraphOptions) -> None:
     import tensorflow as tf
 
     from export import warmup
@@ -134,10 +134,10 @@ def main() -> None:
     run.require_complete()
     versions.require_no_version(options.out)
     require_writable(options.out / "1")
-    command.start_backend()
+    command.load_backend()
     path = export(run, options.out, options, overwrite=options.overwrite)
     print(f"SavedModel: {path}")
-    with written_to(options.out):
+    with report_write_errors(options.out):
         removed = versions.prune(options.out, options.keep, path)
     for old in removed:
         print(f"removed: {old}")

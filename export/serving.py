@@ -9,14 +9,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from export.form import Form
-from export.guard import limited
+from export.graph_options import GraphOptions
+from export.guard import reject_oversized
 from keras_resnet.folding import fold
 from keras_resnet.layer_names import HEAD
 from training.data.decoding.images import FILE_CHANNELS
 from training.data.preprocessing import Preprocessing
 from training.data.types import Tensor
-from training.experiment.models import trained_network
+from training.experiment.models import load_trained_model
 from training.runs.run import Run
 
 PARALLEL_DECODES = 4  # images of one request; each may need memory for max_pixels
@@ -28,12 +28,14 @@ Network = Callable[[Tensor], Any]  # normalised images -> features and logits
 
 def serving_model(run: Run) -> keras.Model:
     """Returns the run's network in float32, whatever precision it was trained in."""
-    model = trained_network(run)
+    model = load_trained_model(run)
     model.trainable = False
     return model
 
 
-def _network(model: keras.Model, form: Form) -> tuple[Network, list[tf.Variable]]:
+def _network(
+    model: keras.Model, form: GraphOptions
+) -> tuple[Network, list[tf.Variable]]:
     """Returns what computes features and logits, and the variables it needs."""
     if form.folded:
         model = fold(model, form.dtype)
@@ -79,7 +81,7 @@ class Serving(tf.Module):
         form: What form the graph takes.
     """
 
-    def __init__(self, run: Run, labels_file: Path, form: Form) -> None:
+    def __init__(self, run: Run, labels_file: Path, form: GraphOptions) -> None:
         super().__init__(name="serving")
         config = run.config
         self._form = form
@@ -130,7 +132,9 @@ class Serving(tf.Module):
 
     def _classify_bytes(self, image_bytes: Tensor) -> dict[str, Tensor]:
         pixels = tf.map_fn(
-            lambda data: self._prepared.decode(limited(data, self._form.max_pixels)),
+            lambda data: self._prepared.decode(
+                reject_oversized(data, self._form.max_pixels)
+            ),
             image_bytes,
             fn_output_signature=tf.uint8,
             parallel_iterations=PARALLEL_DECODES,

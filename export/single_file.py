@@ -10,9 +10,9 @@ from training.runs.run import Run
 from training.storage.writing import (
     flush,
     make_folder,
+    report_write_errors,
     require_writable,
     write_atomically,
-    written_to,
 )
 
 
@@ -53,7 +53,7 @@ def publish(contents: bytes, out: Path, run: Run, facts: dict[str, Any]) -> None
         # The old one would say of the new file that it was changed.
         manifest.location(out).unlink(missing_ok=True)
 
-    with written_to(out):
+    with report_write_errors(out):
         make_folder(out.parent)
         write_atomically(out, write)
         manifest.write(out, {**facts, **manifest.source(run)})

@@ -94,12 +94,12 @@ def export(
     """
     from export import saved_model, tflite_metadata
     from export.description import Description
-    from training.experiment.data import run_data
+    from training.experiment.data import load_run_dataset
 
     run.require_complete()
     require_place(out, ".tflite")
     about = Description.of_run(run.config)
-    data = run_data(run, dataset)
+    data = load_run_dataset(run, dataset)
     with tempfile.TemporaryDirectory() as folder:
         saved = saved_model.export(run, Path(folder))
         flatbuffer = convert(saved, run, quantize, data)
@@ -241,7 +241,7 @@ def main() -> None:
         raise UsageError(f"images must be at least 1, got {options.images}")
     run = Run.open(options.run)
     run.require_complete()
-    command.start_backend()
+    command.load_backend()
     accuracy = export(
         run,
         options.out,

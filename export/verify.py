@@ -11,10 +11,10 @@ import tyro
 from tqdm import tqdm
 
 from export import description, manifest
-from export.compare import COMPARED, MAX_DROP, Difference, Tolerances
 from export.load import Artifact, choose, find
 from export.runtimes import readers
-from export.vetting import vet
+from export.verification.compare import COMPARED, MAX_DROP, Difference, Tolerances
+from export.verification.safety_checks import require_safe
 from export.worker import Worker
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError
@@ -22,7 +22,7 @@ from training.runs.run import Run
 from training.storage.writing import write_json
 
 if TYPE_CHECKING:
-    from export.question import Question
+    from export.verification.reference import Reference
 
 
 @dataclass(frozen=True)
@@ -90,14 +90,14 @@ def verify(
     run.require_complete()
     found = located(artifact)
     names = _runtimes(found, runtimes)
-    facts = vet(found, manifest_needed=True)
+    facts = require_safe(found, manifest_needed=True)
     proven = manifest.fingerprint(found.path)
     _require_described(found, run)
     tolerances = Tolerances(manifest.is_rounded(facts), max_drop)
     with tempfile.TemporaryDirectory() as folder:
-        from export.question import ask
+        from export.verification.reference import make_reference
 
-        question = ask(run, Path(folder), images, dataset)
+        question = make_reference(run, Path(folder), images, dataset)
         bar = tqdm(names, unit="runtime", disable=None, delay=2, leave=False)
         answers = {name: _answer(found, name, Path(folder), question) for name in bar}
     result = {
@@ -164,7 +164,7 @@ def _require_described(artifact: Artifact, run: Run) -> None:
 
 
 def _answer(
-    artifact: Artifact, runtime: str, folder: Path, question: "Question"
+    artifact: Artifact, runtime: str, folder: Path, question: "Reference"
 ) -> dict[str, Any]:
     """Has a process of its own load the artifact and classify the folder's images."""
     try:
@@ -202,7 +202,7 @@ def main() -> None:
     # All processes compute on the CPU: one GPU's memory does not serve two, and its
     # products are rounded more coarsely.
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    command.start_backend()
+    command.load_backend()
     result = verify(
         found.path,
         run,

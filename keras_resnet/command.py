@@ -220,7 +220,7 @@ def _open_streams() -> _Output:
     return outputs["stdout"]
 
 
-def start_backend(*, tensorflow: bool = True) -> None:
+def load_backend(*, tensorflow: bool = True) -> None:
     """Imports Keras and its backend, holding back what they print as they start.
 
     Commands call it once the options are read, so that ``--help`` need not wait.

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from keras_resnet import command
 
-command.start_backend()
+command.load_backend()
 
 import keras
 import numpy as np

@@ -142,5 +142,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.start_backend()
+    command.load_backend()
     main()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from keras_resnet import command
 
-command.start_backend()
+command.load_backend()
 
 import tensorflow as tf
 

@@ -14,7 +14,7 @@ from data import noise, sizes, write_classes, write_image
 
 from keras_resnet.errors import UsageError
 from training.data.decoding import graph
-from training.data.reading import Reading
+from training.data.reading import ReadOptions
 from training.data.sources import load_dataset
 from training.data.sources.inspection import inspect, inspect_all
 from training.experiment.augmentation import training_data
@@ -49,7 +49,9 @@ def test_bad_file_is_named(name: str, photos: Path) -> None:
 def test_bad_files_are_skipped_and_counted(photos: Path) -> None:
     for name in BAD:
         make(CASES[name], photos / "a" / CASES[name].name)
-    dataset = load_dataset(f"folder:{photos}", reading=Reading(skip_bad_images=True))
+    dataset = load_dataset(
+        f"folder:{photos}", reading=ReadOptions(skip_bad_images=True)
+    )
     assert sizes(dataset) == {"train": 8, "test": 2}
     assert dataset.notes[0] == f"skipped {len(BAD)} bad files of {10 + len(BAD)}"
 

@@ -11,10 +11,10 @@ import pytest
 from export import manifest, onnx, tflite
 from export.benchmark import Options, main, measure, measurement
 from export.benchmark_report import Measurement, advice, describe, write
-from export.contenders import (
+from export.candidates import (
     PLAIN,
-    Contender,
-    contenders,
+    Candidate,
+    find_candidates,
     plain_exports,
     source_runs,
 )
@@ -39,7 +39,7 @@ MEASURED = [
 def test_figures_are_medians_and_the_best_batch(tmp_path: Path) -> None:
     file = tmp_path / "model.tflite"
     file.write_bytes(b"12345")
-    contender = Contender("model", Artifact(file, "TFLite"), "litert", 0.5)
+    contender = Candidate("model", Artifact(file, "TFLite"), "litert", 0.5)
     single = [0.01] * 98 + [0.02, 5.0]
     found = measurement(
         contender, FACTS, single, {1: [0.01], 4: [0.02, 0.01, 9.0], 8: [0.08]}
@@ -103,7 +103,7 @@ def test_artifacts_are_measured_beside_the_plain_export(
     lite, other = tmp_path / "model.tflite", tmp_path / "model.onnx"
     tflite.export(run, lite)
     onnx.export(run, other)
-    found = contenders((lite, other), ())
+    found = find_candidates((lite, other), ())
     names = [(c.name, c.runtime) for c in found]
     assert names == [
         (str(lite), "litert"),
@@ -145,7 +145,7 @@ def test_an_accuracy_is_the_artifacts_own(
     path = tmp_path / "model.tflite"
     path.write_bytes(b"a model")
     manifest.write(path, facts)
-    (contender,) = contenders((path,), ("litert",))
+    (contender,) = find_candidates((path,), ("litert",))
     assert contender.accuracy == accuracy
 
 
@@ -153,8 +153,8 @@ def test_what_cannot_run_is_told(tmp_path: Path) -> None:
     file = tmp_path / "model.tflite"
     file.write_bytes(b"nonsense")
     with pytest.raises(Stopped, match="artifact must run in litert, got "):
-        measure(contenders((file,), ("litert",)), (1,), 1)
-    assert source_runs(contenders((file,), ("litert",))) == ()
+        measure(find_candidates((file,), ("litert",)), (1,), 1)
+    assert source_runs(find_candidates((file,), ("litert",))) == ()
 
 
 @pytest.mark.parametrize(

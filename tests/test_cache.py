@@ -12,7 +12,7 @@ from test_orientation import tag, with_exif
 
 from keras_resnet.errors import UsageError
 from training.data import pipeline
-from training.data.reading import Reading
+from training.data.reading import ReadOptions
 from training.data.sources import cache, load_dataset
 from training.data.types import Dataset
 from training.experiment.augmentation import training_data
@@ -48,7 +48,7 @@ def copies(home: Path) -> list[Path]:
 
 
 def loaded(place: object, mode: Mode, *, skip: bool = False) -> Dataset:
-    return load_dataset(f"folder:{place}", reading=Reading(skip, mode))
+    return load_dataset(f"folder:{place}", reading=ReadOptions(skip, mode))
 
 
 def trained_on(dataset: Dataset) -> tuple[bytes, bytes]:

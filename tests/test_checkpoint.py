@@ -12,7 +12,7 @@ import pytest
 from keras_resnet.errors import UsageError
 from training.engine.checkpoint import Checkpoints
 from training.engine.progress import Progress
-from training.engine.saving import Cadence, Saving
+from training.engine.saving import CheckpointOptions, CheckpointTimer
 from training.runs.run import Run
 
 ROW = {"loss": 0.1 + 0.2, "val_top1": 1 / 3}
@@ -24,7 +24,7 @@ def checkpoints(folder: Path, *, width: int = 3, **saving: int) -> Checkpoints:
     model = keras.Model(image, keras.layers.Dropout(0.5)(dense))
     optimizer = keras.optimizers.Adam(use_ema=True, name="adam")
     optimizer.build(model.trainable_variables)
-    return Checkpoints(folder, model, optimizer, saving=Saving(**saving))
+    return Checkpoints(folder, model, optimizer, saving=CheckpointOptions(**saving))
 
 
 def randomise(made: Checkpoints, seed: int = 0) -> dict[str, np.ndarray]:
@@ -176,18 +176,20 @@ def test_progress_is_a_function_of_its_text() -> None:
 )
 def test_impossible_saving_is_refused(saving: dict[str, float], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        replace(Saving(), **saving)
+        replace(CheckpointOptions(), **saving)
 
 
 def test_cadence(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr("time.monotonic", lambda: now)
-    by_steps = Cadence(Saving(checkpoint_minutes=0, checkpoint_steps=2))
+    by_steps = CheckpointTimer(
+        CheckpointOptions(checkpoint_minutes=0, checkpoint_steps=2)
+    )
     assert [by_steps.step() for _ in range(2)] == [False, True]
     by_steps.restart()
     assert [by_steps.step() for _ in range(2)] == [False, True]
-    by_time = Cadence(Saving(checkpoint_minutes=10))
-    never = Cadence(Saving(checkpoint_minutes=0))
+    by_time = CheckpointTimer(CheckpointOptions(checkpoint_minutes=10))
+    never = CheckpointTimer(CheckpointOptions(checkpoint_minutes=0))
     now = 599.0
     assert not by_time.step()
     now = 600.0

@@ -11,7 +11,7 @@ from sklearn.model_selection import train_test_split
 from keras_resnet.errors import UsageError
 from training.data.sources import load_dataset
 from training.data.splits import hold_out, with_test
-from training.data.types import Dataset, mirrors
+from training.data.types import Dataset, may_be_mirrored
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ from training.data.types import Dataset, mirrors
     ],
 )
 def test_characters_have_no_mirror_image(name: str, mirrored: bool) -> None:
-    assert mirrors(name) == mirrored
+    assert may_be_mirrored(name) == mirrored
 
 
 def one_split(counts: list[int]) -> Dataset:

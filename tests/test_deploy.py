@@ -27,7 +27,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from export import saved_model
-from export.form import Form
+from export.graph_options import GraphOptions
 from training.runs.run import Run
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
@@ -48,7 +48,7 @@ def client() -> ModuleType:
 @pytest.fixture(scope="module")
 def served(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("served")
-    path = saved_model.export(run, folder, Form(max_pixels=MAX_PIXELS))
+    path = saved_model.export(run, folder, GraphOptions(max_pixels=MAX_PIXELS))
     return tf.saved_model.load(str(path))
 
 

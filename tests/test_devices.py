@@ -8,8 +8,8 @@ from training.distributed.devices import (
     BFLOAT16_PAYS_FROM_MACS,
     Hardware,
     cpu,
-    detect,
-    place,
+    detect_hardware,
+    plan_device,
 )
 
 X86 = """processor\t: 0
@@ -67,12 +67,14 @@ def test_gpu_is_read_from_its_compute_capability(
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["gpu"])
     monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda _: details)
     name = details.get("device_name", "GPU")
-    assert detect() == Hardware("gpu", name, bfloat16=bfloat16, float16=float16)
+    assert detect_hardware() == Hardware(
+        "gpu", name, bfloat16=bfloat16, float16=float16
+    )
 
 
 def test_without_a_gpu_the_cpu_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
-    hardware = detect()
+    hardware = detect_hardware()
     assert hardware.kind == "cpu"
     assert hardware.name
 
@@ -91,7 +93,7 @@ def test_without_a_gpu_the_cpu_is_detected(monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 def test_auto(hardware: Hardware, macs: int, precision: str, xla: bool) -> None:
-    placed = place(hardware, precision="auto", xla="auto", macs=macs)
+    placed = plan_device(hardware, precision="auto", xla="auto", macs=macs)
     assert (placed.hardware, placed.precision, placed.xla) == (hardware, precision, xla)
     assert placed.precision_reason
     assert placed.xla_reason
@@ -113,7 +115,7 @@ def test_auto(hardware: Hardware, macs: int, precision: str, xla: bool) -> None:
 def test_forced_values_are_taken(
     hardware: Hardware, macs: int, xla: str, precision: str, policy: str
 ) -> None:
-    placed = place(hardware, precision=precision, xla=xla, macs=macs)
+    placed = plan_device(hardware, precision=precision, xla=xla, macs=macs)
     assert (placed.precision, placed.policy) == (precision, policy)
     assert placed.xla == (xla == "on")
     assert placed.precision_reason == placed.xla_reason == "as asked for"
@@ -122,7 +124,7 @@ def test_forced_values_are_taken(
 @pytest.mark.parametrize("hardware", ALL, ids=lambda hardware: hardware.name)
 @pytest.mark.parametrize("precision", ["auto", "float32", "bfloat16", "float16"])
 def test_xla_is_automatic_on_gpus_only(hardware: Hardware, precision: str) -> None:
-    placed = place(hardware, precision=precision, xla="auto", macs=LARGE)
+    placed = plan_device(hardware, precision=precision, xla="auto", macs=LARGE)
     assert placed.xla == (hardware.kind == "gpu")
 
 
@@ -136,4 +138,4 @@ def test_xla_is_automatic_on_gpus_only(hardware: Hardware, precision: str) -> No
 )
 def test_wrong_choice_is_refused(choice: dict[str, str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        place(CPU, **{"precision": "auto", "xla": "auto", "macs": 1, **choice})
+        plan_device(CPU, **{"precision": "auto", "xla": "auto", "macs": 1, **choice})

@@ -102,7 +102,7 @@ def test_xla_is_of_the_machine_at_hand(
 
     monkeypatch.setattr("training.evaluation.metrics.Evaluator", Spy)
     here = devices.Hardware(kind, "made", bfloat16=True, float16=True)
-    monkeypatch.setattr(devices, "detect", lambda: here)
+    monkeypatch.setattr(devices, "detect_hardware", lambda: here)
     assert evaluate_run(copy)["examples"] == run.evaluated["examples"]
     assert asked == [compiled]
 

@@ -16,10 +16,16 @@ import tensorflow as tf
 from conftest import TINY
 
 from export import manifest, onnx, saved_model, serving, tflite
-from export.compare import COMPARED, Difference, Tolerances, compare, tolerance
 from export.description import Description, read
 from export.load import KINDS, find
 from export.runtimes import readers
+from export.verification.compare import (
+    COMPARED,
+    Difference,
+    Tolerances,
+    compare,
+    tolerance,
+)
 from export.verify import _keep, main, verify
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError

@@ -11,8 +11,9 @@ from data import encode, noise, sizes, write_image
 from test_cache import home, loaded, photos, trained_on  # noqa: F401 - fixtures
 
 from keras_resnet.errors import UsageError
-from training.data.reading import Reading
-from training.data.sources import findings, load_dataset
+from training.data.reading import ReadOptions
+from training.data.sources import inspection_cache as findings
+from training.data.sources import load_dataset
 from training.data.types import Dataset
 from training.storage import filesystem
 
@@ -189,7 +190,7 @@ def test_findings_are_of_one_limit_and_one_inspector(
 ) -> None:
     loaded(photos, "none")
     with pytest.raises(UsageError, match=r"more than the 1 pixels .* \(13 bad of 13\)"):
-        load_dataset(f"folder:{photos}", reading=Reading(max_pixels=1))
+        load_dataset(f"folder:{photos}", reading=ReadOptions(max_pixels=1))
     monkeypatch.setattr(findings, "_inspector", lambda: "a newer one")
     seen = reads(monkeypatch)
     loaded(photos, "none")

@@ -9,7 +9,7 @@ import tensorflow as tf
 from data import labels_of, noise, sizes, smooth, write_classes, write_image
 
 from keras_resnet.errors import UsageError
-from training.data.reading import Reading
+from training.data.reading import ReadOptions
 from training.data.sources import load_dataset
 
 
@@ -123,7 +123,7 @@ def test_class_of_bad_files_only_is_refused(tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "0.png").write_bytes(b"")
     with pytest.raises(UsageError, match=r"to train on, got none in .*/c$"):
-        load_dataset(f"folder:{tmp_path}", reading=Reading(skip_bad_images=True))
+        load_dataset(f"folder:{tmp_path}", reading=ReadOptions(skip_bad_images=True))
 
 
 def empty_class(root: Path) -> None:

@@ -16,7 +16,7 @@ from training.data.decoding import graph
 LIMIT = 1_000_000
 SCALAR = [tf.TensorSpec((), tf.string)]
 pixels = tf.function(guard.pixels, SCALAR)
-limited = tf.function(lambda data: guard.limited(data, LIMIT), SCALAR)
+limited = tf.function(lambda data: guard.reject_oversized(data, LIMIT), SCALAR)
 
 
 def saved(kind: str, mode: str = "RGB", **options: object) -> bytes:

@@ -10,7 +10,7 @@ from training.recipes.recipe import Recipe
 from training.sweep import make_plan
 from training.sweeps.folder import Sweep
 from training.sweeps.options import Search
-from training.sweeps.oracles import OBJECTIVE, Remembered, make_oracle
+from training.sweeps.oracles import OBJECTIVE, JournaledOracle, make_oracle
 from training.sweeps.plan import Plan
 
 Epochs = dict[int, int]  # of trials -> how many trials
@@ -26,7 +26,7 @@ def plan_of(points: int, epochs: int) -> Plan:
     return make_plan(Search(space=(space,), tuner="hyperband"), Recipe(epochs=epochs))
 
 
-def begun(folder: Path, plan: Plan) -> Remembered:
+def begun(folder: Path, plan: Plan) -> JournaledOracle:
     sweep = Sweep(folder)
     if not sweep.exists:
         sweep.begin({}, resume=False)
@@ -35,7 +35,9 @@ def begun(folder: Path, plan: Plan) -> Remembered:
     return oracle
 
 
-def play(oracle: Remembered, fails: tuple[int, ...] = (), workers: int = 1) -> None:
+def play(
+    oracle: JournaledOracle, fails: tuple[int, ...] = (), workers: int = 1
+) -> None:
     """Ends every trial at once; a seed is the better, the higher it is."""
     for turn in range(10_000):
         trial = oracle.create_trial(f"tuner{turn % workers}")
@@ -51,7 +53,7 @@ def play(oracle: Remembered, fails: tuple[int, ...] = (), workers: int = 1) -> N
     raise AssertionError("it never ended")
 
 
-def epochs_of(oracle: Remembered) -> Epochs:
+def epochs_of(oracle: JournaledOracle) -> Epochs:
     values = [t.hyperparameters.values for t in oracle.trials.values()]
     return dict(Counter(v["tuner/epochs"] for v in values))
 
@@ -120,7 +122,7 @@ def test_a_killed_search_ends_as_one_left_in_peace(
             assert values_of(oracle) == values_of(whole)
 
 
-def values_of(oracle: Remembered) -> dict[str, Any]:
+def values_of(oracle: JournaledOracle) -> dict[str, Any]:
     return {n: t.hyperparameters.values for n, t in oracle.trials.items()}
 
 

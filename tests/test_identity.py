@@ -16,11 +16,15 @@ from test_findings import swap
 
 from keras_resnet.errors import Stopped, UsageError
 from training.data.identity import absolute, resolved
-from training.data.reading import Reading
+from training.data.reading import ReadOptions
 from training.data.sources import load_dataset
 from training.data.types import pixels
 from training.experiment import config
-from training.experiment.data import other_data, recipe_data, run_data
+from training.experiment.data import (
+    load_other_dataset,
+    load_recipe_dataset,
+    load_run_dataset,
+)
 from training.recipes.recipe import Recipe
 from training.runs.run import Run
 
@@ -35,7 +39,7 @@ def photos(tmp_path: Path) -> Path:
 
 def described(recipe: Recipe) -> dict[str, Any]:
     """What a run's config has of recipe and data."""
-    data = recipe_data(recipe)
+    data = load_recipe_dataset(recipe)
     dataset = {
         "place": absolute(recipe.dataset),
         "examples": sizes(data),
@@ -96,32 +100,32 @@ def test_a_digest_is_the_same_wherever_the_files_are(
     for place in ("copy", "link"):
         assert load_dataset(f"folder:{tmp_path / place}").digest == digest
     for cache in ("none", "memory", "disk"):
-        reading = Reading(cache=cache)  # type: ignore[arg-type]
+        reading = ReadOptions(cache=cache)  # type: ignore[arg-type]
         for where in (photos, bucket):
             assert load_dataset(f"folder:{where}", reading=reading).digest == digest
 
 
 def test_data_that_changed_is_refused(trained: Run, photos: Path) -> None:
-    assert run_data(trained).digest == trained.config["dataset"]["digest"]
+    assert load_run_dataset(trained).digest == trained.config["dataset"]["digest"]
     swap(photos / "a", photos / "b")
     with pytest.raises(UsageError, match="got others in the split train and test and "):
-        run_data(trained)
+        load_run_dataset(trained)
     with pytest.raises(UsageError, match="the same images and labels of train"):
         now = described(trained.recipe)
         config.require_same(trained.config, now)
 
 
 def test_data_that_changed_is_evaluated_on_request(trained: Run, photos: Path) -> None:
-    assert other_data(trained, "folder:photos")[1]
-    before = sizes(run_data(trained))
+    assert load_other_dataset(trained, "folder:photos")[1]
+    before = sizes(load_run_dataset(trained))
     swap(photos / "a", photos / "b")
-    data, own = other_data(trained, f"folder:{photos}")
+    data, own = load_other_dataset(trained, f"folder:{photos}")
     assert (sizes(data), own) == (before, False)
 
 
 def test_another_data_set_is_for_testing_as_a_whole(trained: Run) -> None:
     write_classes(Path("others"), "cab", count=4)
-    data, own = other_data(trained, "folder:others")
+    data, own = load_other_dataset(trained, "folder:others")
     assert (sizes(data), own) == ({"test": 12}, False)
 
 
@@ -130,10 +134,10 @@ def test_data_that_was_moved_is_known_by_its_contents(
 ) -> None:
     shutil.move(photos, photos.with_name("moved"))
     with pytest.raises(UsageError, match=r"got no 'folder:photos/'; .* --dataset"):
-        run_data(trained)
+        load_run_dataset(trained)
     for place in ("folder:moved/", f"folder:{bucket}"):
-        assert run_data(trained, place).name == place
-        data, own = other_data(trained, place)
+        assert load_run_dataset(trained, place).name == place
+        data, own = load_other_dataset(trained, place)
         assert own and sizes(data) == trained.config["dataset"]["examples"]
         config.require_same(
             trained.config, described(replace(trained.recipe, dataset=place))
@@ -145,9 +149,9 @@ def test_data_is_found_from_elsewhere(
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert run_data(trained).name == f"folder:{photos}"
+    assert load_run_dataset(trained).name == f"folder:{photos}"
     shutil.move(photos, "photos")  # with the rest of a project
-    assert run_data(trained).name == "folder:photos/"
+    assert load_run_dataset(trained).name == "folder:photos/"
 
 
 def test_a_run_of_before_digests_is_read_and_resumed_in_its_place(
@@ -157,8 +161,8 @@ def test_a_run_of_before_digests_is_read_and_resumed_in_its_place(
     for name in ("digest", "place"):
         del stored["dataset"][name]
     trained.create(stored)
-    assert other_data(trained, "folder:./photos")[1]
-    run_data(trained)
+    assert load_other_dataset(trained, "folder:./photos")[1]
+    load_run_dataset(trained)
     now = described(replace(trained.recipe, dataset="folder:photos"))
     config.require_same(trained.config, now)
     shutil.copytree(photos, "moved")
@@ -166,7 +170,7 @@ def test_a_run_of_before_digests_is_read_and_resumed_in_its_place(
         config.require_same(
             stored, described(replace(trained.recipe, dataset="folder:moved"))
         )
-    assert not other_data(trained, "folder:moved")[1]
+    assert not load_other_dataset(trained, "folder:moved")[1]
 
 
 def test_places_are_compared_as_places(
@@ -212,7 +216,7 @@ def test_a_file_that_changes_under_a_run_is_named(
         batch_size=8,
         image_size=8,
     )
-    origins = recipe_data(recipe).splits[when].origins
+    origins = load_recipe_dataset(recipe).splits[when].origins
     assert origins is not None
     file = Path(origins[1].numpy().decode())
     original = file.read_bytes()

@@ -11,13 +11,13 @@ from image_kinds import FILES
 
 from export.decode import decode
 from export.description import Description
-from export.guard import limited
+from export.guard import reject_oversized
 from keras_resnet.errors import UsageError
 from training.data.decoding import images
 from training.data.examples import read_window
 from training.data.preprocessing import Preprocessing
 from training.data.sources import load_dataset
-from training.data.sources.inspection import facts, inspect
+from training.data.sources.inspection import image_info, inspect
 from training.data.types import strings
 
 MAX_PIXELS = 10_000
@@ -28,7 +28,7 @@ def training(data: bytes, channels: int, size: tuple[int, int]) -> np.ndarray:
     finding = inspect(data, MAX_PIXELS)
     if finding.bad is not None:
         raise ValueError(finding.bad)
-    split = strings([data], [0], facts([finding]))
+    split = strings([data], [0], image_info([finding]))
     preprocessing = Preprocessing(size, channels, 1.0, (), ())
     return read_window(split, tf.constant(0), preprocessing, None).numpy()
 
@@ -36,7 +36,7 @@ def training(data: bytes, channels: int, size: tuple[int, int]) -> np.ndarray:
 @cache
 def served(channels: int) -> Callable[[bytes], tf.Tensor]:
     def whole(data: tf.Tensor) -> tf.Tensor:
-        data = limited(data, MAX_PIXELS)
+        data = reject_oversized(data, MAX_PIXELS)
         return images.decode_window(
             data, lambda shape: tf.concat([[0, 0], shape], 0), channels
         )

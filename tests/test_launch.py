@@ -122,14 +122,14 @@ def test_sigterm_saves_on_all_and_the_run_goes_on(tmp_path: Path) -> None:
 def test_who_ends_by_itself_is_told(
     scripts: tuple[str, ...], died: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, left = launch.start, list(scripts)
+    real, left = launch.start_process, list(scripts)
 
     def start(line: list[str], **options: Any) -> subprocess.Popen[bytes]:
         del line
         code = f"import sys, time; {left.pop(0)}"
         return real([sys.executable, "-c", code], **options)
 
-    monkeypatch.setattr(launch, "start", start)
+    monkeypatch.setattr(launch, "start_process", start)
     if died is SystemExit:
         with pytest.raises(SystemExit, match=r"^1$"):
             launch.Workers(2).train([])
@@ -159,8 +159,8 @@ def test_workers_start_no_workers(
         started.append((line, environment))
         return real([sys.executable, "-c", ""], environment=environment)
 
-    real, trained = launch.start, []
-    monkeypatch.setattr(launch, "start", start)
+    real, trained = launch.start_process, []
+    monkeypatch.setattr(launch, "start_process", start)
     monkeypatch.setattr(fit, "train_here", trained.append)
     monkeypatch.setattr(sys, "argv", ["fit", "--out", str(tmp_path), *said])
     fit.main()

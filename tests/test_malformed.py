@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from export import onnx, saved_model, tflite
-from export.form import Form
+from export.graph_options import GraphOptions
 from export.runtimes import RUNTIMES, readers
 from training.runs.run import Run
 
@@ -21,9 +21,9 @@ SHAPE = (12, 8, 3)
 HERE = Path(__file__).parent
 Raw = Callable[[np.ndarray], np.ndarray]  # a runtime's own call, nothing around it
 FORMS = {
-    "SavedModel": Form(),
-    "SavedModel with variables": Form(freeze=False),
-    "SavedModel bf16": Form(compute="bf16"),
+    "SavedModel": GraphOptions(),
+    "SavedModel with variables": GraphOptions(freeze=False),
+    "SavedModel bf16": GraphOptions(compute="bf16"),
 }
 TFLITE: tuple[tflite.Quantization, ...] = ("none", "float16", "dynamic", "int8")
 WRONG = {

@@ -75,14 +75,16 @@ HEADERS["behind JFIF"] = (
 @pytest.fixture(scope="module")
 def read_in_a_pipeline() -> dict[str, int]:
     data = [data for data, _ in HEADERS.values()]
-    found = tf.data.Dataset.from_tensor_slices(data).map(orientation.told)
+    found = tf.data.Dataset.from_tensor_slices(data).map(
+        orientation.read_exif_orientation
+    )
     return dict(zip(HEADERS, map(int, found), strict=True))
 
 
 @pytest.mark.parametrize("name", HEADERS)
 def test_orientation_is_read(name: str, read_in_a_pipeline: dict[str, int]) -> None:
     data, value = HEADERS[name]
-    assert int(orientation.told(tf.constant(data))) == value
+    assert int(orientation.read_exif_orientation(tf.constant(data))) == value
     assert read_in_a_pipeline[name] == value
 
 
@@ -91,7 +93,7 @@ def test_orientation_is_read(name: str, read_in_a_pipeline: dict[str, int]) -> N
 def test_orientation_is_read_without_tensorflow(name: str) -> None:
     data, value = HEADERS[name]
     with Image.open(io.BytesIO(data)) as image:
-        assert exif.orientation(image) == value
+        assert exif.read_exif_orientation(image) == value
 
 
 @pytest.mark.parametrize("value", range(1, 9))
@@ -101,9 +103,9 @@ def test_image_is_turned_as_pillow_turns_it(value: int) -> None:
     metadata = picture.getexif()
     metadata[exif.TAG] = value
     wanted = np.asarray(ImageOps.exif_transpose(picture))
-    ours = np.asarray(exif.upright(Image.fromarray(image), value))
+    ours = np.asarray(exif.apply_orientation(Image.fromarray(image), value))
     assert np.array_equal(ours, wanted)
-    found = orientation.upright(tf.constant(image), tf.constant(value))
+    found = orientation.apply_orientation(tf.constant(image), tf.constant(value))
     assert np.array_equal(found, wanted)
     shape = orientation.shown_shape(tf.constant([5, 8]), tf.constant(value))
     assert tuple(shape.numpy()) == wanted.shape[:2]
@@ -113,7 +115,7 @@ def test_image_is_turned_as_pillow_turns_it(value: int) -> None:
 @pytest.mark.parametrize("value", range(1, 9))
 def test_window_is_one_of_the_image_as_shown(value: int, known: bool) -> None:
     data = tf.constant(turned(value))
-    whole = orientation.upright(graph.decode(data, 3), value).numpy()
+    whole = orientation.apply_orientation(graph.decode(data, 3), value).numpy()
     told = tf.constant(value) if known else None
     read = partial(
         images.decode_window, channels=3, known=images.Known(orientation=told)
@@ -136,6 +138,8 @@ def test_phones_and_servers_see_the_same(value: int, channels: int) -> None:
     served = preprocessing.decode(tf.constant(data)).numpy().astype(int)
     phone = decode_without_tensorflow(data, Description((), (12, 16), channels, 0.875))
     assert np.abs(phone - served).max() <= 4
-    shown = encode(np.asarray(exif.upright(Image.fromarray(IMAGE), value)), "PNG")
+    shown = encode(
+        np.asarray(exif.apply_orientation(Image.fromarray(IMAGE), value)), "PNG"
+    )
     upright = preprocessing.decode(tf.constant(shown)).numpy().astype(int)
     assert np.abs(upright - served).max() <= 8

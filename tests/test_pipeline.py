@@ -12,10 +12,14 @@ from keras_resnet.errors import UsageError
 from training.data import pipeline
 from training.data.decoding import images
 from training.data.preprocessing import Preprocessing
-from training.data.sources.inspection import facts, inspect_all
+from training.data.sources.inspection import image_info, inspect_all
 from training.data.types import Dataset, Split, pixels, strings
 from training.experiment import infer_preprocessing
-from training.experiment.augmentation import geometry, named, training_data
+from training.experiment.augmentation import (
+    augmentation_names,
+    resolve_geometry,
+    training_data,
+)
 from training.recipes.recipe import Recipe
 
 PLAIN = Recipe(augmentation="none", flip="off", batch_size=4)
@@ -180,7 +184,7 @@ def test_geometry_and_crop(
     dataset = pixel_dataset(4)
     dataset = replace(dataset, size=None) if varying else dataset
     recipe = Recipe(augmentation=augmentation)
-    assert geometry(recipe, dataset) == kind
+    assert resolve_geometry(recipe, dataset) == kind
     assert preprocessing(recipe, dataset).crop == crop
     assert preprocessing(replace(recipe, eval_crop=0.6), dataset).crop == 0.6
 
@@ -389,9 +393,9 @@ def test_recipe_changes_the_appearance(name: str) -> None:
 
 
 def test_changes_are_named() -> None:
-    assert named(PLAIN) == []
+    assert augmentation_names(PLAIN) == []
     recipe = replace(PLAIN, policy="trivial_wide", erasing=0.1, cutmix=1.0)
-    assert named(recipe) == ["trivial_wide", "erasing", "cutmix"]
+    assert augmentation_names(recipe) == ["trivial_wide", "erasing", "cutmix"]
 
 
 def test_lighting_needs_three_channels() -> None:
@@ -422,7 +426,7 @@ def test_what_is_known_of_images_saves_work_and_changes_nothing(
     paths = [str(path) for path in sorted(tmp_path.iterdir())]
     findings = inspect_all(paths, 10**6)
     unknown = strings(paths, np.arange(len(paths)))
-    known = replace(unknown, facts=facts(findings))
+    known = replace(unknown, facts=image_info(findings))
     assert known.facts.jpegs == ("other.png" not in others)
     assert known.facts.cmyk == ("cmyk.jpg" in others)
     assert known.facts.upright == ("turned.jpg" not in others)

@@ -12,7 +12,7 @@ from test_cache import home, photos, trained_on  # noqa: F401 - fixtures
 from test_idx import IDX
 
 from keras_resnet.errors import UsageError
-from training.data.reading import Reading
+from training.data.reading import ReadOptions
 from training.data.sources import load_dataset
 from training.experiment.train import train
 from training.recipes.recipe import Recipe
@@ -45,7 +45,7 @@ def test_folder_behind_a_url_is_the_folder(
     home: Path,  # noqa: F811
 ) -> None:
     here = load_dataset(f"folder:{photos}")
-    there = load_dataset(f"folder:{bucket}{slash}", reading=Reading(cache=cache))
+    there = load_dataset(f"folder:{bucket}{slash}", reading=ReadOptions(cache=cache))
     kinds = {"none": "remote", "memory": "bytes", "disk": "files"}
     assert there.splits["train"].kind == kinds[cache]
     assert there.labels == here.labels

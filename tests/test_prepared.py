@@ -14,7 +14,7 @@ import tensorflow as tf
 from data import labels_of, noise, sizes
 
 from keras_resnet.errors import UsageError
-from training.data.reading import Reading
+from training.data.reading import ReadOptions
 from training.data.sources import load_dataset
 
 # From levels of 8 bits to the range of a type.
@@ -146,7 +146,7 @@ def test_data_set_kept_on_disk_is_the_one_in_memory(
     place = f"tfds:{prepared / name / '1.0.0'}"
     in_memory = load_dataset(place)
     monkeypatch.setattr("training.data.sources.cache.MEMORY_SHARE", 0.0)
-    on_disk = load_dataset(place, reading=Reading(cache="disk"))
+    on_disk = load_dataset(place, reading=ReadOptions(cache="disk"))
     assert on_disk.notes == (f"images cached in {tmp_path}",)
     assert (on_disk.size, on_disk.channels) == (in_memory.size, in_memory.channels)
     for split, theirs in in_memory.splits.items():
@@ -159,7 +159,7 @@ def test_data_set_kept_on_disk_is_the_one_in_memory(
             images = (tf.io.decode_image(s.encoded(i)) for s in (ours, theirs))
             assert np.array_equal(*images)
     made = {path: path.stat().st_mtime_ns for path in tmp_path.glob("tfds/**/*")}
-    load_dataset(place, reading=Reading(cache="disk"))
+    load_dataset(place, reading=ReadOptions(cache="disk"))
     assert {
         path: path.stat().st_mtime_ns for path in tmp_path.glob("tfds/**/*")
     } == made
@@ -170,11 +170,11 @@ def test_extraction_that_was_interrupted_is_begun_again(
 ) -> None:
     monkeypatch.setenv("KERAS_RESNET_CACHE", str(tmp_path))
     place = f"tfds:{prepared / 'tiny_array' / '1.0.0'}"
-    before = load_dataset(place, reading=Reading(cache="disk")).splits["train"]
+    before = load_dataset(place, reading=ReadOptions(cache="disk")).splits["train"]
     first = Path(before.images[0].numpy().decode())
     first.write_bytes(b"half")
     (first.parents[1] / "examples.json").unlink()
-    after = load_dataset(place, reading=Reading(cache="disk")).splits["train"]
+    after = load_dataset(place, reading=ReadOptions(cache="disk")).splits["train"]
     assert after.encoded(0)[1:4] == b"PNG"
 
 
@@ -209,7 +209,7 @@ def test_a_data_set_prepared_anew_with_the_same_sizes_is_extracted_again(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KERAS_RESNET_CACHE", str(tmp_path / "cache"))
-    place, disk = tmp_path / "data" / "tiny_fixed" / "1.0.0", Reading(cache="disk")
+    place, disk = tmp_path / "data" / "tiny_fixed" / "1.0.0", ReadOptions(cache="disk")
     shutil.copytree(prepared / "tiny_fixed" / "1.0.0", place)
     before = load_dataset(f"tfds:{place}", reading=disk)
     write_tfds(tmp_path / "new", "tiny_fixed", (8, 9, 1), first=1)
@@ -230,7 +230,7 @@ def test_an_extracted_file_that_is_another_is_extracted_again(
     name: str, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KERAS_RESNET_CACHE", str(tmp_path))
-    place, disk = f"tfds:{prepared / name / '1.0.0'}", Reading(cache="disk")
+    place, disk = f"tfds:{prepared / name / '1.0.0'}", ReadOptions(cache="disk")
     before = load_dataset(place, reading=disk)
     first, second, *_ = before.splits["train"].images.numpy().tolist()
     original = Path(first.decode()).read_bytes()
@@ -260,7 +260,7 @@ def test_damaged_shard_is_told(
         shard.write_bytes(shard.read_bytes()[:whole])
     message = f"^files of train of tfds:{name} must be whole, got [^\\n]+; prepare it"
     with pytest.raises(UsageError, match=message):
-        load_dataset(f"tfds:{folder}", reading=Reading(cache=cache))
+        load_dataset(f"tfds:{folder}", reading=ReadOptions(cache=cache))
 
 
 @pytest.mark.parametrize("cache", ["none", "disk"])
@@ -273,12 +273,12 @@ def test_image_above_the_limit_is_told(
     monkeypatch.setenv("KERAS_RESNET_CACHE", str(tmp_path))
     place = f"tfds:{prepared / 'tiny_varying' / '1.0.0'}"  # sides of 8 to 19
     with pytest.raises(UsageError, match=r"number \d+ of train of tfds:tiny_varying: "):
-        load_dataset(place, reading=Reading(cache=cache, max_pixels=15 * 15))
-    reading = Reading(skip_bad_images=True, cache=cache, max_pixels=15 * 15)
+        load_dataset(place, reading=ReadOptions(cache=cache, max_pixels=15 * 15))
+    reading = ReadOptions(skip_bad_images=True, cache=cache, max_pixels=15 * 15)
     dataset = load_dataset(place, reading=reading)
     assert sizes(dataset) == {"train": 8, "test": 6}
     assert dataset.notes[-1] == "skipped 4 bad images of 12"
-    reading = Reading(skip_bad_images=True, cache=cache, max_pixels=1)
+    reading = ReadOptions(skip_bad_images=True, cache=cache, max_pixels=1)
     with pytest.raises(UsageError, match=r"^train of .* good images, got 12 bad"):
         load_dataset(place, reading=reading)
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from export import saved_model
-from export.compare import COMPARED
-from export.question import Question, ask
 from export.runtimes import tensorflow
+from export.verification.compare import COMPARED
+from export.verification.reference import Reference, make_reference
 from export.worker import _classify
 from keras_resnet.errors import Stopped
 from training.runs.run import Run
@@ -22,11 +22,11 @@ Spoil = Callable[[np.ndarray], np.ndarray]
 @pytest.fixture(scope="module")
 def asked(
     run: Run, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Question, dict[str, np.ndarray]]:
+) -> tuple[Reference, dict[str, np.ndarray]]:
     """A question, and what the run's SavedModel answers."""
     folder = tmp_path_factory.mktemp("question")
     version = saved_model.export(run, folder / "versions")
-    question = ask(run, folder, 40)
+    question = make_reference(run, folder, 40)
     session = tensorflow.open_session(version, "SavedModel")
     _classify(session, "tensorflow", folder)
     files = folder.glob("tensorflow-*.npy")
@@ -48,7 +48,7 @@ def answered(
 def test_all_that_a_runtime_can_ask_for_is_compared(
     runtime: str,
     compared: tuple[str, ...],
-    asked: tuple[Question, dict[str, np.ndarray]],
+    asked: tuple[Reference, dict[str, np.ndarray]],
     tmp_path: Path,
 ) -> None:
     question, answers = asked
@@ -74,7 +74,7 @@ def test_all_that_a_runtime_can_ask_for_is_compared(
 def test_what_is_not_answered_is_missed(
     runtime: str,
     missing: str,
-    asked: tuple[Question, dict[str, np.ndarray]],
+    asked: tuple[Reference, dict[str, np.ndarray]],
     tmp_path: Path,
 ) -> None:
     question, answers = asked
@@ -99,7 +99,7 @@ SPOILS: dict[str, tuple[str, Spoil, str]] = {
 
 @pytest.mark.parametrize("spoil", SPOILS)
 def test_wrong_answers_are_told(
-    spoil: str, asked: tuple[Question, dict[str, np.ndarray]], tmp_path: Path
+    spoil: str, asked: tuple[Reference, dict[str, np.ndarray]], tmp_path: Path
 ) -> None:
     question, answers = asked
     name, change, said = SPOILS[spoil]
@@ -110,7 +110,7 @@ def test_wrong_answers_are_told(
 
 @pytest.mark.parametrize("missing", ["class_id", "label"])
 def test_classes_must_be_named(
-    missing: str, asked: tuple[Question, dict[str, np.ndarray]], tmp_path: Path
+    missing: str, asked: tuple[Reference, dict[str, np.ndarray]], tmp_path: Path
 ) -> None:
     question, answers = asked
     told = {name: answer for name, answer in answers.items() if name != missing}
@@ -119,7 +119,7 @@ def test_classes_must_be_named(
 
 
 def test_features_are_compared_by_what_the_last_layer_makes_of_them(
-    asked: tuple[Question, dict[str, np.ndarray]], tmp_path: Path
+    asked: tuple[Reference, dict[str, np.ndarray]], tmp_path: Path
 ) -> None:
     question, answers = asked
     told = answers | {"features": answers["features"] * 1.1}

@@ -13,12 +13,12 @@ from keras_resnet.errors import UsageError
 from keras_resnet.families.resnet import ResNetSpec
 from training.recipes.catalogue import load_recipe
 from training.runs.run import Run
-from training.storage.json_text import readable
+from training.storage.json_text import format_json
 from training.storage.writing import (
+    report_write_errors,
     require_writable,
     write_atomically,
     write_json,
-    written_to,
 )
 
 
@@ -32,7 +32,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
 
     with (
         pytest.raises(UsageError, match=r"must have room .* No space left"),
-        written_to(path),
+        report_write_errors(path),
     ):
         write_atomically(path, fail)
     assert path.read_text() == '{\n  "a": 1\n}\n'
@@ -97,12 +97,12 @@ def test_a_vanished_input_is_no_mistake_of_the_output(tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     run.create({})
     for output in (run.path, run.report):
-        with pytest.raises(FileNotFoundError), written_to(output):
+        with pytest.raises(FileNotFoundError), report_write_errors(output):
             (tmp_path / "image.png").read_bytes()
     with pytest.raises(UsageError, match=r"got no .*run/model\.keras any more$"):  # noqa: SIM117
-        with written_to(run.path):
+        with report_write_errors(run.path):
             run.model.read_bytes()
-    with pytest.raises(FileNotFoundError), written_to(run.report):
+    with pytest.raises(FileNotFoundError), report_write_errors(run.report):
         run.model.read_bytes()
 
 
@@ -117,7 +117,7 @@ def test_a_url_is_no_output(
 
 
 def test_other_errors_are_not_taken_for_a_full_disk(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), written_to(tmp_path):
+    with pytest.raises(ZeroDivisionError), report_write_errors(tmp_path):
         raise ZeroDivisionError
 
 
@@ -168,7 +168,7 @@ def test_json_of_a_run_is_readable_and_reads_back() -> None:
         "mapping": {"b": 2},
         "empty": [],
     }
-    text = readable(values)
+    text = format_json(values)
     assert json.loads(text) == values
     lines = text.splitlines()
     assert lines[1:5] == ['  "a": 1,', '  "rows": [', "    [1, 2],", "    [3, 4]"]

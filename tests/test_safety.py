@@ -14,7 +14,7 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow.python.client import pywrap_tf_session
 
 import keras_resnet
-from export import safety
+from export.verification import safety
 
 Function = Callable[[tf.Tensor], tf.Tensor]
 

@@ -21,16 +21,16 @@ PREPARED = Preprocessing((8, 8), 1, 1.0, (), ())
 def test_images_trained_on_are_the_first_of_the_first_epoch(count: int) -> None:
     dataset = pixel_dataset(count)
     recipe = replace(TINY, batch_size=32, accumulation=4)
-    found = samples.trained_on(training_data(recipe, dataset, PREPARED))
+    found = samples.training_samples(training_data(recipe, dataset, PREPARED))
     images, _ = gathered(training_data(recipe, dataset, PREPARED).batches(epoch=0))
     np.testing.assert_array_equal(found, images[: samples.COUNT])
 
 
 def test_mixed_images_are_shown_mixed() -> None:
     recipe = Recipe(mixup=1.0, augmentation="none", flip="off")
-    found = samples.trained_on(training_data(recipe, pixel_dataset(40), PREPARED))
+    found = samples.training_samples(training_data(recipe, pixel_dataset(40), PREPARED))
     assert found.dtype == np.uint8 and found.shape == (16, 8, 8, 1)
-    plain = samples.trained_on(
+    plain = samples.training_samples(
         training_data(replace(recipe, mixup=0.0), pixel_dataset(40), PREPARED)
     )
     assert (found != plain).any()
@@ -38,7 +38,7 @@ def test_mixed_images_are_shown_mixed() -> None:
 
 def test_images_evaluated_are_those_of_the_indices() -> None:
     dataset = pixel_dataset(20)
-    found = samples.evaluated(dataset, "test", [7, 3, 3], PREPARED)
+    found = samples.evaluation_samples(dataset, "test", [7, 3, 3], PREPARED)
     stored = dataset.splits["test"].images.numpy()
     np.testing.assert_array_equal(found, stored[[7, 3, 3]])
 

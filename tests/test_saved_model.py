@@ -14,9 +14,10 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 from test_folding import lively
 
-from export import manifest, safety, saved_model, serving
-from export.form import Form
+from export import manifest, saved_model, serving
+from export.graph_options import GraphOptions
 from export.serving import Serving
+from export.verification import safety
 from export.warmup import FILE
 from keras_resnet.errors import UsageError
 from keras_resnet.layers import leaf_layers
@@ -28,10 +29,10 @@ Signatures = dict[str, Any]
 # What training makes, and what only one kind of server runs.
 UNWANTED = {"VarHandleOp", "ReadVariableOp", "VariableV2", "RandomUniform", "PyFunc"}
 FORMS = {
-    "frozen": Form(),
-    "variables": Form(freeze=False),
-    "bf16": Form(compute="bf16"),
-    "bf16 variables": Form(compute="bf16", freeze=False),
+    "frozen": GraphOptions(),
+    "variables": GraphOptions(freeze=False),
+    "bf16": GraphOptions(compute="bf16"),
+    "bf16 variables": GraphOptions(compute="bf16", freeze=False),
 }
 
 
@@ -130,7 +131,7 @@ def test_no_operation_of_training_in_any_family(
     labels = tmp_path / "labels.txt"
     labels.write_text("")
     run: Any = Untrained(options["input_shape"])
-    graph = Serving(run, labels, Form(compute=compute)).signatures
+    graph = Serving(run, labels, GraphOptions(compute=compute)).signatures
     for function in graph.values():
         definition = function.get_concrete_function().graph.as_graph_def()
         assert_inference_only(definition)

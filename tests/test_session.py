@@ -24,7 +24,7 @@ from training.engine.step import TrainingStep
 from training.evaluate import evaluate_run
 from training.evaluation.metrics import Evaluator
 from training.evaluation.predictions import Predictions
-from training.experiment.models import trained_network
+from training.experiment.models import load_trained_model
 from training.experiment.train import train
 from training.recipes.recipe import Recipe
 from training.runs.run import Run
@@ -80,7 +80,7 @@ def test_resumed_equals_uninterrupted(
     monkeypatch.undo()
     # A run keeps its precision, whatever "auto" would choose by now.
     eager = Hardware("cpu", "another CPU", bfloat16=True, float16=False)
-    monkeypatch.setattr(devices, "detect", lambda: eager)
+    monkeypatch.setattr(devices, "detect_hardware", lambda: eager)
     monkeypatch.setattr(devices, "BFLOAT16_PAYS_FROM_MACS", 0)
     train(run.recipe, interrupted)
     ours, theirs = load_model(interrupted.model), load_model(run.model)
@@ -144,7 +144,7 @@ def test_half_precision_from_training_to_export(
     monkeypatch.undo()
     train(recipe, half)
     assert load_model(half.model).get_layer("stem_conv").compute_dtype == precision
-    exact = trained_network(half).get_layer("stem_conv")
+    exact = load_trained_model(half).get_layer("stem_conv")
     assert exact.compute_dtype == "float32"
     assert evaluate_run(half).items() >= half.evaluated.items()
     assert verify(saved_model.export(half, tmp_path / "out"), half)["same"]

@@ -10,7 +10,7 @@ import pytest
 from export import manifest, onnx, saved_model, tflite
 from export.load import Artifact
 from export.single_file import publish
-from export.vetting import vet
+from export.verification.safety_checks import require_safe
 from keras_resnet.errors import UsageError
 from training.runs.run import Run
 
@@ -39,7 +39,7 @@ def test_a_killed_export_leaves_no_file_that_is_refused(
     monkeypatch.setattr(where, before, kill)
     with pytest.raises(Killed):
         publish(b"new", out, run, {"quantize": "int8"})
-    assert vet(Artifact(out, "TFLite")).get("quantize") != "none"
+    assert require_safe(Artifact(out, "TFLite")).get("quantize") != "none"
     assert [path.name for path in out.parent.iterdir()] == [out.name]
 
 
@@ -53,7 +53,7 @@ def test_a_full_disk_leaves_the_old_pair(
     with pytest.raises(UsageError, match="disk must have room"):
         publish(b"new", out, run, {"quantize": "int8"})
     assert out.read_bytes() == b"old"
-    assert vet(Artifact(out, "TFLite"))["quantize"] == "none"
+    assert require_safe(Artifact(out, "TFLite"))["quantize"] == "none"
 
 
 def test_two_exports_to_one_place_do_not_take_each_others_drafts(
@@ -69,7 +69,7 @@ def test_two_exports_to_one_place_do_not_take_each_others_drafts(
 
     monkeypatch.setattr(os, "replace", overtaken)
     manifest.write(out, {"quantize": "int8"})
-    assert vet(Artifact(out, "TFLite"))["quantize"] == "int8"
+    assert require_safe(Artifact(out, "TFLite"))["quantize"] == "int8"
     target = manifest.location(out)
     assert target.stat().st_mode & 0o777 == 0o666 & ~umask
     assert sorted(path.name for path in out.parent.iterdir()) == [out.name, target.name]

@@ -6,7 +6,7 @@ import tensorflow as tf
 from data import labels_of, sizes
 
 from keras_resnet.errors import UsageError
-from training.data.reading import Reading
+from training.data.reading import ReadOptions
 from training.data.sources import load_dataset
 
 
@@ -95,5 +95,5 @@ def test_bad_argument_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("cache", ["memory", "disk"])
 def test_what_is_in_memory_is_not_cached(cache: str) -> None:
-    dataset = load_dataset("digits", reading=Reading(cache=cache))
+    dataset = load_dataset("digits", reading=ReadOptions(cache=cache))
     assert dataset.notes[0] == f"--cache {cache} changes nothing: digits is in memory"

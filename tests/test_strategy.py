@@ -13,7 +13,7 @@ from launched import curves
 from keras_resnet.errors import UsageError
 from training.data import pipeline
 from training.data.preprocessing import Preprocessing
-from training.distributed.devices import Hardware, place
+from training.distributed.devices import Hardware, plan_device
 from training.distributed.replicas import Replicas, require_shares
 from training.evaluate import evaluate_run
 from training.experiment.augmentation import training_data
@@ -90,11 +90,11 @@ def test_one_device_agrees_with_itself() -> None:
 )
 def test_what_several_devices_cannot_is_refused(forced: dict[str, str]) -> None:
     with pytest.raises(UsageError, match=r"xla must be off .* on 2 devices, got"):
-        place(GPU, macs=1, replicas=2, **forced)
+        plan_device(GPU, macs=1, replicas=2, **forced)
 
 
 def test_several_devices_leave_float16_and_xla_alone() -> None:
-    placed = place(GPU, precision="auto", xla="auto", macs=1, replicas=2)
+    placed = plan_device(GPU, precision="auto", xla="auto", macs=1, replicas=2)
     assert (placed.precision, placed.xla) == ("float32", False)
     assert placed.xla_reason == "2 devices train together"
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from keras_resnet.errors import Stopped, UsageError
 from training.recipes.recipe import Recipe
 from training.runs.run import Run
-from training.storage.lock import held
+from training.storage.lock import exclusive_lock
 from training.sweeps import workers
 from training.sweeps.display import Display
 from training.sweeps.folder import Sweep
@@ -302,11 +302,11 @@ def test_mistakes_are_told(
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     rule = "a sweep must be run"
     with (
-        held(tmp_path / "lock", rule, tmp_path),
+        exclusive_lock(tmp_path / "lock", rule, tmp_path),
         pytest.raises(
             UsageError, match=f"{rule} by one process at a time, got {tmp_path}"
         ),
-        held(tmp_path / "lock", rule, tmp_path),
+        exclusive_lock(tmp_path / "lock", rule, tmp_path),
     ):
         pass
 

@@ -11,7 +11,7 @@ from export import manifest, onnx, tflite
 from export.tflite import Accuracy, calibration
 from keras_resnet import command
 from keras_resnet.errors import UsageError
-from training.experiment.data import run_data
+from training.experiment.data import load_run_dataset
 from training.experiment.train import train
 from training.recipes.catalogue import RECIPES
 from training.runs.run import Run
@@ -73,7 +73,7 @@ def test_drop_is_in_points() -> None:
 
 
 def test_calibration_sees_every_grey_level_of_real_images(run: Run) -> None:
-    data = run_data(run)
+    data = load_run_dataset(run)
     images = list(calibration(run, data))
     assert len(images) == run.config["dataset"]["examples"]["train"]
     assert {image.shape for image in images} == {(1, 12, 8, 3)}

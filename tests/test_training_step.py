@@ -33,8 +33,8 @@ def test_what_a_contender_says_as_it_fails_is_shown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    from turns import Contender, measure
+    from interleaved import Candidate, measure
 
-    broken = Contender("broken", lambda precision, batch: lambda: None)
+    broken = Candidate("broken", lambda precision, batch: lambda: None)
     with pytest.raises(RuntimeError, match=r"broken failed:\n.*can't open file"):
         measure("nowhere.py", {"broken": broken}, ("float32", 1), rounds=1)

@@ -8,11 +8,11 @@ import pytest
 import tensorflow as tf
 
 from export import manifest
-from export.contenders import contenders
+from export.candidates import find_candidates
 from export.load import Artifact
 from export.predict import Options, opened
+from export.verification.safety_checks import require_safe
 from export.verify import verify
-from export.vetting import vet
 from keras_resnet.errors import Stopped
 from training.runs.run import Run
 
@@ -42,7 +42,7 @@ def writer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 COMMANDS: dict[str, Callable[[Path, Run], Any]] = {
     "verify": verify,
     "predict": lambda path, _: opened(Options(path, ())),
-    "benchmark": lambda path, _: contenders((path,), ()),
+    "benchmark": lambda path, _: find_candidates((path,), ()),
 }
 
 
@@ -67,8 +67,8 @@ def test_only_a_proof_needs_a_manifest(tmp_path: Path) -> None:
     path = tmp_path / "model.tflite"
     path.write_bytes(b"one")
     artifact = Artifact(path, "TFLite")
-    assert vet(artifact) == {}
+    assert require_safe(artifact) == {}
     with pytest.raises(Stopped, match="not loaded: artifact must have a manifest"):
-        vet(artifact, manifest_needed=True)
+        require_safe(artifact, manifest_needed=True)
     manifest.write(path, {"format": "TFLite"})
-    assert vet(artifact)["format"] == "TFLite"
+    assert require_safe(artifact)["format"] == "TFLite"

@@ -94,7 +94,7 @@ def main() -> None:
     runs = [Run.open(folder) for folder in folders]
     for run in runs:
         run.require_complete()
-    command.start_backend()
+    command.load_backend()
     if isinstance(options, LesionsOf):
         _lesions(runs[0], options)
     elif isinstance(options, PathsOf):
@@ -105,10 +105,10 @@ def main() -> None:
 
 def _lesions(run: "Run", options: LesionsOf) -> None:
     from keras_resnet.analysis import lesions, plots
-    from training.experiment.models import trained_network
+    from training.experiment.models import load_trained_model
 
     result = lesions.lesions(
-        trained_network(run),
+        load_trained_model(run),
         _batches(run, "test", options, 256),
         draws=options.draws,
         most=options.most,
@@ -122,12 +122,12 @@ def _lesions(run: "Run", options: LesionsOf) -> None:
 
 def _paths(run: "Run", options: PathsOf) -> None:
     from keras_resnet.analysis import paths, plots
-    from training.experiment.models import trained_network
+    from training.experiment.models import load_trained_model
 
     batches = _batches(run, "train", options, options.batch_size)
     size = len(batches[0][1])
     result = paths.paths(
-        trained_network(run),
+        load_trained_model(run),
         [batch for batch in batches if len(batch[1]) == size],
         samples=options.samples,
         seed=options.seed,
@@ -143,9 +143,9 @@ def _paths(run: "Run", options: PathsOf) -> None:
 
 def _gradients(runs: Sequence["Run"], options: GradientsOf) -> None:
     from keras_resnet.analysis import gradients, plots
-    from training.experiment.models import trained_network, untrained_network
+    from training.experiment.models import load_trained_model, load_untrained_model
 
-    states = {"fresh": untrained_network, "trained": trained_network}
+    states = {"fresh": load_untrained_model, "trained": load_trained_model}
     results = {}
     for run in runs:
         batch = _batches(run, "train", options, options.images)[0]
@@ -169,9 +169,9 @@ def _batches(
 
     from training.data.pipeline import evaluation_batches
     from training.data.preprocessing import Preprocessing
-    from training.experiment.data import run_data
+    from training.experiment.data import load_run_dataset
 
-    data = run_data(run, options.dataset).split(split)
+    data = load_run_dataset(run, options.dataset).split(split)
     preprocessing = Preprocessing.from_dict(run.config["preprocessing"])
     order = np.random.default_rng(options.seed).permutation(len(data))[: options.images]
     batches = evaluation_batches(data.take(np.sort(order)), preprocessing, batch_size)
@@ -195,9 +195,9 @@ def _write(
     from keras_resnet.figures import save
     from training.storage.writing import (
         make_folder,
+        report_write_errors,
         write_atomically,
         write_json,
-        written_to,
     )
 
     folder = run.path / "analysis"
@@ -207,7 +207,7 @@ def _write(
     table = csv.DictWriter(text, list(rows[0]))
     table.writeheader()
     table.writerows(rows)
-    with written_to(folder):
+    with report_write_errors(folder):
         make_folder(folder)
         write_json(folder / f"{name}.json", {**values, "summary": said})
         write_atomically(

@@ -10,12 +10,12 @@ from keras_resnet import command
 from keras_resnet.errors import UsageError, first_few
 from training.reports.facts import lowest
 from training.runs.run import Run
-from training.storage.json_text import readable
+from training.storage.json_text import format_json
 from training.storage.writing import (
     make_folder,
+    report_write_errors,
     require_writable,
     write_json,
-    written_to,
 )
 
 if TYPE_CHECKING:
@@ -84,20 +84,20 @@ def _found(
     run: Run, split: str, dataset: str | None, *, skip_bad_images: bool, tta: bool
 ) -> tuple[dict[str, Any], bool]:
     """Returns the result, and whether it is one that the run's folder keeps."""
-    from training.distributed.devices import detect
+    from training.distributed.devices import detect_hardware
     from training.evaluation.assessment import assess, predict
     from training.evaluation.metrics import Evaluator
     from training.evaluation.views import views
-    from training.experiment.models import trained_network
+    from training.experiment.models import load_trained_model
 
     config = run.config
     data, preprocessing, own = _data(run, dataset, skip_bad_images=skip_bad_images)
     data.split(split)
     averaged = views(mirrored=config["dataset"]["flip"]) if tta else {}
     evaluator = Evaluator(
-        trained_network(run),
+        load_trained_model(run),
         preprocessing,
-        jit_compile=config["device"]["xla"] and detect().kind == "gpu",
+        jit_compile=config["device"]["xla"] and detect_hardware().kind == "gpu",
         views=tuple(averaged.values()),
     )
     result = assess(predict(evaluator, data, preprocessing, split), data, split)
@@ -109,7 +109,7 @@ def _found(
 def _keep(run: Run, result: dict[str, Any]) -> None:
     from training.evaluation.assessment import store
 
-    with written_to(run.path):
+    with report_write_errors(run.path):
         store(run, result)
 
 
@@ -118,14 +118,18 @@ def _data(
 ) -> tuple["Dataset", "Preprocessing", bool]:
     """The run's data set or another that fits; the way in; is it the run's own?"""
     from training.data.preprocessing import Preprocessing
-    from training.experiment.data import home_of, other_data, run_data
+    from training.experiment.data import (
+        load_other_dataset,
+        load_run_dataset,
+        require_dataset_location,
+    )
 
     config = run.config
     if dataset is None and not skip_bad_images:
-        data, own = run_data(run), True
+        data, own = load_run_dataset(run), True
     else:
-        place = dataset or home_of(run)
-        data, own = other_data(run, place, skip_bad_images=skip_bad_images)
+        place = dataset or require_dataset_location(run)
+        data, own = load_other_dataset(run, place, skip_bad_images=skip_bad_images)
     trained_on = tuple(config["dataset"]["labels"])
     if data.labels != trained_on:
         raise UsageError(
@@ -160,7 +164,7 @@ def main() -> None:
     run.require_complete()
     if options.out is not None:
         require_writable(options.out)
-    command.start_backend()
+    command.load_backend()
     result, kept = _found(
         run,
         options.split,
@@ -168,11 +172,11 @@ def main() -> None:
         skip_bad_images=options.skip_bad_images,
         tta=options.tta,
     )
-    print(readable(_summary(result)), flush=True)
+    print(format_json(_summary(result)), flush=True)
     if kept:
         _keep(run, result)
     if options.out is not None:
-        with written_to(options.out):
+        with report_write_errors(options.out):
             make_folder(options.out.parent)
             write_json(options.out, result)
 

@@ -12,11 +12,11 @@ import tyro
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError, require_positive
 from training.distributed import cluster, launch
-from training.engine.saving import Saving
+from training.engine.saving import CheckpointOptions
 from training.recipes.catalogue import RECIPES, load_recipe
 from training.recipes.recipe import EPHEMERAL, Recipe
 from training.runs.run import Run
-from training.storage.writing import taken
+from training.storage.writing import output_exists_error
 
 MOST_WORKERS = 256
 
@@ -36,7 +36,9 @@ class Options:
     """Folder of the run; None: runs/MODEL-DATASET."""
     resume: bool = False
     """Continue the interrupted run in --out."""
-    saving: tyro.conf.OmitArgPrefixes[Saving] = field(default_factory=Saving)
+    saving: tyro.conf.OmitArgPrefixes[CheckpointOptions] = field(
+        default_factory=CheckpointOptions
+    )
     profile: int = 0
     """Steps to record for TensorBoard's profiler, after the first five; 0: none."""
     workers: int = 1
@@ -110,7 +112,7 @@ def read_options(argv: list[str]) -> Options:
 
 def _require_new(run: Run) -> None:
     if run.path.exists() and not run.merely_locked:
-        raise taken(run.path, "a run" if run.exists else None)
+        raise output_exists_error(run.path, "a run" if run.exists else None)
 
 
 def main() -> None:
@@ -129,7 +131,7 @@ def main() -> None:
         return
     if place is not None:
         os.environ["TF_CONFIG"] = json.dumps(place)
-    command.start_backend()
+    command.load_backend()
     train_here(options)
 
 
@@ -159,7 +161,7 @@ def train_here(options: Options) -> None:
 def work(arguments: list[str]) -> None:
     """Trains as one of the workers that another process has started."""
     options = read_options(arguments)
-    command.start_backend()
+    command.load_backend()
     train_here(options)
 
 

@@ -10,7 +10,7 @@ import tyro
 
 from keras_resnet import command
 from training.runs.run import Run
-from training.storage.writing import write_atomically, written_to
+from training.storage.writing import report_write_errors, write_atomically
 
 MISTAKES = 12
 
@@ -50,7 +50,7 @@ def write_report(run: Run, dataset: str | None = None) -> Path:
 
     run.require_complete()
     page = render("reports/report.html.j2", **contents(run, dataset))
-    with written_to(run.report):
+    with report_write_errors(run.report):
         write_atomically(run.report, lambda path: path.write_text(page, "utf-8"))
     return run.report
 
@@ -130,7 +130,7 @@ def main() -> None:
     options = command.parse(Options, prog="python -m training.report")
     run = Run.open(options.run)
     run.require_complete()
-    command.start_backend()
+    command.load_backend()
     print(f"report: {write_report(run, options.dataset)}")
 
 

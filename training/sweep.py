@@ -61,7 +61,7 @@ def _plan_of(options: Options) -> tuple["Plan", str, int | None]:
 
 def _search(options: Options, place: str | None) -> None:
     """Runs trials: all of them, or as the chief or a worker that ``place`` names."""
-    from training.storage.lock import held
+    from training.storage.lock import exclusive_lock
     from training.sweeps.display import Display
     from training.sweeps.folder import Sweep
     from training.sweeps.hparams import write_hparams
@@ -84,7 +84,10 @@ def _search(options: Options, place: str | None) -> None:
         display.update()
 
     sweep.begin(_settings(options, plan), resume=options.resume)
-    with held(sweep.path / "lock", "a sweep must be run", sweep.path), display:
+    with (
+        exclusive_lock(sweep.path / "lock", "a sweep must be run", sweep.path),
+        display,
+    ):
         oracle.remember(plan, sweep, heard)
         heard()
         Trials(oracle, plan, sweep).search()
@@ -141,7 +144,7 @@ def main() -> None:
     place = os.environ.get("KERASTUNER_TUNER_ID") or None
     _require_chief_s_address(place)
     _warn_of_network()
-    command.start_backend()
+    command.load_backend()
     _leave_gpus_to_trials()
     if options.workers > 1 and place is None:
         _supervise(options)

@@ -109,9 +109,9 @@ SOURCES = {
 HEAD = """# Architectures
 
 Made by `python docs/generate/architectures.py` from the networks themselves.
-Parameters are the trainable ones; multiply-accumulates (MACs) are those of convolutions and dense layers
-for one image, which the papers print as FLOPs. Errors are the papers' top-1 test errors
-in percent, not measured here.
+Parameters are the trainable ones; multiply-accumulates (MACs) are those of convolutions
+and dense layers for one image, which the papers print as FLOPs. Errors are the papers'
+top-1 test errors in percent, not measured here.
 
 | network | input | parameters | MACs | printed: parameters, MACs | error | source |
 |---|---|---|---|---|---|---|"""

@@ -144,7 +144,7 @@ def main() -> None:
     if options.figure is None:
         print(table())
         return
-    command.start_backend()
+    command.load_backend()
     draw(options.figure)
 
 

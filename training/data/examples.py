@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from training.data.decoding import images
 from training.data.decoding.images import Known
-from training.data.types import Split, Tensor, contents, fingerprint
+from training.data.types import Split, Tensor, fingerprint, read_encoded
 
 CHANGED = "it has other contents"
 
@@ -52,7 +52,7 @@ def read_window(
 
 def _contents(split: Split, index: Tensor) -> Tensor:
     """Reads an encoded image, which must be the one that was checked."""
-    data = contents(split.images[index], split.kind)
+    data = read_encoded(split.images[index], split.kind)
     if split.kind == "bytes" or split.facts is None:
         return data
     same = fingerprint(data) == split.facts.fingerprints[index]

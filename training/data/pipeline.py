@@ -152,7 +152,7 @@ def _batches(
     size = max(batch_size // parts, 1)
     batches = (
         tf.data.Dataset.range(indices.start + part, indices.stop, parts)
-        .map(example, num_parallel_calls=cores(), deterministic=True)
+        .map(example, num_parallel_calls=cpu_count(), deterministic=True)
         .batch(size)
     )
     own, most = (-(-len(indices[first::parts]) // size) for first in (part, 0))
@@ -175,11 +175,11 @@ def _mixed(
         return mixing(*batch, seed=fold(fold(epoch_seed, -1), step))
 
     return batches.enumerate(first_step).map(
-        mix, num_parallel_calls=cores(), deterministic=True
+        mix, num_parallel_calls=cpu_count(), deterministic=True
     )
 
 
-def cores() -> int:
+def cpu_count() -> int:
     """Returns how many CPU cores this process may use."""
     return len(os.sched_getaffinity(0))
 
@@ -192,7 +192,7 @@ def threading() -> tf.data.Options:
     for the tuner's next look, for as long as the epoch took.
     """
     options = tf.data.Options()
-    options.threading.private_threadpool_size = cores()
+    options.threading.private_threadpool_size = cpu_count()
     options.threading.max_intra_op_parallelism = 1
     options.autotune.enabled = False
     return options

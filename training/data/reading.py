@@ -11,7 +11,7 @@ Cache = Literal["none", "memory", "disk"]
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadOptions:
     """How files are read.
 
     Attributes:

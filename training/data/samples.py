@@ -13,7 +13,7 @@ from training.data.types import Dataset
 COUNT = 16
 
 
-def trained_on(data: TrainingData) -> np.ndarray:
+def training_samples(data: TrainingData) -> np.ndarray:
     """Returns the first ``COUNT`` images that a model is trained on, augmented.
 
     If the data's batches are mixed, these images are mixed with each other. uint8
@@ -23,7 +23,7 @@ def trained_on(data: TrainingData) -> np.ndarray:
     return visible(np.asarray(images))
 
 
-def evaluated(
+def evaluation_samples(
     dataset: Dataset, split: str, indices: Sequence[int], preprocessing: Preprocessing
 ) -> np.ndarray:
     """Returns images of a split as evaluation looks at them, likewise."""

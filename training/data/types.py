@@ -22,7 +22,7 @@ CHARACTERS = ("digits", "mnist", "svhn", "omniglot", "cmaterdb", "binary_alpha")
 
 
 @dataclass(frozen=True)
-class Facts:
+class ImageInfo:
     """What is known of encoded images, so that reading them need not find it out.
 
     Attributes:
@@ -62,7 +62,7 @@ class Split:
     kind: Literal["pixels", "bytes", "files", "remote"]
     images: Tensor
     labels: Tensor
-    facts: Facts | None = None
+    facts: ImageInfo | None = None
     origins: Tensor | None = None
     hashes: np.ndarray | None = None
 
@@ -108,10 +108,10 @@ class Split:
         image = self.images[index]
         if self.kind == "pixels":
             image = tf.io.encode_png(image)
-        return bytes(contents(image, self.kind).numpy())
+        return bytes(read_encoded(image, self.kind).numpy())
 
 
-def contents(stored: Tensor, kind: str) -> Tensor:
+def read_encoded(stored: Tensor, kind: str) -> Tensor:
     """Reads an encoded image, of any kind but pixels, in or out of a graph."""
     if kind == "files":
         return tf.io.read_file(stored)
@@ -188,7 +188,7 @@ def pixels(images: np.ndarray, labels: np.ndarray) -> Split:
 def strings(
     images: Sequence[bytes | str],
     labels: object,
-    facts: Facts | None = None,
+    facts: ImageInfo | None = None,
     origins: Sequence[str] | None = None,
     hashes: Sequence[bytes] | None = None,
 ) -> Split:
@@ -215,7 +215,7 @@ def strings(
     return Split(kind, stored, numbers, facts, known_as, rows)
 
 
-def mirrors(name: str) -> bool:
+def may_be_mirrored(name: str) -> bool:
     """Whether the images of a data set of that name may be mirrored."""
     name = name.lower().replace("-", "_")
     return "fashion" in name or not any(word in name for word in CHARACTERS)

@@ -75,7 +75,7 @@ class DevicePlan:
         )
 
 
-def detect() -> Hardware:
+def detect_hardware() -> Hardware:
     """Returns the first GPU that TensorFlow sees, else the CPU."""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
@@ -107,7 +107,7 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
-def strategy() -> Any:
+def make_strategy() -> Any:
     """Connects with the other workers of ``TF_CONFIG``, and takes in all devices.
 
     To be called before TensorFlow is otherwise used. Returns None for one device.
@@ -121,7 +121,7 @@ def strategy() -> Any:
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
-def place(
+def plan_device(
     hardware: Hardware, *, precision: str, xla: str, macs: int, replicas: int = 1
 ) -> DevicePlan:
     """Chooses precision and XLA, or takes what is forced.

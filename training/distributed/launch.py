@@ -15,7 +15,7 @@ from typing import IO
 
 from keras_resnet.errors import Stopped
 from training.distributed.cluster import config
-from training.distributed.processes import passing_signals_on, start
+from training.distributed.processes import forward_signals, start_process
 from training.runs.run import Run
 
 # Set for workers, which start none themselves and whose deaths are told here.
@@ -77,7 +77,7 @@ class Workers:
             SystemExit: Worker 0 ended otherwise, by itself, having told why.
         """
         with ExitStack() as stack:
-            signals = stack.enter_context(passing_signals_on(self._processes))
+            signals = stack.enter_context(forward_signals(self._processes))
             stack.callback(self._kill)
             self._start(arguments, stack)
             ended = self._watch()
@@ -103,7 +103,9 @@ class Workers:
                 output = stack.enter_context(file)
             self._outputs.append(output)
             environment = os.environ | _environment(hosts, index)
-            self._processes.append(start(line, environment=environment, output=output))
+            self._processes.append(
+                start_process(line, environment=environment, output=output)
+            )
 
     def _watch(self) -> tuple[int, int] | None:
         """Waits for all to end well, or for the first that ends otherwise by itself."""

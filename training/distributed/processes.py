@@ -12,7 +12,7 @@ from typing import IO
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def start(
+def start_process(
     line: Sequence[str],
     *,
     environment: Mapping[str, str] | None = None,
@@ -40,7 +40,7 @@ def start(
 
 
 @contextmanager
-def passing_signals_on(
+def forward_signals(
     processes: Sequence[subprocess.Popen[bytes]],
 ) -> Iterator[list[int]]:
     """Sends SIGINT and SIGTERM on; yields a list of those that came.

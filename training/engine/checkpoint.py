@@ -17,7 +17,7 @@ import numpy as np
 from keras_resnet.errors import UsageError
 from training.distributed.replicas import Replicas
 from training.engine.progress import Progress
-from training.engine.saving import Saving
+from training.engine.saving import CheckpointOptions
 from training.storage.writing import flush
 
 DRAFT = "draft-"  # folders that are not, or no longer, checkpoints
@@ -49,11 +49,11 @@ class Checkpoints:
         optimizer: keras.optimizers.Optimizer,
         *,
         replicas: Replicas | None = None,
-        saving: Saving | None = None,
+        saving: CheckpointOptions | None = None,
     ) -> None:
         self.progress = Progress()
         self._folder = folder
-        self.saving = saving or Saving()
+        self.saving = saving or CheckpointOptions()
         self._replicas = replicas or Replicas()
         # By variable, since seed generators are no part of Keras' own tracking; and by
         # place and name, since Keras counts up the names of layers (``path``).

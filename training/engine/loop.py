@@ -16,7 +16,7 @@ from keras_resnet.errors import Stopped
 from training.distributed.devices import peak_memory
 from training.distributed.replicas import Replicas
 from training.engine.checkpoint import Checkpoints
-from training.engine.saving import Cadence
+from training.engine.saving import CheckpointTimer
 from training.engine.step import TrainingStep
 from training.engine.stopping import StopRequest
 from training.engine.waiting import Waiting
@@ -65,7 +65,7 @@ def fit(
                 progress.end_epoch(logs)
                 checkpoints.save()
                 callbacks.on_epoch_end(epoch, logs)
-                _heed(request, trainer.replicas, checkpoints)
+                _stop_if_requested(request, trainer.replicas, checkpoints)
     finally:
         callbacks.on_train_end()
 
@@ -82,7 +82,7 @@ def _epoch(
     metrics.reset()
     metrics.sums = np.array(progress.sums) if progress.sums else metrics.sums
     began = time.perf_counter() - progress.seconds
-    cadence = Cadence(checkpoints.saving)
+    cadence = CheckpointTimer(checkpoints.saving)
     waiting = Waiting()
     for batch in waiting.of(batches(progress.epoch, progress.step)):
         step = progress.step
@@ -93,7 +93,7 @@ def _epoch(
         progress.seconds = time.perf_counter() - began
         logs = metrics.result() | {"examples": metrics.examples}
         callbacks.on_train_batch_end(step, logs)
-        _heed(request, trainer.replicas, checkpoints)
+        _stop_if_requested(request, trainer.replicas, checkpoints)
         if cadence.step():
             checkpoints.save()
             cadence.restart()
@@ -112,7 +112,9 @@ def _validation(epoch: int, validate: Callable[[], Logs]) -> Logs:
     return {f"val_{name}": value for name, value in logs.items()}
 
 
-def _heed(request: StopRequest, replicas: Replicas, checkpoints: Checkpoints) -> None:
+def _stop_if_requested(
+    request: StopRequest, replicas: Replicas, checkpoints: Checkpoints
+) -> None:
     """Saves the state and stops if a signal asked any worker to."""
     if replicas.any(request.signal is not None):
         checkpoints.save()

@@ -7,7 +7,7 @@ from keras_resnet.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Saving:
+class CheckpointOptions:
     """When checkpoints are saved, beside the one at each epoch's end."""
 
     checkpoint_minutes: float = 10.0
@@ -29,14 +29,14 @@ class Saving:
                 raise UsageError(f"{name} must be at least 1, got {value}")
 
 
-class Cadence:
+class CheckpointTimer:
     """Says when the next checkpoint within an epoch is due.
 
     Args:
         saving: The minutes and steps between two.
     """
 
-    def __init__(self, saving: Saving) -> None:
+    def __init__(self, saving: CheckpointOptions) -> None:
         self._saving = saving
         self.restart()
 

@@ -22,7 +22,7 @@ def training_data(
     augmentation = Augmentation(
         sizes=_sizes(recipe, preprocessing.size),
         epochs=recipe.epochs,
-        geometry=geometry(recipe, dataset),
+        geometry=resolve_geometry(recipe, dataset),
         pad=recipe.pad,
         flip=dataset.mirrors if recipe.flip == "auto" else recipe.flip == "on",
         policy=_policy(recipe),
@@ -42,14 +42,14 @@ def training_data(
     )
 
 
-def geometry(recipe: Recipe, dataset: Dataset) -> Geometry:
+def resolve_geometry(recipe: Recipe, dataset: Dataset) -> Geometry:
     """Returns the recipe's geometry, with ``"auto"`` resolved for this data set."""
     if recipe.augmentation != "auto":
         return recipe.augmentation
     return "pad_crop" if dataset.size else "area_crop"
 
 
-def named(recipe: Recipe) -> list[str]:
+def augmentation_names(recipe: Recipe) -> list[str]:
     """Returns the names of what a recipe does to images beyond the crop."""
     policy = [] if recipe.policy == "none" else [recipe.policy]
     others = ("color_jitter", "lighting", "erasing", "mixup", "cutmix")

@@ -17,9 +17,9 @@ import keras_resnet
 from keras_resnet.describe import count_macs, count_params
 from keras_resnet.errors import UsageError
 from training.data.identity import absolute, resolved
-from training.data.pipeline import cores
+from training.data.pipeline import cpu_count
 from training.distributed.devices import Hardware
-from training.experiment.augmentation import named
+from training.experiment.augmentation import augmentation_names
 from training.experiment.experiment import Experiment
 from training.recipes.recipe import EPHEMERAL, Recipe
 from training.runs.run import Run
@@ -38,7 +38,7 @@ VARIABLES = (
 )
 
 
-def config(experiment: Experiment) -> dict[str, Any]:
+def describe_experiment(experiment: Experiment) -> dict[str, Any]:
     """Returns everything needed to repeat the run."""
     recipe, dataset, plan = experiment.recipe, experiment.dataset, experiment.plan
     spec: Any = experiment.spec  # a dataclass
@@ -72,7 +72,7 @@ def config(experiment: Experiment) -> dict[str, Any]:
             "precision_reason": plan.precision_reason,
             "xla": plan.xla,
             "xla_reason": plan.xla_reason,
-            "threads": cores(),
+            "threads": cpu_count(),
             "replicas": experiment.replicas.count,
         },
         "seed": recipe.seed,
@@ -188,7 +188,7 @@ def announce(experiment: Experiment, run: Run) -> None:
     dataset, model = experiment.dataset, experiment.model
     sizes = ", ".join(f"{len(s):,} {name}" for name, s in dataset.splits.items())
     applied = experiment.data.augmentation
-    kinds = [applied.geometry, *named(experiment.recipe)]
+    kinds = [applied.geometry, *augmentation_names(experiment.recipe)]
     augmentation = ", ".join(kinds)
     mirrored = "" if applied.flip else "not "
     size = "×".join(map(str, model.input_shape[1:]))

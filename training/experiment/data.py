@@ -5,24 +5,24 @@ from dataclasses import replace
 
 from keras_resnet.errors import UsageError
 from training.data.identity import absolute, changed, resolved
-from training.data.reading import Reading
-from training.data.sources import load_dataset, load_whole
+from training.data.reading import ReadOptions
+from training.data.sources import load_dataset, load_splits
 from training.data.splits import hold_out, with_test
 from training.data.types import Dataset
 from training.recipes.recipe import Recipe
 from training.runs.run import Run
 
 
-def recipe_data(recipe: Recipe) -> Dataset:
+def load_recipe_dataset(recipe: Recipe) -> Dataset:
     """Loads a recipe's data set with the splits that it trains and tests on."""
     return load_dataset(
         recipe.dataset,
         validation=recipe.validation,
-        reading=Reading(recipe.skip_bad_images, recipe.cache, recipe.max_pixels),
+        reading=ReadOptions(recipe.skip_bad_images, recipe.cache, recipe.max_pixels),
     )
 
 
-def run_data(run: Run, dataset: str | None = None) -> Dataset:
+def load_run_dataset(run: Run, dataset: str | None = None) -> Dataset:
     """Loads a run's data set and checks that it is still what it was.
 
     Args:
@@ -32,8 +32,8 @@ def run_data(run: Run, dataset: str | None = None) -> Dataset:
     Raises:
         UsageError: It has other images or labels than when the run was trained.
     """
-    place = dataset or home_of(run)
-    data = recipe_data(replace(_read_once(run.recipe), dataset=place))
+    place = dataset or require_dataset_location(run)
+    data = load_recipe_dataset(replace(_read_once(run.recipe), dataset=place))
     if difference := changed(run.config["dataset"], data):
         raise UsageError(
             f"{data.name} must be as it was when {run.path} was trained, "
@@ -44,7 +44,7 @@ def run_data(run: Run, dataset: str | None = None) -> Dataset:
     return data
 
 
-def other_data(
+def load_other_dataset(
     run: Run, dataset: str, *, skip_bad_images: bool = False
 ) -> tuple[Dataset, bool]:
     """Loads a data set to evaluate a run on.
@@ -62,8 +62,8 @@ def other_data(
     """
     recipe = _read_once(run.recipe)
     skip = skip_bad_images or recipe.skip_bad_images
-    data = load_whole(dataset, Reading(skip, recipe.cache, recipe.max_pixels))
-    at_home = resolved(dataset) == resolved(place_of(run))
+    data = load_splits(dataset, ReadOptions(skip, recipe.cache, recipe.max_pixels))
+    at_home = resolved(dataset) == resolved(dataset_location(run))
     try:
         own = hold_out(with_test(data), "val", recipe.validation)
     except UsageError:
@@ -86,7 +86,7 @@ def _read_once(recipe: Recipe) -> Recipe:
     return replace(recipe, cache="none") if recipe.cache == "memory" else recipe
 
 
-def place_of(run: Run) -> str:
+def dataset_location(run: Run) -> str:
     """Returns the name of a run's data set, with its absolute place while it is there.
 
     Else the name is the one that the user wrote.
@@ -96,13 +96,13 @@ def place_of(run: Run) -> str:
     return written if _is_gone(place) else place
 
 
-def home_of(run: Run) -> str:
-    """Returns ``place_of`` a run's data set.
+def require_dataset_location(run: Run) -> str:
+    """Returns ``dataset_location`` a run's data set.
 
     Raises:
         UsageError: It is not there.
     """
-    place = place_of(run)
+    place = dataset_location(run)
     if _is_gone(place):
         raise UsageError(
             f"the data set of {run.path} must be in its place, got no {place!r}; if it "

@@ -9,7 +9,7 @@ from keras_resnet.analysis.gated import GatedNetwork
 from keras_resnet.analysis.paths import EffectivePaths
 from keras_resnet.errors import UsageError
 from training.engine.step import TrainingStep
-from training.experiment.data import home_of
+from training.experiment.data import require_dataset_location
 from training.experiment.train import train
 from training.runs.run import Run
 from training.storage.writing import write_json
@@ -55,7 +55,7 @@ def train_effective(
         return [EffectivePaths(gated, effective, run.recipe.seed)]
 
     if not beside.complete:
-        recipe = replace(run.recipe, dataset=dataset or home_of(run))
+        recipe = replace(run.recipe, dataset=dataset or require_dataset_location(run))
         train(recipe, beside, adapt=adapt)
     full, part = (r.evaluated["top1"] for r in (run, beside))
     print(f"error: all paths {1 - full:.2%}, effective paths {1 - part:.2%}")

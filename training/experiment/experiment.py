@@ -20,9 +20,9 @@ from training.distributed.devices import DevicePlan
 from training.distributed.replicas import Replicas, require_shares
 from training.experiment import finetuning
 from training.experiment.augmentation import training_data
-from training.experiment.data import recipe_data
+from training.experiment.data import load_recipe_dataset
 from training.experiment.infer_preprocessing import infer_preprocessing
-from training.experiment.models import initial_network
+from training.experiment.models import build_model
 from training.recipes.recipe import Recipe
 
 COMPARED = ("classes", "train", "val", "test")  # among workers
@@ -71,8 +71,8 @@ def build_experiment(recipe: Recipe, precision: str | None = None) -> Experiment
     spec = find_spec(recipe.model, **recipe.spec_fields)
     if recipe.deterministic:
         tf.config.experimental.enable_op_determinism()
-    replicas = Replicas(devices.strategy())
-    dataset = recipe_data(recipe)
+    replicas = Replicas(devices.make_strategy())
+    dataset = load_recipe_dataset(recipe)
     require_same_data(replicas, dataset)
     images = len(dataset.splits["train"])
     require_shares(
@@ -83,13 +83,13 @@ def build_experiment(recipe: Recipe, precision: str | None = None) -> Experiment
 
     def network(policy: str, *, any_size: bool = False) -> keras.Model:
         with replicas.strategy.scope():
-            return initial_network(
+            return build_model(
                 recipe, preprocessing, len(dataset.labels), policy, any_size=any_size
             )
 
     model = network("float32")
-    plan = devices.place(
-        devices.detect(),
+    plan = devices.plan_device(
+        devices.detect_hardware(),
         precision=precision or recipe.precision,
         xla=recipe.xla,
         macs=count_macs(model),

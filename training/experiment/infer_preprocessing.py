@@ -5,7 +5,7 @@ import numpy as np
 from training.data.pipeline import evaluation_batches
 from training.data.preprocessing import Preprocessing
 from training.data.types import Dataset, Size, Split
-from training.experiment.augmentation import geometry
+from training.experiment.augmentation import resolve_geometry
 from training.experiment.finetuning import normalisation
 from training.recipes.recipe import Recipe
 
@@ -24,7 +24,7 @@ def infer_preprocessing(
         default: Size for images of several sizes where the recipe gives none.
     """
     size = input_size(recipe.image_size, dataset, default)
-    whole = geometry(recipe, dataset) in ("none", "pad_crop")
+    whole = resolve_geometry(recipe, dataset) in ("none", "pad_crop")
     crop = recipe.eval_crop or (1.0 if whole else 0.875)
     known = recipe.weights and normalisation(
         recipe.weights, recipe.model, dataset.channels

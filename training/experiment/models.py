@@ -10,7 +10,7 @@ from training.recipes.recipe import Recipe
 from training.runs.run import Run
 
 
-def initial_network(
+def build_model(
     recipe: Recipe,
     preprocessing: Preprocessing,
     classes: int,
@@ -38,7 +38,7 @@ def initial_network(
     )
 
 
-def untrained_network(run: Run) -> keras.Model:
+def load_untrained_model(run: Run) -> keras.Model:
     """Returns a run's network as it was before the run, in float32."""
     network = _network(run)
     if run.recipe.weights:
@@ -46,12 +46,12 @@ def untrained_network(run: Run) -> keras.Model:
     return network
 
 
-def trained_network(run: Run) -> keras.Model:
+def load_trained_model(run: Run) -> keras.Model:
     """Returns the trained network of a complete run, in float32."""
-    return in_float32(run, load_model(run.model))
+    return to_float32(run, load_model(run.model))
 
 
-def in_float32(run: Run, network: keras.Model) -> keras.Model:
+def to_float32(run: Run, network: keras.Model) -> keras.Model:
     """Returns a run's network with every layer in float32, as its weights are.
 
     It is evaluated, exported and verified so.
@@ -71,4 +71,4 @@ def in_float32(run: Run, network: keras.Model) -> keras.Model:
 def _network(run: Run) -> keras.Model:
     config = run.config
     preprocessing = Preprocessing.from_dict(config["preprocessing"])
-    return initial_network(run.recipe, preprocessing, len(config["dataset"]["labels"]))
+    return build_model(run.recipe, preprocessing, len(config["dataset"]["labels"]))

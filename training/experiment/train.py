@@ -14,20 +14,20 @@ from training.engine.callbacks.display import Display
 from training.engine.callbacks.followers import BestModel, History
 from training.engine.callbacks.tensorboard import Overview, Scalars
 from training.engine.checkpoint import Checkpoints
-from training.engine.saving import Saving
+from training.engine.saving import CheckpointOptions
 from training.engine.step import TrainingStep
 from training.evaluation.assessment import assess, predict, store
 from training.evaluation.metrics import Evaluator
 from training.evaluation.predictions import Logs
 from training.experiment import config, finetuning
-from training.experiment.data import home_of
+from training.experiment.data import require_dataset_location
 from training.experiment.experiment import Experiment, build_experiment
-from training.experiment.models import in_float32
+from training.experiment.models import to_float32
 from training.experiment.optimisation import make_optimizer, make_step
 from training.recipes.recipe import Recipe
 from training.runs.model_file import save_model
 from training.runs.run import Run
-from training.storage.writing import written_to
+from training.storage.writing import report_write_errors
 
 Adapt = Callable[[TrainingStep], list[keras.callbacks.Callback]]
 
@@ -35,7 +35,7 @@ Adapt = Callable[[TrainingStep], list[keras.callbacks.Callback]]
 def train(
     recipe: Recipe,
     run: Run,
-    saving: Saving | None = None,
+    saving: CheckpointOptions | None = None,
     *,
     adapt: Adapt | None = None,
 ) -> None:
@@ -58,9 +58,9 @@ def train(
     if run.exists:
         begun = run.config["device"]["precision"]
         if recipe.dataset == run.recipe.dataset:  # from wherever the user is now
-            recipe = replace(recipe, dataset=home_of(run))
+            recipe = replace(recipe, dataset=require_dataset_location(run))
     experiment = build_experiment(recipe, begun)
-    described = config.config(experiment)
+    described = config.describe_experiment(experiment)
     if not experiment.replicas.chief:
         if run.exists:
             config.require_same(run.config, described)
@@ -80,11 +80,11 @@ def train(
 def _train_in(
     experiment: Experiment,
     run: Run,
-    saving: Saving | None = None,
+    saving: CheckpointOptions | None = None,
     adapt: Adapt | None = None,
 ) -> None:
     """Trains from the newest checkpoint, if any, to the end."""
-    with written_to(run.path), experiment.replicas.strategy.scope():
+    with report_write_errors(run.path), experiment.replicas.strategy.scope():
         step = _step(experiment)
         extra = adapt(step) if adapt else []
         checkpoints = _restored(experiment, run, step, saving)
@@ -116,7 +116,10 @@ def _optimizer(
 
 
 def _restored(
-    experiment: Experiment, run: Run, step: TrainingStep, saving: Saving | None
+    experiment: Experiment,
+    run: Run,
+    step: TrainingStep,
+    saving: CheckpointOptions | None,
 ) -> Checkpoints:
     """Returns the checkpoints, with the step in the state of the newest one."""
     replicas, optimizer = experiment.replicas, step.optimizer
@@ -167,7 +170,7 @@ def _train(
     )
     if replicas.chief:
         save_model(experiment.model, run.model)
-    exact = in_float32(run, experiment.model)
+    exact = to_float32(run, experiment.model)
     if exact is not experiment.model:
         evaluator = _evaluator(experiment, exact)
     _assess(experiment, run, evaluator)
@@ -187,7 +190,7 @@ def _callbacks(
         [
             History(run, progress),
             Scalars(run, progress),
-            Overview(run, progress, samples.trained_on(data)),
+            Overview(run, progress, samples.training_samples(data)),
             BestModel(run, progress),
             *extra,
             Display(progress, len(data.split)),

@@ -35,12 +35,12 @@ def images(
     from training.data import samples
     from training.data.preprocessing import Preprocessing
     from training.experiment.augmentation import training_data
-    from training.experiment.data import run_data
+    from training.experiment.data import load_run_dataset
 
     preprocessing = Preprocessing.from_dict(run.config["preprocessing"])
     small = max(preprocessing.size) < PIXELATED
     try:
-        data = run_data(run, dataset)
+        data = load_run_dataset(run, dataset)
     except UsageError as error:
         if dataset is not None:
             raise
@@ -54,12 +54,12 @@ def images(
     shown = []
     if mistakes:
         indices = [mistake["index"] for mistake in mistakes]
-        found = samples.evaluated(data, "test", indices, preprocessing)
+        found = samples.evaluation_samples(data, "test", indices, preprocessing)
         shown = [
             {**mistake, "source": _source(image)}
             for mistake, image in zip(mistakes, found, strict=True)
         ]
-    seen = samples.trained_on(training_data(run.recipe, data, preprocessing))
+    seen = samples.training_samples(training_data(run.recipe, data, preprocessing))
     return {
         "samples": [_source(image) for image in seen],
         "mistakes": shown,

@@ -11,8 +11,8 @@ from typing import Any
 
 from keras_resnet.errors import UsageError
 from training.recipes.recipe import Recipe, as_trained
-from training.storage.lock import held
-from training.storage.writing import make_folder, write_json, written_to
+from training.storage.lock import exclusive_lock
+from training.storage.writing import make_folder, report_write_errors, write_json
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Run:
 
     def create(self, config: dict[str, Any]) -> None:
         """Makes the folder and writes the config."""
-        with written_to(self.path):
+        with report_write_errors(self.path):
             make_folder(self.path)
             write_json(self._config, config)
 
@@ -176,7 +176,7 @@ class Run:
         Raises:
             UsageError: Another process holds it.
         """
-        with written_to(self.path):
+        with report_write_errors(self.path):
             make_folder(self.checkpoints)
-        with held(self.lock, "a run must be trained", self.path):
+        with exclusive_lock(self.lock, "a run must be trained", self.path):
             yield

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 
-def readable(values: Any, indent: str = "", *, row: bool = False) -> str:
+def format_json(values: Any, indent: str = "", *, row: bool = False) -> str:
     """Returns JSON that people can read: a list, or a mapping in a list, in one line.
 
     Args:
@@ -18,7 +18,7 @@ def readable(values: Any, indent: str = "", *, row: bool = False) -> str:
     if not parts or (not nested and (row or not mapping)):
         return json.dumps(values, ensure_ascii=False)
     within = indent + "  "
-    lines = [readable(part, within, row=not mapping) for part in parts]
+    lines = [format_json(part, within, row=not mapping) for part in parts]
     if mapping:
         names = [json.dumps(str(name), ensure_ascii=False) for name in values]
         lines = [f"{n}: {line}" for n, line in zip(names, lines, strict=True)]

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from keras_resnet.errors import UsageError
-from training.storage.writing import written_to
+from training.storage.writing import report_write_errors
 
 
 @contextmanager
-def held(path: Path, what: str, where: Path) -> Iterator[None]:
+def exclusive_lock(path: Path, what: str, where: Path) -> Iterator[None]:
     """Holds the lock in a file inside the ``with``.
 
     Args:
@@ -22,7 +22,7 @@ def held(path: Path, what: str, where: Path) -> Iterator[None]:
     Raises:
         UsageError: Another process holds it, or the file cannot be written.
     """
-    with written_to(path):
+    with report_write_errors(path):
         opened = path.open("a+", encoding="ascii")
     with opened as file:
         try:

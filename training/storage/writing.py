@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_resnet.errors import UsageError, require_local
-from training.storage.json_text import readable
+from training.storage.json_text import format_json
 
 FULL_DISK = (ENOSPC, EDQUOT, EFBIG)
 NO_PLACE = (EACCES, EEXIST, EISDIR, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM, EROFS)
@@ -108,11 +108,11 @@ def flush(path: Path) -> None:
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Writes JSON atomically."""
-    text = readable(values) + "\n"
+    text = format_json(values) + "\n"
     write_atomically(path, lambda file: file.write_text(text, "utf-8"))
 
 
-def taken(path: Path, what: str | None) -> UsageError:
+def output_exists_error(path: Path, what: str | None) -> UsageError:
     """What to say of an output folder that is not new.
 
     Args:
@@ -129,7 +129,7 @@ def taken(path: Path, what: str | None) -> UsageError:
 
 
 @contextmanager
-def written_to(path: Path) -> Iterator[None]:
+def report_write_errors(path: Path) -> Iterator[None]:
     """Turns the many errors of a full disk or an impossible path into one sentence.
 
     Errors about other files than ``path``, those in it and its drafts are left as they

@@ -15,7 +15,13 @@ from typing import Any
 from keras_resnet.errors import UsageError
 from training.recipes.recipe import Recipe
 from training.runs.run import Run
-from training.storage.writing import flush, make_folder, taken, write_json, written_to
+from training.storage.writing import (
+    flush,
+    make_folder,
+    output_exists_error,
+    report_write_errors,
+    write_json,
+)
 
 Event = dict[str, Any]
 
@@ -110,13 +116,13 @@ class Sweep:
         settings = json.loads(json.dumps(settings))  # as it will be read
         if self.exists:
             if not resume:
-                raise taken(self.path, "a sweep")
+                raise output_exists_error(self.path, "a sweep")
             self._require(settings)
         elif self.path.exists() and (
             not self.path.is_dir() or any(self.path.iterdir())
         ):
-            raise taken(self.path, None)
-        with written_to(self.path):
+            raise output_exists_error(self.path, None)
+        with report_write_errors(self.path):
             make_folder(self.path)
             if not self.exists:
                 write_json(self._settings, settings)
@@ -146,7 +152,7 @@ class Sweep:
 
     def note(self, event: Event) -> None:
         """Adds a line to the journal; it is on the disk when this returns."""
-        with written_to(self.path), self._journal.open("a+b") as file:
+        with report_write_errors(self.path), self._journal.open("a+b") as file:
             whole = _whole_lines(self._journal)
             file.truncate(whole)
             file.write(json.dumps(event).encode() + b"\n")

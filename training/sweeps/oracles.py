@@ -42,7 +42,7 @@ def hyperparameters(space: Space) -> keras_tuner.HyperParameters:
     return made
 
 
-class Remembered(keras_tuner.Oracle):
+class JournaledOracle(keras_tuner.Oracle):
     """An oracle whose trials are written into a journal as they begin and end.
 
     To be mixed in ahead of one of keras-tuner's.
@@ -143,7 +143,7 @@ class Remembered(keras_tuner.Oracle):
         return None
 
 
-class Grid(Remembered):
+class Grid(JournaledOracle):
     """All points, one after the other."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
@@ -156,11 +156,11 @@ class Grid(Remembered):
         return {"status": TrialStatus.RUNNING, "values": values}
 
 
-class Random(Remembered, keras_tuner.oracles.RandomSearchOracle):
+class Random(JournaledOracle, keras_tuner.oracles.RandomSearchOracle):
     """Points drawn at random, each once."""
 
 
-class Hyperband(Remembered, keras_tuner.oracles.HyperbandOracle):
+class Hyperband(JournaledOracle, keras_tuner.oracles.HyperbandOracle):
     """Many short trials, of which the best are trained anew for longer.
 
     Where the space has too few points left for a bracket's first round, the bracket
@@ -241,7 +241,7 @@ def _failures(trials: Iterable[Trial]) -> int:
     return sum(trial.status == TrialStatus.FAILED for trial in trials)
 
 
-class Bayesian(Remembered, keras_tuner.oracles.BayesianOptimizationOracle):
+class Bayesian(JournaledOracle, keras_tuner.oracles.BayesianOptimizationOracle):
     """Points where a Gaussian process, fitted to the results, hopes for better ones."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
@@ -256,7 +256,7 @@ class Bayesian(Remembered, keras_tuner.oracles.BayesianOptimizationOracle):
         return chosen
 
 
-def make_oracle(tuner: str, plan: Plan, trials: int | None) -> Remembered:
+def make_oracle(tuner: str, plan: Plan, trials: int | None) -> JournaledOracle:
     """Returns a fresh oracle.
 
     Args:
@@ -274,7 +274,7 @@ def make_oracle(tuner: str, plan: Plan, trials: int | None) -> Remembered:
     }
     if tuner == "hyperband":
         return Hyperband(max_epochs=plan.recipe.epochs, **common)
-    kinds: dict[str, type[Remembered]] = {
+    kinds: dict[str, type[JournaledOracle]] = {
         "grid": Grid,
         "random": Random,
         "bayesian": Bayesian,

@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 from keras_resnet.catalogue import find_spec
 from keras_resnet.errors import UsageError
 from training.data.types import Dataset, Size
-from training.experiment.data import recipe_data
+from training.experiment.data import load_recipe_dataset
 from training.experiment.infer_preprocessing import input_size
 from training.recipes.recipe import Recipe
 from training.sweeps.cost import OWN, Budget, Cost, nearest, network_cost
@@ -146,7 +146,7 @@ class Plan:
 
     @cached_property
     def _data(self) -> Dataset:
-        return recipe_data(self.recipe)
+        return load_recipe_dataset(self.recipe)
 
     def allows(self, point: Point) -> bool:
         """Whether a point is possible and within the budget."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from training.reports import render
 from training.runs.run import Run
-from training.storage.writing import write_atomically, written_to
+from training.storage.writing import report_write_errors, write_atomically
 from training.sweeps.display import short
 from training.sweeps.folder import Sweep
 from training.sweeps.options import Search, find_preset
@@ -41,7 +41,7 @@ def write_report(sweep: Sweep) -> Path:
         recipe=sweep.settings["recipe"],
         command=command_line(sweep),
     )
-    with written_to(sweep.report):
+    with report_write_errors(sweep.report):
         write_atomically(sweep.report, lambda path: path.write_text(page, "utf-8"))
     return sweep.report
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from training.runs.run import Run
-from training.storage.writing import write_atomically, written_to
+from training.storage.writing import report_write_errors, write_atomically
 from training.sweeps.folder import Event, Sweep
 
 Row = dict[str, Any]
@@ -60,7 +60,7 @@ def write_results(sweep: Sweep) -> None:
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    with written_to(sweep.path):
+    with report_write_errors(sweep.path):
         write_atomically(
             sweep.results, lambda path: path.write_text(text.getvalue(), "utf-8")
         )

@@ -13,12 +13,12 @@ from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from keras_resnet.errors import Stopped, UsageError
-from training.distributed.processes import passing_signals_on, start
+from training.distributed.processes import forward_signals, start_process
 from training.recipes.catalogue import save_recipe
 from training.recipes.recipe import Recipe
 from training.runs.run import Run
 from training.sweeps.folder import Sweep
-from training.sweeps.oracles import OBJECTIVE, Remembered, decoded
+from training.sweeps.oracles import OBJECTIVE, JournaledOracle, decoded
 from training.sweeps.plan import Plan
 from training.sweeps.results import last_epoch
 
@@ -36,7 +36,7 @@ class Trials(BaseTuner):
         sweep: Their folder.
     """
 
-    def __init__(self, oracle: Remembered, plan: Plan, sweep: Sweep) -> None:
+    def __init__(self, oracle: JournaledOracle, plan: Plan, sweep: Sweep) -> None:
         self._plan = plan
         self._sweep = sweep
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -53,7 +53,7 @@ class Trials(BaseTuner):
         if self.tuner_id == CHIEF:
             super().search(*args, **options)
             return
-        with passing_signals_on(self._processes) as signals:
+        with forward_signals(self._processes) as signals:
             self._signals = signals
             while not signals:
                 trial = self.oracle.create_trial(self.tuner_id)
@@ -117,7 +117,7 @@ class Trials(BaseTuner):
             line.append(f"--recipe={file}")
         alone = {n: v for n, v in os.environ.items() if not n.startswith("KERASTUNER")}
         with self._sweep.log(run.path.name).open("ab") as log:
-            process = start(line, environment=alone, output=log)
+            process = start_process(line, environment=alone, output=log)
             self._processes[:] = [process]
             for number in self._signals:  # that came while it was started
                 process.send_signal(number)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from keras_resnet.errors import Stopped
 from training.distributed.launch import free_ports, share_of_gpus
-from training.distributed.processes import passing_signals_on, start
+from training.distributed.processes import forward_signals, start_process
 from training.sweeps.folder import Sweep, lines_of
 from training.sweeps.trials import CHIEF, stopped
 
@@ -29,7 +29,7 @@ def supervise(sweep: Sweep, workers: int, watch: Callable[[], None]) -> None:
         Stopped: A signal came, or one died again and again.
     """
     team = _Team(sweep, workers)
-    with passing_signals_on(team.processes) as signals:
+    with forward_signals(team.processes) as signals:
         try:
             team.start()
             while not (signals or team.done):
@@ -116,4 +116,4 @@ class _Team:
             workers = self._names[1:]
             environment |= share_of_gpus(workers.index(name), len(workers))
         with self._sweep.log(name).open("ab") as log:
-            return start(line, environment=environment, output=log)
+            return start_process(line, environment=environment, output=log)

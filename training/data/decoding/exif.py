@@ -1,7 +1,7 @@
-"""How a JPEG says that it is to be turned, read without TensorFlow.
+"""Reads and applies the EXIF orientation of a JPEG without TensorFlow.
 
-The EXIF tag *orientation* is 1 to 8; ``TURNS`` has what each asks for. Only a JPEG's is
-heeded, in the first EXIF segment; ``orientation`` beside it reads the same in a graph.
+The EXIF tag *orientation* is 1 to 8; ``TURNS`` says what each stands for. Only a JPEG's
+first EXIF segment is read. The module ``orientation`` does the same in a graph.
 """
 
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ TURNS = {
 }
 
 
-def orientation(image: Image.Image) -> int:
+def read_exif_orientation(image: Image.Image) -> int:
     """Returns the orientation of an opened image; 1 where none is told."""
     if image.format not in ("JPEG", "MPO"):
         return 1
@@ -52,7 +52,7 @@ def orientation(image: Image.Image) -> int:
     return value if value in TURNS else 1
 
 
-def upright(image: Image.Image, orientation: int) -> Image.Image:
+def apply_orientation(image: Image.Image, orientation: int) -> Image.Image:
     """Turns an image to how it is to be shown."""
     turn = TURNS[orientation]
     for asked, step in (

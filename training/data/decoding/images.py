@@ -15,7 +15,12 @@ import numpy as np
 import tensorflow as tf
 
 from training.data.decoding.graph import CMYK, decode_jpeg, decode_other
-from training.data.decoding.orientation import shown_shape, stored_window, told, upright
+from training.data.decoding.orientation import (
+    apply_orientation,
+    read_exif_orientation,
+    shown_shape,
+    stored_window,
+)
 from training.data.types import Size, Tensor
 
 JPEG_RATIOS = (1, 2, 4, 8)  # at which libjpeg decodes by itself
@@ -85,7 +90,11 @@ def decode_window(
     def jpeg() -> Tensor:
         stored = tf.image.extract_jpeg_shape(data)
         shape = stored[:2]
-        turn = told(data) if known.orientation is None else known.orientation
+        turn = (
+            read_exif_orientation(data)
+            if known.orientation is None
+            else known.orientation
+        )
         decoded = partial(
             decode_jpeg,
             data,
@@ -99,7 +108,7 @@ def decode_window(
         least = None
         if at_least and reducible:
             least = shown_shape(tf.constant(at_least), turn)
-        return upright(_reduced(decoded, window, least), turn)
+        return apply_orientation(_reduced(decoded, window, least), turn)
 
     def other() -> Tensor:
         image = decode_other(data, channels)

@@ -16,7 +16,7 @@ MAX_STEPS = 10_000  # segments, and bytes between them
 SHORT, LONG = 3, 4  # TIFF's types of unsigned numbers
 
 
-def told(data: Tensor) -> Tensor:
+def read_exif_orientation(data: Tensor) -> Tensor:
     """Returns the orientation that a JPEG's bytes tell, int32; 1 where they do not."""
     # Most files without EXIF are told by a search for its name, which is fast.
     named = tf.size(tf.strings.split(data, EXIF, maxsplit=1)) > 1
@@ -66,7 +66,7 @@ def shown_shape(shape: Tensor, orientation: Tensor) -> Tensor:
     return tf.where(_turn(orientation)[2], shape[::-1], shape)
 
 
-def upright(image: Tensor, orientation: Tensor) -> Tensor:
+def apply_orientation(image: Tensor, orientation: Tensor) -> Tensor:
     """Turns an image ``(H, W, C)`` as stored to how it is shown."""
     rows, columns, transposed = _turn(orientation)
     image = tf.cond(rows, lambda: image[::-1], lambda: image)

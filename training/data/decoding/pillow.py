@@ -62,7 +62,7 @@ def read_header(data: bytes, formats: tuple[str, ...] | None = None) -> Header:
     if data.startswith(b"BM"):
         return Header("BMP", bmp.size(data), refusal=bmp.refusal(data))
     with Image.open(io.BytesIO(data), formats=formats) as image:
-        kind, orientation = str(image.format), exif.orientation(image)
+        kind, orientation = str(image.format), exif.read_exif_orientation(image)
         turned = exif.TURNS[orientation].transposed
         size = image.size if turned else image.size[::-1]
         cmyk = image.mode == "CMYK"
@@ -87,7 +87,7 @@ def decode(data: bytes, channels: int) -> Image.Image:
     if data.startswith(b"BM"):
         return Image.fromarray(bmp.read(data)).convert(mode)
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        orientation = exif.orientation(image)
+        orientation = exif.read_exif_orientation(image)
         if channels == 1 and image.format in JPEGS:
             image.draft("L", None)  # the brightness as it is stored
         if image.format == "GIF":
@@ -96,7 +96,7 @@ def decode(data: bytes, channels: int) -> Image.Image:
             canvas = Image.new(mode, image.size)
             canvas.paste(image.convert(mode).crop(box), box)
             return canvas
-        return exif.upright(_converted(image, mode), orientation)
+        return exif.apply_orientation(_converted(image, mode), orientation)
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:
@@ -106,7 +106,7 @@ def _converted(image: Image.Image, mode: str) -> Image.Image:
 
 
 @contextmanager
-def limits_are_ours() -> Iterator[None]:
+def without_pillow_limits() -> Iterator[None]:
     """Leaves the number of pixels to us, and warnings of odd files, to nobody."""
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:

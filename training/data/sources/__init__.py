@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from keras_resnet.errors import UsageError, first_few
-from training.data.reading import Reading
+from training.data.reading import ReadOptions
 from training.data.sources import folder, idx, memory, tfds
 from training.data.splits import hold_out, with_test
 from training.data.types import Dataset
@@ -22,7 +22,7 @@ FROM_FILES = ("folder", "tfds")  # whose loaders are told how to read image file
 
 
 def load_dataset(
-    name: str, *, validation: float = 0.0, reading: Reading | None = None
+    name: str, *, validation: float = 0.0, reading: ReadOptions | None = None
 ) -> Dataset:
     """Loads a data set by its name on the command line, to train and test on.
 
@@ -36,7 +36,7 @@ def load_dataset(
     Raises:
         UsageError: The data set is unknown, missing or damaged.
     """
-    dataset = load_whole(name, reading or Reading())
+    dataset = load_splits(name, reading or ReadOptions())
     return _noting_absences(hold_out(with_test(dataset), "val", validation))
 
 
@@ -52,7 +52,7 @@ def _noting_absences(dataset: Dataset) -> Dataset:
     return replace(dataset, notes=(*dataset.notes, *notes))
 
 
-def load_whole(name: str, reading: Reading) -> Dataset:
+def load_splits(name: str, reading: ReadOptions) -> Dataset:
     """Loads a data set with the splits that it comes in.
 
     Args:

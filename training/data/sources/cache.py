@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 
 from keras_resnet.errors import UsageError
-from training.storage.writing import written_to
+from training.storage.writing import report_write_errors
 
 MEMORY_SHARE = 0.5  # of what is free
 DISK_SHARE = 0.9  # likewise
@@ -45,7 +45,7 @@ def require_memory(what: str, needed: int, advice: str) -> None:
 def require_disk(needed: int) -> None:
     """Raises UsageError unless so many bytes fit where copies are kept."""
     home = folder()
-    with written_to(home):
+    with report_write_errors(home):
         home.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(home).free
     if needed > DISK_SHARE * free:

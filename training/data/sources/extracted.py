@@ -16,7 +16,7 @@ from training.data.sources import cache
 from training.data.sources.files import intact
 from training.data.sources.inspection import Stored
 from training.storage import filesystem
-from training.storage.writing import write_atomically, written_to
+from training.storage.writing import report_write_errors, write_atomically
 
 Keys = tuple[str, str]  # the names of the image and of the label feature
 Examples = tuple[list[Stored], list[int], list[bytes]]  # and the images' SHA-256
@@ -42,7 +42,7 @@ def files(builder: Any, split: str, keys: Keys) -> Examples:
     found = _found(folder, complete)
     if found is None:
         cache.require_disk(builder.info.splits[split].num_bytes)
-        with written_to(folder):
+        with report_write_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             labels, hashes = _extract(folder, _examples(builder, split, keys))
             text = json.dumps({"labels": labels, "sha256": [h.hex() for h in hashes]})

@@ -12,13 +12,18 @@ from typing import NamedTuple, TypeVar
 
 from tqdm import tqdm
 
-from training.data.decoding.pillow import limits_are_ours
-from training.data.reading import Reading
+from training.data.decoding.pillow import without_pillow_limits
+from training.data.reading import ReadOptions
 from training.data.sources import cache
-from training.data.sources.findings import FindingCache
-from training.data.sources.inspection import Finding, Kept, inspect, inspect_all
+from training.data.sources.inspection import (
+    InspectionResult,
+    ReadResult,
+    inspect,
+    inspect_all,
+)
+from training.data.sources.inspection_cache import InspectionCache
 from training.storage import filesystem
-from training.storage.writing import write_atomically, written_to
+from training.storage.writing import report_write_errors, write_atomically
 
 REMOTE_THREADS = 32  # which wait for a network most of the time
 DECODING = Semaphore(os.cpu_count() or 1)  # so that few large images are in memory
@@ -26,7 +31,7 @@ Item = TypeVar("Item")
 T = TypeVar("T")
 
 
-class Checked(NamedTuple):
+class CheckedFile(NamedTuple):
     """A file that was checked.
 
     Attributes:
@@ -35,14 +40,14 @@ class Checked(NamedTuple):
         copied: Whether a copy was made just now.
     """
 
-    stored: Kept
-    finding: Finding
+    stored: ReadResult
+    finding: InspectionResult
     copied: bool = False
 
 
 def check(
-    files: Sequence[str], reading: Reading, root: str
-) -> tuple[list[Checked], list[str]]:
+    files: Sequence[str], reading: ReadOptions, root: str
+) -> tuple[list[CheckedFile], list[str]]:
     """Checks files and keeps them near; reads only what is not known or not near yet.
 
     A file that fails to be read is out, even if a second look might succeed.
@@ -62,21 +67,25 @@ def check(
     """
     remote = filesystem.is_remote(root)
     name = root if remote else os.path.abspath(root)
-    known = FindingCache(name, reading.max_pixels)
+    known = InspectionCache(name, reading.max_pixels)
     states = _for_each(filesystem.state, files, REMOTE_THREADS if remote else 1)
     before = [known.get(state) for state in states]
     near = _near(files, before, reading, name)
     missing = [number for number, checked in enumerate(near) if checked is None]
     room = _require_room(reading, sum(states[number].size for number in missing))
 
-    def look(number: int) -> Checked:
+    def look(number: int) -> CheckedFile:
         near[number] = checked = _look(files[number], before[number], reading)
         known.add(states[number], checked.finding)
         return checked
 
     threads = REMOTE_THREADS if remote else os.cpu_count() or 1
-    copies = written_to(cache.folder()) if reading.cache == "disk" else nullcontext()
-    with limits_are_ours(), copies:
+    copies = (
+        report_write_errors(cache.folder())
+        if reading.cache == "disk"
+        else nullcontext()
+    )
+    with without_pillow_limits(), copies:
         looked = _for_each(look, missing, threads)
     if reading.cache == "disk":
         count = len({checked.stored for checked in looked if checked.copied})
@@ -85,9 +94,9 @@ def check(
     return [checked for checked in near if checked], notes
 
 
-def inspect_headers(files: Sequence[str], max_pixels: int) -> list[Finding]:
+def inspect_headers(files: Sequence[str], max_pixels: int) -> list[InspectionResult]:
     """Looks at the headers of extracted files, of those that are not known yet."""
-    known = FindingCache("headers", os.path.dirname(files[0]), max_pixels)
+    known = InspectionCache("headers", os.path.dirname(files[0]), max_pixels)
     states = [filesystem.state(file) for file in files]
     found = [known.get(state) for state in states]
     missing = [number for number, finding in enumerate(found) if finding is None]
@@ -107,7 +116,7 @@ def intact(files: Sequence[str], hashes: Sequence[bytes], name: str) -> list[boo
         hashes: One for each.
         name: Of the files together, so that they are read once only.
     """
-    known = FindingCache("contents", name)
+    known = InspectionCache("contents", name)
     states = [filesystem.state(path) for path in files]
     found = [known.get(state) for state in states]
 
@@ -116,7 +125,7 @@ def intact(files: Sequence[str], hashes: Sequence[bytes], name: str) -> list[boo
             data = filesystem.read(files[number])
         except OSError:
             return
-        found[number] = finding = Finding(sha256=hashlib.sha256(data).digest())
+        found[number] = finding = InspectionResult(sha256=hashlib.sha256(data).digest())
         known.add(states[number], finding)
 
     unknown = [number for number, finding in enumerate(found) if finding is None]
@@ -129,15 +138,18 @@ def intact(files: Sequence[str], hashes: Sequence[bytes], name: str) -> list[boo
 
 
 def _near(
-    files: Sequence[str], before: Sequence[Finding | None], reading: Reading, name: str
-) -> list[Checked | None]:
+    files: Sequence[str],
+    before: Sequence[InspectionResult | None],
+    reading: ReadOptions,
+    name: str,
+) -> list[CheckedFile | None]:
     """The files that need not be read now; None for those that do."""
     if reading.cache == "memory":
         return [None] * len(files)
     if reading.cache == "none":
         pairs = zip(files, before, strict=True)
         return [
-            Checked(place, finding) if finding else None for place, finding in pairs
+            CheckedFile(place, finding) if finding else None for place, finding in pairs
         ]
     copies = {
         finding.sha256: str(_copy(finding.sha256)) for finding in before if finding
@@ -145,14 +157,14 @@ def _near(
     whole = intact(list(copies.values()), list(copies), f"copies of {name}")
     good = {hash_ for hash_, is_whole in zip(copies, whole, strict=True) if is_whole}
     return [
-        Checked(copies[finding.sha256], finding)
+        CheckedFile(copies[finding.sha256], finding)
         if finding and finding.sha256 in good
         else None
         for finding in before
     ]
 
 
-def _require_room(reading: Reading, needed: int) -> str | None:
+def _require_room(reading: ReadOptions, needed: int) -> str | None:
     if reading.cache == "disk":
         cache.require_disk(needed)
     if reading.cache != "memory":
@@ -161,21 +173,25 @@ def _require_room(reading: Reading, needed: int) -> str | None:
     return f"cached in memory: {needed / cache.GIBIBYTE:.2f} GiB"
 
 
-def _look(place: str, before: Finding | None, reading: Reading) -> Checked:
+def _look(
+    place: str, before: InspectionResult | None, reading: ReadOptions
+) -> CheckedFile:
     """Reads a file, inspects it unless that was done before, and keeps it near."""
     try:
         data = filesystem.read(place)
     except OSError as error:
-        return Checked(error, inspect(error, reading.max_pixels))
+        return CheckedFile(error, inspect(error, reading.max_pixels))
     finding = before
     if finding is None or finding.sha256 != hashlib.sha256(data).digest():
         with DECODING:
             finding = inspect(data, reading.max_pixels)
     if reading.cache == "memory":
-        return Checked(data, finding)
+        return CheckedFile(data, finding)
     if reading.cache == "none" or finding.bad is not None:
-        return Checked(place, finding)
-    return Checked(str(_copy(finding.sha256)), finding, _copied(data, finding.sha256))
+        return CheckedFile(place, finding)
+    return CheckedFile(
+        str(_copy(finding.sha256)), finding, _copied(data, finding.sha256)
+    )
 
 
 def _copied(data: bytes, sha256: bytes) -> bool:

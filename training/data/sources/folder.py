@@ -4,18 +4,18 @@ import os
 
 from keras_resnet.errors import UsageError, first_few
 from training.data.decoding.pillow import KINDS
-from training.data.reading import Reading
+from training.data.reading import ReadOptions
 from training.data.sources import tree
-from training.data.sources.files import Checked, check
-from training.data.sources.inspection import facts
+from training.data.sources.files import CheckedFile, check
+from training.data.sources.inspection import image_info
 from training.data.sources.names import find_splits, require_classes, split_called
-from training.data.types import Dataset, Split, mirrors, strings
+from training.data.types import Dataset, Split, may_be_mirrored, strings
 from training.storage import filesystem
 
 Files = list[tuple[str, int]]  # places and class numbers
 
 
-def load(argument: str, reading: Reading | None = None) -> Dataset:
+def load(argument: str, reading: ReadOptions | None = None) -> Dataset:
     """Loads ``DIR/CLASS/*`` or ``DIR/{train,val,test}/CLASS/*``; files stay on disk.
 
     Names of splits may be written otherwise (``names.SPLITS``).
@@ -30,7 +30,7 @@ def load(argument: str, reading: Reading | None = None) -> Dataset:
     Raises:
         UsageError: The folder, a split or a class is empty, or a file is no image.
     """
-    reading = reading or Reading()
+    reading = reading or ReadOptions()
     root = tree.root(argument, "image folder")
     roots = _roots(root)
     labels = _labels(roots["train"])
@@ -56,7 +56,7 @@ def load(argument: str, reading: Reading | None = None) -> Dataset:
         labels=labels,
         channels=3,
         size=None,
-        mirrors=mirrors(os.path.basename(os.path.abspath(root))),
+        mirrors=may_be_mirrored(os.path.basename(os.path.abspath(root))),
         notes=tuple(notes),
     )
 
@@ -132,7 +132,7 @@ def _require_images(
         )
 
 
-def _require_skipped(bad: dict[str, str], count: int, reading: Reading) -> None:
+def _require_skipped(bad: dict[str, str], count: int, reading: ReadOptions) -> None:
     if not reading.skip_bad_images:
         place, reason = next(iter(bad.items()))
         raise UsageError(
@@ -141,10 +141,10 @@ def _require_skipped(bad: dict[str, str], count: int, reading: Reading) -> None:
         )
 
 
-def _split(files: Files, known: dict[str, Checked]) -> Split:
+def _split(files: Files, known: dict[str, CheckedFile]) -> Split:
     checked = [known[place] for place, _ in files]
     origins, numbers = zip(*files, strict=True)
     images = [c.stored for c in checked if not isinstance(c.stored, OSError)]
     findings = [c.finding for c in checked]
     hashes = [finding.sha256 for finding in findings]
-    return strings(images, numbers, facts(findings), origins, hashes)
+    return strings(images, numbers, image_info(findings), origins, hashes)

@@ -11,7 +11,7 @@ import numpy as np
 from keras_resnet.errors import UsageError
 from training.data.sources import tree
 from training.data.sources.names import is_name, require_classes
-from training.data.types import Dataset, Split, mirrors, pixels
+from training.data.types import Dataset, Split, may_be_mirrored, pixels
 from training.storage import filesystem
 
 PREFIXES = {"train": "train", "test": "t10k"}
@@ -57,7 +57,7 @@ def load(argument: str) -> Dataset:
         labels=labels,
         channels=channels,
         size=(height, width),
-        mirrors=mirrors("mnist " + _name(folder)),
+        mirrors=may_be_mirrored("mnist " + _name(folder)),
     )
 
 

@@ -12,16 +12,16 @@ from PIL import Image
 from tqdm import tqdm
 
 from training.data.decoding import graph, pillow
-from training.data.decoding.pillow import JPEGS, limits_are_ours
-from training.data.types import Facts, Size, fingerprint
+from training.data.decoding.pillow import JPEGS, without_pillow_limits
+from training.data.types import ImageInfo, Size, fingerprint
 from training.storage import filesystem
 
 Stored = bytes | str  # an image file's contents, or its place
-Kept = Stored | OSError  # or why it could not be read
+ReadResult = Stored | OSError  # or why it could not be read
 
 
 @dataclass(frozen=True)
-class Finding:
+class InspectionResult:
     """What was found of an image file.
 
     Attributes:
@@ -43,12 +43,12 @@ class Finding:
     fingerprint: int = 0
 
 
-def facts(findings: Sequence[Finding]) -> Facts:
+def image_info(findings: Sequence[InspectionResult]) -> ImageInfo:
     """Returns what is known of a split, of what was found of its images."""
     orientations = [finding.orientation for finding in findings]
     heights, widths = zip(*(finding.size for finding in findings), strict=True)
     with tf.device("CPU"):
-        return Facts(
+        return ImageInfo(
             orientations=tf.constant(orientations, tf.int32),
             upright=set(orientations) == {1},
             jpegs=all(finding.kind in JPEGS for finding in findings),
@@ -59,17 +59,19 @@ def facts(findings: Sequence[Finding]) -> Facts:
 
 
 def inspect_all(
-    images: Sequence[Kept], max_pixels: int, *, header_only: bool = False
-) -> list[Finding]:
+    images: Sequence[ReadResult], max_pixels: int, *, header_only: bool = False
+) -> list[InspectionResult]:
     """Inspects image files in threads, showing progress."""
     inspector = partial(inspect, max_pixels=max_pixels, header_only=header_only)
-    with limits_are_ours(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with without_pillow_limits(), ThreadPoolExecutor(os.cpu_count()) as pool:
         found = pool.map(inspector, images)
         label = "checking images"
         return list(tqdm(found, label, len(images), disable=None, leave=False))
 
 
-def inspect(image: Kept, max_pixels: int, *, header_only: bool = False) -> Finding:
+def inspect(
+    image: ReadResult, max_pixels: int, *, header_only: bool = False
+) -> InspectionResult:
     """Looks at one image file: first at its header, then whether TensorFlow reads it.
 
     Args:
@@ -84,13 +86,13 @@ def inspect(image: Kept, max_pixels: int, *, header_only: bool = False) -> Findi
         data = filesystem.read(image) if isinstance(image, str) else image
         header = pillow.read_header(data)
     except Exception as error:  # Pillow's plugins raise many kinds for damaged files
-        return Finding(_said(error))
+        return InspectionResult(_said(error))
     bad = header.refusal
     if header.pixels > max_pixels:
         bad = f"{header}, more than the {max_pixels} pixels of --max-pixels"
     if bad is None and not header_only:
         bad = _undecodable(data, header.kind)
-    return Finding(
+    return InspectionResult(
         bad,
         header.orientation,
         header.kind,

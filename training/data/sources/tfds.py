@@ -14,18 +14,18 @@ from keras_resnet.errors import UsageError
 from training.data.decoding.graph import decode
 from training.data.decoding.images import FILE_CHANNELS
 from training.data.decoding.pillow import KINDS
-from training.data.reading import Reading
+from training.data.reading import ReadOptions
 from training.data.sources import cache, extracted
 from training.data.sources.files import inspect_headers
-from training.data.sources.inspection import facts, inspect_all
+from training.data.sources.inspection import image_info, inspect_all
 from training.data.sources.names import find_splits, require_classes
-from training.data.types import Dataset, Split, mirrors, pixels, strings
+from training.data.types import Dataset, Split, may_be_mirrored, pixels, strings
 from training.storage import filesystem
 
 PIXELS_BELOW_BYTES = 2**30  # images of one size are decoded once up to this
 
 
-def load(argument: str, reading: Reading | None = None) -> Dataset:
+def load(argument: str, reading: ReadOptions | None = None) -> Dataset:
     """Loads ``tfds:NAME`` (a name with an optional config and version) into memory.
 
     ``NAME`` may also be the folder of a prepared version, or its URL. Images stay
@@ -40,7 +40,7 @@ def load(argument: str, reading: Reading | None = None) -> Dataset:
         UsageError: The data set is unknown, cannot be had, is too large for the
             memory, has a bad image or is not for classification.
     """
-    reading = reading or Reading()
+    reading = reading or ReadOptions()
     builder = _builder(argument)
     image, label = keys = _features(builder, argument)
     labels = tuple(builder.info.features[label].names)
@@ -72,7 +72,7 @@ def load(argument: str, reading: Reading | None = None) -> Dataset:
         labels=labels,
         channels=channels or 3,
         size=size,
-        mirrors=mirrors(builder.name),
+        mirrors=may_be_mirrored(builder.name),
         notes=tuple(notes),
     )
 
@@ -124,7 +124,7 @@ def _features(builder: Any, argument: str) -> tuple[str, str]:
 
 
 def _splits(
-    builder: Any, keys: extracted.Keys, reading: Reading
+    builder: Any, keys: extracted.Keys, reading: ReadOptions
 ) -> tuple[dict[str, Split], list[str]]:
     """The labelled splits, of images that may be decoded, and what to tell the user."""
     on_disk = reading.cache == "disk"
@@ -160,7 +160,7 @@ def _splits(
     return splits, notes
 
 
-def _checked(split: Split, name: str, reading: Reading) -> Split:
+def _checked(split: Split, name: str, reading: ReadOptions) -> Split:
     """Takes up EXIF's orientations, and bad images out; looks at headers only."""
     stored = split.images.numpy().tolist()
     images = stored if split.kind == "bytes" else [path.decode() for path in stored]
@@ -177,7 +177,7 @@ def _checked(split: Split, name: str, reading: Reading) -> Split:
         )
     if not good:
         raise UsageError(f"{name} must have good images, got {len(split)} bad ones")
-    known = facts([findings[i] for i in good])
+    known = image_info([findings[i] for i in good])
     return replace(split.take(np.array(good)), facts=known)
 
 

@@ -16,7 +16,7 @@ from training.runs.run import Run
 from training.storage.writing import write_atomically
 
 
-class Follower(keras.callbacks.Callback):
+class RunFilesCallback(keras.callbacks.Callback):
     """Writes into a run's folder what its progress says.
 
     Args:
@@ -30,7 +30,7 @@ class Follower(keras.callbacks.Callback):
         self._progress = progress
 
 
-class BestModel(Follower):
+class BestModel(RunFilesCallback):
     """``best.keras``, the network whenever ``val_top1`` is higher than ever before."""
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
@@ -44,7 +44,7 @@ class BestModel(Follower):
             save_model(self.model, self._run.best_model)
 
 
-class History(Follower):
+class History(RunFilesCallback):
     """``history.csv``, a row an epoch."""
 
     def on_train_begin(self, logs: Logs | None = None) -> None:

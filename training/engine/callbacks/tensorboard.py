@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import tensorflow as tf
 
-from training.engine.callbacks.followers import Follower
+from training.engine.callbacks.followers import RunFilesCallback
 from training.engine.progress import Progress
 from training.evaluation.predictions import Logs
 from training.runs.run import Run
@@ -13,7 +13,7 @@ from training.runs.run import Run
 GRAPH_LAYERS = 1000  # beyond which TensorBoard draws nothing that one could look at
 
 
-class Scalars(Follower):
+class Scalars(RunFilesCallback):
     """TensorBoard's curves, under the names that Keras gives them."""
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
@@ -41,7 +41,7 @@ class Scalars(Follower):
             writer.close()
 
 
-class Overview(Follower):
+class Overview(RunFilesCallback):
     """Images trained on, the network's graph, and the hyperparameters (HParams).
 
     Args:

@@ -10,7 +10,7 @@ from typing import Any
 from export import manifest
 from export.load import Artifact, choose, find
 from export.runtimes import RUNTIMES, readers
-from export.vetting import vet
+from export.verification.safety_checks import require_safe
 from keras_resnet.errors import UsageError
 from training.runs.run import Run
 
@@ -20,7 +20,7 @@ MEASURED = tuple(name for name in RUNTIMES if name != "c-api")
 
 
 @dataclass(frozen=True)
-class Contender:
+class Candidate:
     """An artifact in a runtime.
 
     Attributes:
@@ -38,14 +38,16 @@ class Contender:
     environment: Mapping[str, str] | None = None
 
 
-def contenders(paths: tuple[Path, ...], wanted: tuple[str, ...]) -> list[Contender]:
+def find_candidates(
+    paths: tuple[Path, ...], wanted: tuple[str, ...]
+) -> list[Candidate]:
     """Returns each artifact in each runtime that is wanted and reads it.
 
     Raises:
         UsageError: There is no such artifact, or no runtime for it.
         Stopped: One was changed, or does more than compute.
     """
-    found: list[Contender] = []
+    found: list[Candidate] = []
     for path in paths:
         try:
             artifact = find(path)
@@ -53,8 +55,8 @@ def contenders(paths: tuple[Path, ...], wanted: tuple[str, ...]) -> list[Contend
             names = names or [choose(artifact.kind, *wanted[:1])]
         except (FileNotFoundError, ValueError) as error:
             raise UsageError(str(error)) from None
-        accuracy = _accuracy(vet(artifact))
-        found += [Contender(str(path), artifact, name, accuracy) for name in names]
+        accuracy = _accuracy(require_safe(artifact))
+        found += [Candidate(str(path), artifact, name, accuracy) for name in names]
     return found
 
 
@@ -66,7 +68,7 @@ def _accuracy(facts: dict[str, Any]) -> float | None:
     return None if found is None else float(found)
 
 
-def source_runs(found: list[Contender]) -> tuple[Path, ...]:
+def source_runs(found: list[Candidate]) -> tuple[Path, ...]:
     """Returns the runs that artifacts were made from, where they still are."""
     paths = []
     for contender in found:
@@ -82,7 +84,7 @@ def source_runs(found: list[Contender]) -> tuple[Path, ...]:
 @contextmanager
 def plain_exports(
     runs: tuple[Path, ...], environment: Mapping[str, str]
-) -> Iterator[list[Contender]]:
+) -> Iterator[list[Candidate]]:
     """Exports runs' networks by Keras' ``model.export``, for the time of the block.
 
     These map normalised images to logits in float32: less work than an artifact does.
@@ -96,15 +98,15 @@ def plain_exports(
     with tempfile.TemporaryDirectory() as folder:
         made = []
         for number, path in enumerate(runs):
-            from training.experiment.models import trained_network
+            from training.experiment.models import load_trained_model
 
             run = Run.open(path)
             run.require_complete()
             saved = Path(folder, str(number))
-            trained_network(run).export(saved, verbose=False)
+            load_trained_model(run).export(saved, verbose=False)
             name = PLAIN if len(runs) == 1 else f"{PLAIN} of {path}"
             accuracy = float(run.evaluated["top1"])
             made.append(
-                Contender(name, find(saved), "tensorflow", accuracy, environment)
+                Candidate(name, find(saved), "tensorflow", accuracy, environment)
             )
         yield made

@@ -52,7 +52,7 @@ Results = dict[str, Measured]
 
 
 @dataclass(frozen=True)
-class Contender:
+class Candidate:
     """What is measured: the training of a network, mostly.
 
     Attributes:
@@ -72,7 +72,7 @@ class Worker:
     """A contender in a process of its own, which trains a step when told to."""
 
     def __init__(
-        self, script: str, key: str, contender: Contender, arguments: tuple[str, int]
+        self, script: str, key: str, contender: Candidate, arguments: tuple[str, int]
     ) -> None:
         environment = os.environ | ENVIRONMENT
         environment.pop("TF_ENABLE_ONEDNN_OPTS", None)
@@ -114,7 +114,7 @@ class Worker:
         self._said.close()
 
 
-def work(contenders: dict[str, Contender]) -> bool:
+def work(contenders: dict[str, Candidate]) -> bool:
     """In a worker, trains a step for every line and answers with time and memory.
 
     Returns:
@@ -144,7 +144,7 @@ def _memory() -> float:
 
 def measure(
     script: str,
-    contenders: dict[str, Contender],
+    contenders: dict[str, Candidate],
     arguments: tuple[str, int],
     *,
     rounds: int,
@@ -179,7 +179,7 @@ def measure(
 def report(
     title: str,
     batch: int,
-    contenders: dict[str, Contender],
+    contenders: dict[str, Candidate],
     results: Results,
     ratios: Sequence[tuple[str, str]],
 ) -> None:

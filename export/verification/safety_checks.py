@@ -8,7 +8,9 @@ from keras_resnet import command
 from keras_resnet.errors import Stopped
 
 
-def vet(artifact: Artifact, *, manifest_needed: bool = False) -> dict[str, Any]:
+def require_safe(
+    artifact: Artifact, *, manifest_needed: bool = False
+) -> dict[str, Any]:
     """Checks that an artifact is as it was exported and that it only computes.
 
     Args:
@@ -43,6 +45,6 @@ def _operations(artifact: Artifact) -> list[str]:
     if artifact.kind != "SavedModel":
         return []
     with command.descriptor_silenced(2):  # TensorFlow says there that it starts
-        from export import safety
+        from export.verification import safety
 
         return safety.flagged(artifact.path)

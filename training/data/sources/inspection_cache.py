@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras_resnet.errors import UsageError
 from training.data.sources import inspection
 from training.data.sources.cache import folder
-from training.data.sources.inspection import Finding
+from training.data.sources.inspection import InspectionResult
 from training.storage import filesystem
 from training.storage.filesystem import State
 from training.storage.writing import write_atomically
@@ -22,7 +22,7 @@ RECORD = struct.Struct("<32s32sq4sB?II")
 CHECKSUM = 32  # bytes in front of the records
 
 
-class FindingCache:
+class InspectionCache:
     """Findings of good files, in a file of their own in the cache folder.
 
     A finding is used as long as the file's ``places.state`` is what it was, and the
@@ -38,16 +38,16 @@ class FindingCache:
         key = hashlib.sha256(os.fsencode(repr((name, _inspector()))))
         self._name = key.hexdigest()
         self._before = _read(self._name)
-        self._now: dict[bytes, Finding] = {}
+        self._now: dict[bytes, InspectionResult] = {}
 
-    def get(self, state: State) -> Finding | None:
+    def get(self, state: State) -> InspectionResult | None:
         """Returns what was found of a file in this state."""
         finding = None if state.key is None else self._before.get(state.key)
         if finding is not None:
             self.add(state, finding)
         return finding
 
-    def add(self, state: State, finding: Finding) -> None:
+    def add(self, state: State, finding: InspectionResult) -> None:
         """Adds a finding.
 
         Args:
@@ -82,7 +82,7 @@ def _path(name: str) -> Path:
     return folder() / "findings" / name
 
 
-def _read(name: str) -> dict[bytes, Finding]:
+def _read(name: str) -> dict[bytes, InspectionResult]:
     try:
         data = _path(name).read_bytes()
     except (OSError, UsageError):  # of a user without a home folder
@@ -92,7 +92,7 @@ def _read(name: str) -> dict[bytes, Finding]:
     if not whole or len(records) % RECORD.size:
         return {}
     return {
-        key: Finding(
+        key: InspectionResult(
             None, orientation, kind.rstrip(b"\0").decode(), size, cmyk, sha256, number
         )
         for key, sha256, number, kind, orientation, cmyk, *sides in RECORD.iter_unpack(

@@ -7,15 +7,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from export.compare import ANSWERED, COMPARED, Difference, compare
+from export.verification.compare import ANSWERED, COMPARED, Difference, compare
 from keras_resnet.errors import Stopped
 from keras_resnet.layer_names import HEAD
 from training.data.decoding.images import FILE_CHANNELS
 from training.data.pipeline import evaluation_batches
 from training.data.preprocessing import Preprocessing
 from training.data.types import Tensor
-from training.experiment.data import run_data
-from training.experiment.models import trained_network
+from training.experiment.data import load_run_dataset
+from training.experiment.models import load_trained_model
 from training.runs.run import Run
 
 BATCH_SIZE = 32
@@ -23,7 +23,7 @@ JPEGS = 32  # how many stored pixels are given as JPEG files, the others as PNG
 
 
 @dataclass(frozen=True)
-class Question:
+class Reference:
     """Images in a folder, and the answers.
 
     Attributes:
@@ -94,7 +94,9 @@ class Question:
         return np.asarray(tf.nn.softmax(self.last(features)))
 
 
-def ask(run: Run, folder: Path, images: int, dataset: str | None = None) -> Question:
+def make_reference(
+    run: Run, folder: Path, images: int, dataset: str | None = None
+) -> Reference:
     """Writes test images for ``export.worker`` into a folder.
 
     Args:
@@ -103,13 +105,13 @@ def ask(run: Run, folder: Path, images: int, dataset: str | None = None) -> Ques
         images: How many, spread evenly over the test split; all if it has fewer.
         dataset: Where the run's data set is now; None: where it was.
     """
-    split = run_data(run, dataset).split("test")
+    split = load_run_dataset(run, dataset).split("test")
     count = min(images, len(split))
     split = split.take(np.linspace(0, len(split) - 1, count).astype(int))
     preprocessing = Preprocessing.from_dict(run.config["preprocessing"])
     pixels, labels = next(iter(evaluation_batches(split, preprocessing, count)))
     np.save(folder / "pixels.npy", pixels.numpy().astype(np.float32))
-    network = trained_network(run)
+    network = load_trained_model(run)
     by_pixels = _probabilities(network, preprocessing.normalise(pixels))
     expected = {"pixels": by_pixels, "features": by_pixels}
     (folder / "files").mkdir()
@@ -123,7 +125,7 @@ def ask(run: Run, folder: Path, images: int, dataset: str | None = None) -> Ques
         for index, file in enumerate(files):
             (folder / "files" / f"{index:06}").write_bytes(file)
     names = tuple(run.config["dataset"]["labels"])
-    return Question(labels.numpy(), names, expected, network.get_layer(HEAD))
+    return Reference(labels.numpy(), names, expected, network.get_layer(HEAD))
 
 
 def _jpeg(image: Tensor) -> bytes:

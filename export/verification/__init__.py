@@ -1,0 +1,1 @@
+"""Whether an artifact is safe to load and the same network as its run."""
