@@ -1,1 +1,1 @@
-"""Export and its proof: ``python -m export.saved_model --help``."""
+"""Exports models and verifies them: ``python -m export.saved_model --help``."""

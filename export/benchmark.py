@@ -1,8 +1,8 @@
-"""``python -m export.benchmark ARTIFACT…``: how fast is it, in which runtime?
+"""Measures the speed of artifacts: ``python -m export.benchmark ARTIFACT…``.
 
-Every artifact is in a process of its own in every runtime that reads it. After a
-warm-up they take turns (A B C A B C …), so that a machine whose speed drifts drifts for
-all; the others wait meanwhile.
+Each artifact runs in a separate process in each runtime that reads it. After a warm-up
+the processes take turns (A B C A B C …) while the others wait, so that a drift in the
+machine's speed affects all of them alike.
 """
 
 import os
@@ -30,36 +30,36 @@ from keras_resnet.errors import Stopped, UsageError, require_choice, require_pos
 from training.runs.run import Run
 from training.storage.writing import require_writable
 
-WARMUP = 3  # runs of each before those that count, for each batch size
-# A runtime's threads may go on spinning for a moment after their work is done.
+WARMUP = 3  # unmeasured runs of each candidate at each batch size
+# The threads of a runtime may keep spinning briefly after their work is done.
 PAUSE = 0.01  # seconds between two turns
 
 
 @dataclass(frozen=True)
 class Options:
-    """Measure artifacts in every runtime installed, next to Keras' plain export.
+    """Compare the speed of artifacts in each installed runtime with Keras' export.
 
-    Latency is that of one image; throughput is that of the best batch.
+    Latency is that of one image; throughput is that of the best batch size.
     """
 
     artifacts: tyro.conf.Positional[tuple[Path, ...]]
-    """SavedModels' version folders or folders of versions, .tflite and .onnx files."""
+    """Version folders of SavedModels, folders of versions, .tflite or .onnx files."""
     run: tuple[Path, ...] = ()
-    """Runs whose plain model.export() to measure too; none: those that the artifacts
-    were made from, as far as they are still where they were."""
+    """Runs whose plain model.export() is measured too; if omitted, the runs that the
+    artifacts were made from, where they still exist."""
     runtimes: tuple[str, ...] = ()
-    """Which of tensorflow, openvino, litert, onnxruntime; none: all installed."""
+    """Any of tensorflow, openvino, litert, onnxruntime; if omitted, all installed."""
     batches: tuple[int, ...] = (1, 4, 16, 32)
-    """Batch sizes to look for the highest throughput at."""
+    """Batch sizes to try for the highest throughput."""
     rounds: int = 100
-    """Turns of each at one image; a fifth of them at each batch size."""
+    """Measured runs of each with one image; a fifth as many at each batch size."""
     out: Path | None = None
     """Folder for benchmark.json, .svg and .png."""
 
     def __post_init__(self) -> None:
         require_positive(self, "rounds")
         if not self.artifacts:
-            raise UsageError("artifacts must be named, got none")
+            raise UsageError("artifacts must name at least one path, got none")
         if not self.batches or min(self.batches) < 1:
             raise UsageError(f"batches must be at least 1, got {self.batches}")
         for runtime in self.runtimes:
@@ -69,10 +69,19 @@ class Options:
 def measure(
     competing: list[Candidate], batches: tuple[int, ...], rounds: int
 ) -> list[Measurement]:
-    """Measures contenders in turns.
+    """Measures candidates in turns.
+
+    Args:
+        competing: The candidates.
+        batches: Batch sizes to try for the highest throughput.
+        rounds: Measured runs of each with one image, at least 1; a fifth as many, at
+            least 3, at each batch size.
+
+    Returns:
+        One measurement for each candidate, in the same order.
 
     Raises:
-        Stopped: One cannot be loaded or run.
+        Stopped: A candidate cannot be loaded or run.
     """
     from tqdm import tqdm
 
@@ -83,16 +92,10 @@ def measure(
         progress = tqdm(total=steps, unit="run", disable=None, leave=False)
         stack.enter_context(progress)
         single = _turns(competing, workers, 1, rounds, progress)
-        by_batch = {
-            batch: _turns(competing, workers, batch, fewer, progress)
-            for batch in batches
-        }
+        by_batch = {n: _turns(competing, workers, n, fewer, progress) for n in batches}
     return [
         measurement(
-            contender,
-            worker.facts,
-            single[i],
-            {batch: seconds[i] for batch, seconds in by_batch.items()},
+            contender, worker.facts, single[i], {n: s[i] for n, s in by_batch.items()}
         )
         for i, (contender, worker) in enumerate(zip(competing, workers, strict=True))
     ]
@@ -118,17 +121,17 @@ def _turns(
     rounds: int,
     progress: Any,
 ) -> list[list[float]]:
-    """Seconds of each contender's runs of a batch."""
+    """Returns the seconds of each measured run of a batch, for each candidate."""
     seconds: list[list[float]] = [[] for _ in workers]
     for turn in range(-WARMUP, rounds):
-        for contender, worker, mine in zip(competing, workers, seconds, strict=True):
+        for contender, worker, times in zip(competing, workers, seconds, strict=True):
             time.sleep(PAUSE)
             try:
                 taken = worker.tell(time=batch)["seconds"]
             except RuntimeError as error:
                 raise _failed(contender, error) from None
             if turn >= 0:
-                mine.append(taken)
+                times.append(taken)
                 progress.update()
     return seconds
 
@@ -139,7 +142,14 @@ def measurement(
     single: list[float],
     by_batch: dict[int, list[float]],
 ) -> Measurement:
-    """Sums up a contender's seconds at one image, and by batch size."""
+    """Returns the measurement of a candidate, computed from its times.
+
+    Args:
+        contender: The candidate.
+        facts: What its ``Worker`` reports: ``version`` and ``device`` of the runtime.
+        single: Seconds of each run with one image.
+        by_batch: Seconds of each run, by batch size.
+    """
     rates = {batch: batch / float(np.median(s)) for batch, s in by_batch.items()}
     best = max(rates, key=lambda batch: rates[batch])
     return Measurement(

@@ -1,4 +1,4 @@
-"""What ``export.benchmark`` measured, as a table, advice, a plot and JSON."""
+"""Reports measurements of ``export.benchmark`` as a table, advice, a plot and JSON."""
 
 import platform
 from dataclasses import asdict, dataclass
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Measurement:
-    """How fast a contender is.
+    """Speed of a candidate.
 
     Attributes:
-        name: Of the artifact.
-        format: Of the artifact.
-        runtime: With its version.
+        name: Name of the artifact.
+        format: Format of the artifact.
+        runtime: Name and version of the runtime.
         device: ``"CPU"`` or ``"GPU"``.
-        size: Bytes of its files.
-        accuracy: As of the contender.
-        latency: Median of one image, seconds.
-        latency99: 99th percentile of one image, seconds.
-        batch: The batch size of the highest throughput.
-        throughput: Images a second in batches of that size, by the median.
+        size: Size of the artifact's files in bytes.
+        accuracy: Accuracy of the candidate; None if unknown.
+        latency: Median time of one image in seconds.
+        latency99: 99th percentile of the time of one image in seconds.
+        batch: Batch size with the highest throughput.
+        throughput: Images per second at that batch size, from the median time.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Measurement:
 
 
 def hardware() -> str:
-    """Returns the processor's name, the number of its cores and the system's."""
+    """Returns the processor's name, the number of cores and the operating system."""
     import psutil
 
     from training.distributed.devices import detect_hardware
@@ -58,7 +58,7 @@ def hardware() -> str:
 
 
 def describe(measured: list[Measurement]) -> str:
-    """Returns a table and advice."""
+    """Returns the measurements as a table, followed by advice."""
     baseline = next((m for m in measured if m.name.startswith(PLAIN)), None)
     head = ("artifact", "runtime", "MiB", "top-1", "median ms", "p99 ms", "images/s")
     rows = [(*head, "batch", "× plain")]
@@ -84,7 +84,7 @@ def describe(measured: list[Measurement]) -> str:
 
 
 def advice(measured: list[Measurement]) -> list[str]:
-    """Returns which artifact to choose for a CPU, a GPU and a phone, one line each."""
+    """Returns one line each for CPU, GPU and phone: which artifact to choose."""
     ours = [m for m in measured if not m.name.startswith(PLAIN)]
     here = {
         device: [m for m in ours if m.device == device] for device in ("CPU", "GPU")
@@ -96,10 +96,10 @@ def advice(measured: list[Measurement]) -> list[str]:
         + _fastest(
             here["GPU"],
             "a SavedModel in tensorflow, or ONNX in onnxruntime-gpu; none was measured "
-            "on one here",
+            "on a GPU here",
         ),
         f"phone: {_fastest(phone, 'a .tflite file, int8; none was measured')}"
-        + (" (by its speed on this CPU)" if phone else ""),
+        + (" (by the speed on this CPU)" if phone else ""),
     ]
 
 
@@ -108,10 +108,10 @@ def _fastest(measured: list[Measurement], otherwise: str) -> str:
         return otherwise
     quick = min(measured, key=lambda m: m.latency)
     busy = max(measured, key=lambda m: m.throughput)
-    said = f"{_named(quick)}, {1e3 * quick.latency:.2f} ms an image"
+    line = f"{_named(quick)}, {1e3 * quick.latency:.2f} ms per image"
     if busy is quick:
-        return f"{said}, {busy.throughput:.1f} images/s"
-    return f"{said}; in batches {_named(busy)}, {busy.throughput:.1f} images/s"
+        return f"{line}, {busy.throughput:.1f} images/s"
+    return f"{line}; in batches: {_named(busy)}, {busy.throughput:.1f} images/s"
 
 
 def _named(m: Measurement) -> str:
@@ -123,7 +123,7 @@ def write(measured: list[Measurement], out: Path) -> None:
     """Writes ``benchmark.json``, ``.svg`` and ``.png`` into a folder.
 
     Raises:
-        UsageError: The disk is full, or the folder cannot be written to.
+        UsageError: The disk is full, or the folder is not writable.
     """
     values = {
         "hardware": hardware(),
@@ -140,7 +140,7 @@ def write(measured: list[Measurement], out: Path) -> None:
 
 
 def plot(measured: list[Measurement]) -> "Figure":
-    """Returns a figure: latency, with its 99th percentile, and throughput."""
+    """Returns a figure of the latency, with its 99th percentile, and the throughput."""
     from matplotlib.figure import Figure
 
     figure = Figure((11, 1.5 + 0.45 * len(measured)), layout="constrained", dpi=150)
@@ -161,7 +161,7 @@ def plot(measured: list[Measurement]) -> "Figure":
     bars = right.barh(places, [m.throughput for m in measured], color=colours)
     labels = [f"{m.throughput:.0f} (batch {m.batch})" for m in measured]
     right.bar_label(bars, labels, padding=3, fontsize=7)
-    right.set(xlabel="images a second at the best batch")
+    right.set(xlabel="images per second at the best batch size")
     right.margins(x=0.25)
     figure.suptitle(hardware(), fontsize=8)
     return figure

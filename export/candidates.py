@@ -1,4 +1,4 @@
-"""What ``export.benchmark`` measures: artifacts in runtimes, and the plain export."""
+"""Finds what ``export.benchmark`` measures: artifacts in runtimes, plain exports."""
 
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ from keras_resnet.errors import UsageError
 from training.runs.run import Run
 
 PLAIN = "model.export()"
-# The C API runs TensorFlow's own kernels, in a process that starts for each call.
+# The C API runs TensorFlow's own kernels and starts a process for each call.
 MEASURED = tuple(name for name in RUNTIMES if name != "c-api")
 
 
@@ -24,11 +24,11 @@ class Candidate:
     """An artifact in a runtime.
 
     Attributes:
-        name: For people.
-        artifact: What is loaded.
+        name: Name to display.
+        artifact: Artifact to load.
         runtime: A key of ``RUNTIMES``.
-        accuracy: Share of test images classified rightly, as far as it is known.
-        environment: Variables of its process; None: this project's.
+        accuracy: Share of test images classified correctly; None if unknown.
+        environment: Environment variables of its process; None: as for ``Worker``.
     """
 
     name: str
@@ -41,11 +41,11 @@ class Candidate:
 def find_candidates(
     paths: tuple[Path, ...], wanted: tuple[str, ...]
 ) -> list[Candidate]:
-    """Returns each artifact in each runtime that is wanted and reads it.
+    """Returns each artifact in each requested runtime that reads it.
 
     Raises:
-        UsageError: There is no such artifact, or no runtime for it.
-        Stopped: One was changed, or does more than compute.
+        UsageError: An artifact does not exist, or no runtime reads it.
+        Stopped: An artifact has changed, or does more than compute.
     """
     found: list[Candidate] = []
     for path in paths:
@@ -61,7 +61,7 @@ def find_candidates(
 
 
 def _accuracy(facts: dict[str, Any]) -> float | None:
-    """By a manifest: as measured, or of float32 that of the run; None if unknown."""
+    """Returns the measured accuracy, else for float32 the run's; None if unknown."""
     found = facts.get("accuracy", {}).get("after")
     if found is None and not manifest.is_rounded(facts):
         found = facts.get("run", {}).get("evaluation", {}).get("top1")
@@ -69,7 +69,7 @@ def _accuracy(facts: dict[str, Any]) -> float | None:
 
 
 def source_runs(found: list[Candidate]) -> tuple[Path, ...]:
-    """Returns the runs that artifacts were made from, where they still are."""
+    """Returns the runs that artifacts were made from, where they still exist."""
     paths = []
     for contender in found:
         try:
@@ -85,15 +85,15 @@ def source_runs(found: list[Candidate]) -> tuple[Path, ...]:
 def plain_exports(
     runs: tuple[Path, ...], environment: Mapping[str, str]
 ) -> Iterator[list[Candidate]]:
-    """Exports runs' networks by Keras' ``model.export``, for the time of the block.
+    """Exports runs by Keras' ``model.export``; the block's end deletes the exports.
 
-    These map normalised images to logits in float32: less work than an artifact does.
+    They map normalised images to float32 logits: less work than an artifact does.
 
     Args:
-        runs: The runs.
-        environment: Variables of the processes they run in, as the user has them: where
-            TensorFlow does not switch oneDNN on by itself (a CPU with AVX2 only), it
-            takes twenty times as long for one image of such an export.
+        runs: Folders of the runs.
+        environment: The user's environment variables, for the processes: where
+            TensorFlow does not enable oneDNN by itself (a CPU with AVX2 only), one
+            image of such an export takes twenty times as long.
     """
     with tempfile.TemporaryDirectory() as folder:
         made = []

@@ -1,6 +1,6 @@
-"""Image files to pixels where the artifact has no decoder, as training decoded them.
+"""Decodes image files as training does, for artifacts without a decoder.
 
-With Pillow, and without TensorFlow: for phones' and ONNX's runtimes.
+It uses Pillow instead of TensorFlow, for the runtimes of phones and of ONNX.
 """
 
 import numpy as np
@@ -14,45 +14,45 @@ Array = np.ndarray
 
 
 def decode(data: bytes, about: Description, max_pixels: int = MAX_PIXELS) -> Array:
-    """Maps the bytes of an image file to the pixels that the network looks at.
+    """Decodes an image file to the network's input.
 
     Args:
-        data: A JPEG, PNG, GIF (its first frame), BMP or WebP file.
-        about: Size, channels, and share of the image to look at.
-        max_pixels: Width times height that is decoded; of a GIF, times its frames.
+        data: Content of a JPEG, PNG, GIF (its first frame), BMP or WebP file.
+        about: Size, channels and crop of the input.
+        max_pixels: Largest width times height; for a GIF, times its frames.
 
     Returns:
-        uint8 ``(H, W, C)``.
+        uint8 pixels ``(H, W, C)``.
 
     Raises:
-        ValueError: It is no such file, is damaged, or the image is larger.
+        ValueError: The file has another format, is damaged or exceeds ``max_pixels``.
     """
     if about.channels not in (1, 3):
         raise ValueError(
-            f"network of image files must have 1 or 3 channels, got {about.channels}"
+            f"input of image files must have 1 or 3 channels, got {about.channels}"
         )
     try:
         with pillow.without_pillow_limits():
             header = pillow.read_header(data, pillow.FORMATS)
             if header.pixels > max_pixels:
                 raise ValueError(
-                    f"image must be of at most {max_pixels} pixels, got {header}"
+                    f"image must be at most {max_pixels} pixels, got {header}"
                 )
             if header.refusal:
                 raise ValueError(header.refusal)
             image = pillow.decode(data, about.channels)
     except Image.UnidentifiedImageError:
-        raise ValueError(f"image must be {pillow.KINDS}, got none") from None
+        raise ValueError(f"image must be {pillow.KINDS}, got other data") from None
     except ValueError:
         raise
-    except Exception as error:  # Pillow's plugins raise many kinds for damaged files
+    except Exception as error:  # Pillow raises many types for damaged files
         raise ValueError(f"image must be undamaged, got: {error}") from None
     pixels = np.asarray(image).reshape(image.height, image.width, about.channels)
     return resize(cut(pixels, about), about.size)
 
 
 def cut(pixels: Array, about: Description) -> Array:
-    """The largest centred window of the network's aspect, scaled by ``crop``."""
+    """Returns the largest centred window of the input's aspect, scaled by ``crop``."""
     sides = np.array(pixels.shape[:2], np.float32)
     wanted = np.array(about.size, np.float32)
     extent = np.round(np.float32(about.crop) * np.min(sides / wanted) * wanted)
@@ -62,10 +62,10 @@ def cut(pixels: Array, about: Description) -> Array:
 
 
 def resize(pixels: Array, size: tuple[int, int]) -> Array:
-    """Resizes ``(H, W, C)`` uint8 by antialiased bilinear interpolation."""
+    """Resizes uint8 ``(H, W, C)`` by antialiased bilinear interpolation."""
     if pixels.shape[:2] == size:
         return pixels
-    # In float: Pillow rounds 8-bit images between the two axes.
+    # As floats, because Pillow rounds 8-bit images between the two axes.
     channels = [
         np.asarray(
             Image.fromarray(channel).resize(size[::-1], Image.Resampling.BILINEAR)

@@ -1,6 +1,6 @@
-"""What an artifact says about itself: its labels, and how an image file becomes pixels.
+"""Reads and writes the description of an artifact: labels and preprocessing.
 
-A TFLite file has it in the zip archive behind the model, an ONNX file in its
+A TFLite file stores it in the zip archive behind the model, an ONNX file in its
 ``metadata_props``, a SavedModel in its assets and its manifest.
 """
 
@@ -20,12 +20,12 @@ from export.load import Artifact
 from keras_resnet.errors import UsageError
 
 LABELS, PREPROCESSING = "labels.txt", "preprocessing.json"
-MAX_BYTES = 2**24  # of each of the two; 22,000 names of ImageNet are 600 KB
-METADATA_PROPS, KEY, VALUE = 14, 1, 2  # numbers of fields in onnx.proto
+MAX_BYTES = 2**24  # for each of the two; 22,000 ImageNet names take 600 KB
+METADATA_PROPS, KEY, VALUE = 14, 1, 2  # field numbers in onnx.proto
 
 
-# What reading a damaged or crafted artifact raises: zipfile a RuntimeError for an
-# encrypted file, json a RecursionError, which is one too.
+# Exceptions from reading a damaged or crafted artifact: zipfile raises RuntimeError
+# for an encrypted file, json raises RecursionError, a subclass of it.
 DAMAGE = (
     *(KeyError, OSError, TypeError, ValueError, RuntimeError, EOFError),
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
@@ -34,13 +34,13 @@ DAMAGE = (
 
 @dataclass(frozen=True)
 class Description:
-    """What one needs to know to classify image files.
+    """Labels and preprocessing that classifying image files requires.
 
     Attributes:
         labels: Names of the classes, in the order of the probabilities.
-        size: Height and width of an image, pixels.
-        channels: Of an image.
-        crop: Share of the image's shorter side that is looked at.
+        size: Height and width of the input in pixels.
+        channels: Number of channels of the input.
+        crop: Share of the image's shorter side that is kept, above 0 and at most 1.
     """
 
     labels: tuple[str, ...]
@@ -50,26 +50,26 @@ class Description:
 
     @classmethod
     def of_run(cls, config: dict[str, Any]) -> "Description":
-        """Reads a run's config.
+        """Creates the description of a run from its config.
 
         Raises:
-            UsageError: A label has a line break, which its file could not hold.
+            UsageError: A label has a line break, which separates labels in the file.
         """
         labels = config["dataset"]["labels"]
         for label in labels:
             if "\n" in label or "\r" in label:
                 raise UsageError(
-                    f"labels must be without line breaks for an export, got {label!r}; "
-                    "rename it in the run's config.json"
+                    f"labels must not contain line breaks, got {label!r}; rename it in "
+                    "the run's config.json before the export"
                 )
         return cls.of(labels, config["preprocessing"])
 
     @classmethod
     def of(cls, labels: list[str], preprocessing: dict[str, Any]) -> "Description":
-        """Reads labels and what a run's config has as ``"preprocessing"``.
+        """Creates a description from labels and a config's ``"preprocessing"``.
 
         Raises:
-            ValueError: The values are out of range.
+            ValueError: A value is out of range.
         """
         height, width = preprocessing["size"]
         channels, crop = preprocessing["channels"], preprocessing["crop"]
@@ -80,23 +80,23 @@ class Description:
             )
         if height * width > MAX_PIXELS or not 0 < crop <= 1:
             raise ValueError(
-                f"size must be of at most {MAX_PIXELS} pixels and crop above 0 and at "
-                f"most 1, got {height}×{width} and {crop}"
+                f"size must have at most {MAX_PIXELS} pixels, and crop must be above 0 "
+                f"and at most 1, got {height}×{width} and {crop}"
             )
         return cls(tuple(labels), (height, width), channels, crop)
 
     def files(self) -> dict[str, str]:
-        """Returns it as texts by name, from which ``read`` makes it again."""
+        """Returns the texts of the files, by name, that ``read`` reads."""
         labels = "".join(f"{label}\n" for label in self.labels)
         values = {"size": self.size, "channels": self.channels, "crop": self.crop}
         return {LABELS: labels, PREPROCESSING: json.dumps(values)}
 
 
 def read(artifact: Artifact) -> Description:
-    """Returns what an artifact says about itself.
+    """Returns the description stored in an artifact.
 
     Raises:
-        ValueError: It says nothing, or not enough.
+        ValueError: The description is missing, incomplete or damaged.
     """
     try:
         texts = READERS[artifact.kind](artifact.path)
@@ -104,15 +104,15 @@ def read(artifact: Artifact) -> Description:
         return Description.of(_lines(texts[LABELS]), preprocessing)
     except DAMAGE as error:
         raise ValueError(
-            f"artifact must come with its labels and preprocessing, got "
+            f"artifact must contain its labels and preprocessing, got "
             f"{artifact.path}: {error}"
         ) from None
 
 
 def _lines(text: str) -> list[str]:
-    """The labels of a file, which other programs may have written or changed."""
+    """Splits a file of labels, which other programs may have written or changed."""
     lines = [line.removesuffix("\r") for line in text.split("\n")]
-    if not lines[-1]:  # what follows the last line feed
+    if not lines[-1]:  # the rest after the last line feed
         del lines[-1]
     if "" in lines:
         raise ValueError(f"labels must not be empty, got line {lines.index('') + 1}")
@@ -120,11 +120,11 @@ def _lines(text: str) -> list[str]:
 
 
 def _text(file: IO[bytes]) -> str:
-    """A text of a limited size, without a byte order mark."""
+    """Reads a text of limited size and removes a byte order mark."""
     content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise ValueError(
-            f"labels and preprocessing must be of at most {MAX_BYTES} bytes"
+            f"labels and preprocessing must have at most {MAX_BYTES} bytes each"
         )
     return content.decode("utf-8-sig")
 
@@ -146,7 +146,7 @@ def _of_tflite(path: Path) -> dict[str, str]:
 
 
 def _of_onnx(path: Path) -> dict[str, str]:
-    # Read here, so that any one runtime suffices and none has to load it for this.
+    # Parsed here, so that no particular runtime is needed and the model is not loaded.
     model = _fields(path.read_bytes())
     entries = [
         dict(_fields(field)) for number, field in model if number == METADATA_PROPS
@@ -156,7 +156,7 @@ def _of_onnx(path: Path) -> dict[str, str]:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yields a protocol buffer's fields: numbers, and what is not a varint."""
+    """Yields the fields of a protocol buffer: number, and content unless a varint."""
     data = io.BytesIO(message)
     while data.tell() < len(message):
         number, kind = divmod(_varint(data), 8)
@@ -164,12 +164,12 @@ def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
         size = {0: 0, 1: 8, 2: value, 5: 4}[kind]
         content = data.read(size)
         if len(content) < size:
-            raise ValueError("it is cut off")
+            raise ValueError("the file is truncated")
         yield number, content
 
 
 def _varint(data: io.BytesIO) -> int:
-    """Reads seven bits a byte, lowest first, while a byte's highest bit is set."""
+    """Reads seven bits per byte, lowest first, while a byte's highest bit is set."""
     value = shift = 0
     while byte := data.read(1):
         value |= (byte[0] & 127) << shift
@@ -178,7 +178,7 @@ def _varint(data: io.BytesIO) -> int:
             return value
         if shift > 63:
             raise ValueError("a number is longer than 64 bits")
-    raise ValueError("it is cut off")
+    raise ValueError("the file is truncated")
 
 
 READERS: dict[str, Callable[[Path], dict[str, str]]] = {

@@ -1,4 +1,4 @@
-"""What form an exported graph takes."""
+"""Defines the options of an exported graph."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,24 +11,24 @@ __all__ = ["MAX_PIXELS", "GraphOptions"]
 
 @dataclass(frozen=True, kw_only=True)
 class GraphOptions:
-    """What form the graph takes."""
+    """Options of an exported graph."""
 
     freeze: bool = True
-    """Batch norms folded into the convolutions, weights as constants: faster."""
+    """Fold batch norms into convolutions and store weights as constants: faster."""
     compute: Literal["float32", "bf16"] = "float32"
-    """What weights are stored and features computed in. Probabilities are float32."""
+    """Type of the weights and the computation. Probabilities are float32."""
     max_pixels: int = MAX_PIXELS
-    """Largest image that classify_bytes decodes, in pixels; of a GIF, all frames."""
+    """Largest image that classify_bytes decodes, in pixels; all frames of a GIF."""
 
     def __post_init__(self) -> None:
         check_range("max_pixels", self.max_pixels, 1, 2**31 - 1)
 
     @property
     def folded(self) -> bool:
-        """Batch norms are folded; also where bf16 asks for other variables."""
+        """Whether batch norms are folded; bf16 implies it: it needs other variables."""
         return self.freeze or self.compute != "float32"
 
     @property
     def dtype(self) -> str:
-        """Keras' name of what is computed in."""
+        """Keras' name of the type of the computation."""
         return "bfloat16" if self.compute == "bf16" else "float32"

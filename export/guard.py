@@ -1,7 +1,7 @@
-"""A limit on an image's size, told from its file's header, inside the graph.
+"""Rejects oversized images inside the graph, based on the headers of their files.
 
-A file of a few kilobytes can hold an image of gigabytes. TensorFlow's decoders have no
-limit to set, so a served graph asks for the size first.
+A file of a few kilobytes can contain an image of gigabytes. TensorFlow's decoders offer
+no limit, so an exported graph checks the size first.
 """
 
 from typing import Any
@@ -14,33 +14,31 @@ from training.data.decoding.graph import colour_table
 from training.data.decoding.pillow import KINDS
 from training.data.types import Tensor
 
-# Blocks of at most 255 bytes; an encoder fills all but the last of each frame.
+# A block has at most 255 bytes; an encoder fills all but the last of each frame.
 MAX_GIF_BLOCKS = 100_000
 
 
 def reject_oversized(data: Tensor, max_pixels: int) -> Tensor:
-    """Returns an image file's bytes if they may be decoded.
+    """Returns the content of an image file if the image is small enough to decode.
 
     Args:
-        data: The bytes of a JPEG, PNG, GIF, BMP or WebP file, a scalar string.
-        max_pixels: Width times height that is allowed; of a GIF, whose frames are all
-            decompressed to get at the first, the sum over the frames, each of the
-            canvas' size at least.
+        data: Content of a JPEG, PNG, GIF, BMP or WebP file, a scalar string.
+        max_pixels: Largest width times height. For a GIF, all frames of which are
+            decompressed to get the first, it limits the sum over the frames, each of
+            which counts with at least the canvas' size.
 
     Raises:
-        InvalidArgumentError: When called: the image is larger, or no image.
+        InvalidArgumentError: At run time: the image is larger, or the file is no image.
     """
     count = pixels(data)
-    said = f"image must be {KINDS} of at most {max_pixels} "
-    allowed = tf.debugging.Assert(
-        (count > 0) & (count <= max_pixels), [f"{said}pixels, got", count]
-    )
+    message = f"image must be {KINDS} of at most {max_pixels} pixels, got"
+    allowed = tf.debugging.Assert((count > 0) & (count <= max_pixels), [message, count])
     with tf.control_dependencies([allowed]):
         return tf.identity(data)
 
 
 def pixels(data: Tensor) -> Tensor:
-    """Returns the pixels that decoding a file would make, int64; 0 for no image."""
+    """Returns how many pixels a file decodes to, int64; 0 if it is no image."""
     first = head(data, 30)
     webp = starts(first, b"RIFF") & starts(first[8:], b"WEBP")
     cases = [
@@ -59,22 +57,22 @@ def _jpeg(data: Tensor) -> Tensor:
 
 
 def _png(head: Tensor) -> Tensor:
-    # The header chunk must be the first; libpng refuses any other.
+    # The header chunk must come first; libpng rejects other files.
     width, height = (number(tf.reverse(head[i : i + 4], [0]), 0, 4) for i in (16, 20))
     return tf.where(starts(head[12:], b"IHDR"), _product(width, height), 0)
 
 
 def _bmp(head: Tensor) -> Tensor:
     width, height = (number(head, i, 4) for i in (18, 22))
-    # A negative height, in two's complement, says that rows are stored top down.
+    # A negative height, in two's complement, means that rows are stored top down.
     height = tf.where(height < 2**31, height, 2**32 - height)
-    old = number(head, 18, 2) * number(head, 20, 2)  # refused as it is decoded
+    old = number(head, 18, 2) * number(head, 20, 2)  # the decoder rejects it
     size = number(head, 14, 4)
     return tf.where(size < bmp.HEADER_SIZE, old, _product(width, height))
 
 
 def _webp(head: Tensor) -> Tensor:
-    """Lossy, lossless and extended (RFC 9649, sections 2.5 to 2.7)."""
+    """Handles lossy, lossless and extended files (RFC 9649, sections 2.5 to 2.7)."""
     lossy = (number(head, 26, 2) % 2**14, number(head, 28, 2) % 2**14)
     packed = number(head, 21, 4)
     lossless = (packed % 2**14 + 1, packed // 2**14 % 2**14 + 1)
@@ -87,31 +85,33 @@ def _webp(head: Tensor) -> Tensor:
 
 
 def _product(width: Tensor, height: Tensor) -> Tensor:
-    """Width times height; more than any limit where it would overflow."""
+    """Returns width times height, or more than any limit where it would overflow."""
     most = tf.constant(2**31, tf.int64)
     return tf.minimum(width, most) * tf.minimum(height, most)
 
 
 def _gif(data: Tensor) -> Tensor:
-    """The sum over the frames, found by following the file's blocks.
+    """Returns the sum over the frames by walking the blocks of the file.
 
-    After the header come extensions (``!``, a label, sub-blocks), images (``,``, nine
-    bytes, a table of colours, a code size, sub-blocks) and the end (``;``). A sub-block
-    begins with its length; length 0 ends a row of them. Reading stops where giflib
-    stops, at whatever is none of these. More than ``MAX_GIF_BLOCKS`` count as too many
-    pixels.
+    The header is followed by extensions (``!``, a label, sub-blocks), images (``,``,
+    nine bytes, a colour table, a code size, sub-blocks) and the end (``;``). A
+    sub-block starts with its length; length 0 ends a sequence of them. Like giflib,
+    reading stops at anything else. More than ``MAX_GIF_BLOCKS`` blocks count as too
+    many pixels.
     """
     end = tf.size(data, tf.int64)
     data = tf.pad(data, [[0, 13]])
     width, height = number(data, 6, 2), number(data, 8, 2)  # of the canvas
 
-    def going(position: Tensor, _inside: Tensor, _total: Tensor, _n: Tensor) -> Tensor:
+    def unfinished(
+        position: Tensor, _inside: Tensor, _total: Tensor, _n: Tensor
+    ) -> Tensor:
         return position < end
 
     def step(position: Tensor, inside: Tensor, total: Tensor, n: Tensor) -> Any:
         first = data[position]
         left, top, wide, high = (number(data, position + i, 2) for i in (1, 3, 5, 7))
-        # The canvas is made large enough for a frame that stands out of it.
+        # The decoder enlarges the canvas for a frame that exceeds it.
         frame = tf.maximum(width, left + wide) * tf.maximum(height, top + high)
         image = ~inside & (first == ord(","))
         known = inside | image | (first == ord("!"))
@@ -125,5 +125,5 @@ def _gif(data: Tensor) -> Tensor:
 
     start = 13 + colour_table(data[10])
     zero = tf.constant(0, tf.int64)
-    state = tf.while_loop(going, step, (start, tf.constant(False), zero, zero))
+    state = tf.while_loop(unfinished, step, (start, tf.constant(False), zero, zero))
     return state[2]

@@ -1,7 +1,7 @@
-"""Finds out what an artifact is and loads it, knowing nothing of this project.
+"""Finds and loads artifacts, independently of the rest of this project.
 
 Neither this module nor ``export.runtimes`` imports keras_resnet or training, so both
-can be copied to wherever an artifact is used.
+can be copied to any place where an artifact is used.
 """
 
 import re
@@ -10,14 +10,14 @@ from pathlib import Path
 
 from export.runtimes import RUNTIMES, Array, Session, readers
 
-KINDS = {".tflite": "TFLite", ".onnx": "ONNX"}  # by a file's suffix
+KINDS = {".tflite": "TFLite", ".onnx": "ONNX"}  # by suffix
 
 __all__ = ["Array", "Artifact", "find", "load", "newest_version", "versions"]
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """An exported network, found.
+    """The location and kind of an exported model.
 
     Attributes:
         path: The file, or the version folder of a SavedModel.
@@ -29,17 +29,17 @@ class Artifact:
 
     @property
     def size(self) -> int:
-        """Bytes of its files."""
+        """Size of the files in bytes."""
         if self.path.is_file():
             return self.path.stat().st_size
         return sum(p.stat().st_size for p in self.path.rglob("*") if p.is_file())
 
 
 def find(path: Path) -> Artifact:
-    """Returns the artifact at a path, of a folder of versions the newest.
+    """Returns the artifact at a path, or the newest version in a folder of versions.
 
     Raises:
-        FileNotFoundError: There is none.
+        FileNotFoundError: The path has no artifact.
     """
     if path.is_file() and path.suffix in KINDS:
         return Artifact(path, KINDS[path.suffix])
@@ -56,12 +56,12 @@ def load(path: Path, runtime: str | None = None) -> Session:
     """Loads an artifact.
 
     Args:
-        path: What ``find`` takes.
-        runtime: A key of ``RUNTIMES``; None: the first one installed that reads it.
+        path: A path as for ``find``.
+        runtime: A key of ``RUNTIMES``; None: the first installed one that reads it.
 
     Raises:
-        FileNotFoundError: There is no artifact.
-        ValueError: The runtime is unknown, missing or doesn't read such artifacts.
+        FileNotFoundError: The path has no artifact.
+        ValueError: The runtime is unknown, not installed or does not read the artifact.
     """
     artifact = find(path)
     name = choose(artifact.kind, runtime)
@@ -72,7 +72,7 @@ def choose(kind: str, runtime: str | None = None) -> str:
     """Returns the name of the runtime to load artifacts of a kind with.
 
     Raises:
-        ValueError: The runtime is unknown, missing or doesn't read such artifacts.
+        ValueError: The runtime is unknown, not installed or does not read the artifact.
     """
     able = readers(kind, installed=False)
     installed = readers(kind)
@@ -91,9 +91,9 @@ def choose(kind: str, runtime: str | None = None) -> str:
 
 
 def versions(folder: Path) -> dict[int, Path]:
-    """Returns the folders named by a number in a folder by that number, lowest first.
+    """Returns the subfolders that are named by numbers, by number, lowest first.
 
-    As for TensorFlow Serving, ``007`` is version 7.
+    As in TensorFlow Serving, ``007`` is version 7.
     """
     named = [
         p for p in folder.iterdir() if re.fullmatch("[0-9]+", p.name) and p.is_dir()
@@ -102,7 +102,7 @@ def versions(folder: Path) -> dict[int, Path]:
 
 
 def newest_version(path: Path) -> Path | None:
-    """Returns the SavedModel at ``path``, or its newest version; None if neither."""
+    """Returns the SavedModel at ``path``, or the newest version in it, or None."""
     if (path / "saved_model.pb").is_file():
         return path
     found = list(versions(path).values()) if path.is_dir() else []

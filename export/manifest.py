@@ -1,9 +1,9 @@
-"""What an artifact is and where it comes from; its files' hashes.
+"""Reads, writes and checks manifests: an artifact's facts, source and file hashes.
 
-A SavedModel's manifest lies inside its version folder, so that both appear at once;
-TensorFlow Serving reads only the names it knows there. The manifest of a single file,
-say ``model.tflite``, lies beside it: ``model.tflite.manifest.json``. This module knows
-nothing of the rest of this project, so that a loader that doesn't either can use it.
+The manifest of a SavedModel is inside its version folder, so that both appear at once;
+TensorFlow Serving ignores the names that it does not know. The manifest of a single
+file, for example ``model.tflite``, is next to it: ``model.tflite.manifest.json``. This
+module imports nothing else of this project, so that independent loaders can use it.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from training.runs.run import Run
 
 NAME = "manifest.json"
-MAX_BYTES = 2**24  # that are read of one
+MAX_BYTES = 2**24  # limit on the size of a manifest
 PACKAGES = ("keras-resnet", "tensorflow", "keras", "numpy")
 
 
@@ -32,12 +32,12 @@ def write(path: Path, facts: dict[str, Any]) -> None:
 
     Args:
         path: A version folder of a SavedModel, or a file.
-        facts: What it is, as JSON values; the files' sizes and hashes are added.
+        facts: Facts of the artifact as JSON values; the files' sizes and hashes follow.
     """
     files = {name: _describe(file) for name, file in sorted(_files(path).items())}
     text = json.dumps({**facts, "files": files}, indent=2, ensure_ascii=False) + "\n"
     target = location(path)
-    # Two exports to one place at once each need a draft of their own.
+    # Two simultaneous exports to the same place need separate drafts.
     draft = target.with_name(f".{target.name}-{secrets.token_hex(8)}")
     try:
         with draft.open("x", encoding="utf-8") as file:
@@ -56,7 +56,7 @@ def read(path: Path) -> dict[str, Any]:
     """Returns an artifact's manifest.
 
     Raises:
-        ValueError: There is none, or it is none.
+        ValueError: The manifest is missing or invalid.
     """
     target = location(path)
     try:
@@ -76,32 +76,32 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def fingerprint(path: Path) -> dict[str, str]:
-    """Returns an artifact's manifest's absolute ``path`` and its ``sha256``.
+    """Returns the absolute ``path`` of an artifact's manifest and its ``sha256``.
 
-    The same again means the same artifact, as far as its files are its manifest's.
+    Equal values mean the same artifact, provided that its files match its manifest.
     """
     target = location(path).resolve()
     return {"path": str(target), "sha256": _describe(target)["sha256"]}
 
 
 def is_rounded(facts: dict[str, Any]) -> bool:
-    """Whether a manifest tells of an artifact that computes with fewer than 32 bits."""
+    """Returns whether the artifact of a manifest computes with fewer than 32 bits."""
     narrow = facts.get("compute", "float32") != "float32"
     return narrow or facts.get("quantize", "none") != "none"
 
 
 def check(path: Path) -> None:
-    """Checks that an artifact's files are those of its manifest, and no others.
+    """Checks that the files of an artifact match its manifest exactly.
 
     Args:
         path: A version folder of a SavedModel, or a file.
 
     Raises:
-        ValueError: There is no manifest, or a file is another, missing or added; the
+        ValueError: The manifest is missing, or a file is changed, missing or added; the
             message is one line that names the file.
     """
     listed, found = read(path)["files"], _files(path)
-    if path.is_file() and len(listed) == 1:  # a file may be renamed, with its manifest
+    if path.is_file() and len(listed) == 1:  # both may have been renamed
         listed = dict.fromkeys(found, *listed.values())
     for name in sorted(listed.keys() | found.keys()):
         if name not in found:
@@ -110,13 +110,13 @@ def check(path: Path) -> None:
             raise ValueError(f"artifact must be as exported, got {path} with {name}")
         if listed[name] != _describe(found[name]):
             raise ValueError(
-                f"{name} of {path} must be as exported, got another content than its "
-                "manifest has"
+                f"{name} of {path} must be as exported, got content that differs from "
+                "the manifest"
             )
 
 
 def source(run: "Run") -> dict[str, Any]:
-    """Returns a run's part of a manifest: what was trained, and how well."""
+    """Returns a run's part of a manifest: the model, its training and evaluation."""
     config = run.config
     return {
         "run": {
@@ -134,10 +134,10 @@ def source(run: "Run") -> dict[str, Any]:
 
 
 def _files(path: Path) -> dict[str, Path]:
-    """The artifact's files by their names relative to it, without the manifest."""
+    """Returns the artifact's files by their relative names, without the manifest."""
     if path.is_file():
         return {path.name: path}
-    # A link to a folder is listed too: it would be read, and is in no manifest.
+    # Links to folders count too: loaders follow them, but no manifest lists them.
     inside = (p for p in path.rglob("*") if p.is_file() or p.is_symlink())
     return {p.relative_to(path).as_posix(): p for p in inside if p != path / NAME}
 

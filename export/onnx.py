@@ -1,4 +1,4 @@
-"""``python -m export.onnx RUN --out FILE``: for ONNX Runtime and what reads ONNX."""
+"""Exports a run as an ONNX file: ``python -m export.onnx RUN --out FILE``."""
 
 import tempfile
 from dataclasses import dataclass
@@ -13,28 +13,28 @@ from keras_resnet import command
 from keras_resnet.errors import UsageError
 from training.runs.run import Run
 
-OPSET = 18  # the highest that tf2onnx 1.17 writes
+OPSET = 18  # the highest one that tf2onnx 1.17 writes
 NEEDED = ("onnx", "tf2onnx", "onnxruntime")
 
 
 @dataclass(frozen=True)
 class Options:
-    """Export a run's network as an ONNX file."""
+    """Export the model of a run as an ONNX file."""
 
     run: tyro.conf.Positional[Path]
     """Folder of the run."""
     out: Path
-    """The file, NAME.onnx; an older one is replaced once the new one is complete."""
+    """Output file, NAME.onnx; a complete new file replaces an older one."""
 
 
 def export(run: Run, out: Path) -> Path:
-    """Writes an ONNX graph, raw pixels → probabilities, with labels and a manifest.
+    """Writes an ONNX file, raw pixels → probabilities, and its manifest.
 
-    Its input is ``image``, float32 ``(batch, H, W, C)``, pixels 0–255; the output
-    ``probabilities``. Labels and preprocessing are in its ``metadata_props``.
+    The input is ``image``, float32 ``(batch, H, W, C)``, pixels 0–255; the output is
+    ``probabilities``. Labels and preprocessing are stored in ``metadata_props``.
 
     Raises:
-        UsageError: The run is not complete, ``out`` is no place for an .onnx, the extra
+        UsageError: The run is incomplete, ``out`` is not a valid .onnx path, the extra
             ``[onnx]`` is not installed, or the disk is full.
     """
     from export import saved_model
@@ -58,7 +58,7 @@ def require_packages() -> None:
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise UsageError(
-            f"export to ONNX needs {', '.join(NEEDED)}, got no {', '.join(missing)}; "
+            f"ONNX export requires {', '.join(NEEDED)}, got no {', '.join(missing)}; "
             "pip install 'keras-resnet[onnx]'"
         )
 
@@ -69,7 +69,7 @@ def convert(saved: Path) -> Any:
     import tensorflow as tf
     import tf2onnx
 
-    loaded = tf.saved_model.load(str(saved))  # owns the function's variables
+    loaded = tf.saved_model.load(str(saved))  # keeps the function's variables alive
     serve = loaded.signatures["serving_default"]
     image = serve.structured_input_signature[1]["image"]
     with command.descriptor_silenced(2):

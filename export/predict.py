@@ -1,4 +1,4 @@
-"""``python -m export.predict ARTIFACT IMAGES…``: labels of image files."""
+"""Classifies image files: ``python -m export.predict ARTIFACT IMAGES…``."""
 
 import os
 import sys
@@ -34,40 +34,39 @@ Classify = Callable[[list[bytes]], Array]
 
 @dataclass(frozen=True)
 class Options:
-    """Classify image files with an exported network, whatever its format.
+    """Classify image files with an artifact of any format.
 
-    A file that is no image, or too large a one, is named on stderr; the others are
-    classified all the same, and the exit status is 1.
+    A file that is not an image, or is too large, is reported on stderr; the other files
+    are classified, and the exit status is 1.
     """
 
     artifact: tyro.conf.Positional[Path]
-    """A SavedModel's version folder or folder of versions, a .tflite or .onnx file."""
+    """Version folder of a SavedModel, folder of versions, .tflite or .onnx file."""
     images: tyro.conf.Positional[tuple[Path, ...]]
-    """Image files, and folders: of these, every image file at any depth (.jpg, .jpeg,
-    .jpe, .jfif, .png, .gif, .bmp, .webp) that is not hidden by a leading dot."""
+    """Image files, and folders with image files at any depth (.jpg, .jpeg, .jpe,
+    .jfif, .png, .gif, .bmp, .webp); names with a leading dot are hidden and skipped."""
     top: int = 1
-    """How many labels for each image, most probable first."""
+    """Number of labels per image, most probable first."""
     format: Format = "table"
-    """table, csv (a row a label) or json."""
+    """table, csv (one row per label) or json."""
     out: Path | None = None
-    """File to write to; None: standard output."""
+    """Output file; if omitted, standard output."""
     runtime: str | None = None
-    """tensorflow, c-api, openvino, litert or onnxruntime; None: the first installed."""
+    """tensorflow, c-api, openvino, litert or onnxruntime; default: first installed."""
     max_pixels: int = MAX_PIXELS
-    """Largest image that is decoded, width times height; a SavedModel has its own
-    limit inside."""
+    """Largest image to decode, width times height; a SavedModel contains its own
+    limit."""
 
     def __post_init__(self) -> None:
         require_positive(self, "top", "max_pixels")
 
 
 def predict(options: Options) -> Iterator[Prediction | tuple[Path, str]]:
-    """Yields predictions in the order of the files; for a bad file, what is wrong.
+    """Yields predictions in the order of the files; for a bad file, it and the reason.
 
     Raises:
-        UsageError: There is no such artifact, image or runtime.
-        Stopped: The artifact was changed, is dangerous, or does not say what its
-            labels are.
+        UsageError: The artifact, an image or the runtime does not exist.
+        Stopped: The artifact has changed, is unsafe, or has no label for each class.
     """
     files = listed(options.images)
     classify, about = opened(options)
@@ -79,7 +78,7 @@ def predict(options: Options) -> Iterator[Prediction | tuple[Path, str]]:
                 continue
             if len(answer) != len(about.labels):
                 raise Stopped(
-                    f"labels of {options.artifact} must be one for each of its "
+                    f"{options.artifact} must have one label for each of its "
                     f"{len(answer)} classes, got {len(about.labels)}"
                 )
             best = np.argsort(-answer, kind="stable")[: options.top]
@@ -88,10 +87,10 @@ def predict(options: Options) -> Iterator[Prediction | tuple[Path, str]]:
 
 
 def listed(paths: tuple[Path, ...]) -> list[Path]:
-    """Returns the files meant by files and folders.
+    """Returns the given files and, at any depth, the image files in given folders.
 
     Raises:
-        UsageError: One does not exist, or there is no image.
+        UsageError: A path does not exist, or there is no image.
     """
     files: list[Path] = []
     for path in paths:
@@ -101,29 +100,28 @@ def listed(paths: tuple[Path, ...]) -> list[Path]:
         elif path.exists():
             files.append(path)
         else:
-            raise UsageError(f"image must be a file or a folder, got no {path}")
+            raise UsageError(f"image must be an existing file or folder, got {path}")
     if not files:
         given = first_few(paths) or "none"
-        raise UsageError(f"images must be files or folders with some, got {given}")
+        raise UsageError(f"images must be files or folders of image files, got {given}")
     return files
 
 
 def _is_image(file: Path, folder: Path) -> bool:
-    """Whether its name is an image's, and nothing on the way to it is hidden.
+    """Returns whether the suffix is an image's and no part of the path is hidden.
 
-    macOS leaves hidden files beside the others, ``._x.png`` for ``x.png``.
+    macOS stores hidden files next to the others, ``._x.png`` for ``x.png``.
     """
     hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
     return file.suffix.lower() in SUFFIXES and not hidden
 
 
 def opened(options: Options) -> tuple[Classify, Description]:
-    """Loads the artifact; returns what classifies files' bytes, and its description.
+    """Loads the artifact; returns a classifier of files' bytes, and the description.
 
     Raises:
-        UsageError: There is no such artifact or runtime.
-        Stopped: The artifact was changed, is dangerous or damaged, or says nothing of
-            its labels.
+        UsageError: The artifact or the runtime does not exist.
+        Stopped: The artifact has changed, is unsafe or damaged, or has no labels.
     """
     os.environ.update({**ENVIRONMENT, **os.environ})
     try:
@@ -134,9 +132,9 @@ def opened(options: Options) -> tuple[Classify, Description]:
     require_safe(artifact)
     try:
         about = read(artifact)
-        with command.descriptor_silenced(2):  # C++ libraries say there that they start
+        with command.descriptor_silenced(2):  # C++ libraries log to stderr
             session = RUNTIMES[runtime].open(artifact.path, artifact.kind)
-    except Exception as error:  # each runtime raises others
+    except Exception as error:  # each runtime raises its own types
         reason = str(error) or type(error).__name__
         raise Stopped(
             f"not loaded: {artifact.path} in {runtime}: {reason:.500}"
@@ -145,7 +143,7 @@ def opened(options: Options) -> tuple[Classify, Description]:
 
 
 def _classifier(session: Session, about: Description, options: Options) -> Classify:
-    """The artifact's own decoder, or Pillow before it."""
+    """Returns the artifact's own classifier of files, or one that decodes by Pillow."""
     if (classify_files := session.classify_files) is not None:
         return lambda data: classify_files(data)["probabilities"]
     from export.decode import decode
@@ -158,13 +156,13 @@ def _classifier(session: Session, about: Description, options: Options) -> Class
 
 
 def _classified(classify: Classify, files: list[Path]) -> list[Array | str]:
-    """Probabilities of each file, or what is wrong with it."""
+    """Returns the probabilities of each file, or the reason why it is bad."""
     try:
         return list(classify([file.read_bytes() for file in files]))
     except (OSError, RuntimeError, ValueError) as error:
         if len(files) == 1:
             return [" ".join(str(error).split())]
-    # One of them is bad: which?
+    # Classify one by one to find the bad files.
     return [answer for file in files for answer in _classified(classify, [file])]
 
 
@@ -177,12 +175,12 @@ def _with_progress(options: Options) -> list[Prediction | tuple[Path, str]]:
 
 
 def _write(text: str, out: Path) -> None:
-    """Writes the answers; prints them where that is not possible any more."""
+    """Writes the text to ``out``, or prints it if the file cannot be written."""
     try:
         with report_write_errors(out):
             make_folder(out.parent)
             write_atomically(
-                out,  # a file's name need not be text
+                out,  # file names need not be valid text
                 lambda path: path.write_text(text, "utf-8", "backslashreplace"),
             )
     except (UsageError, OSError):

@@ -1,4 +1,4 @@
-"""What an artifact says of image files, as a table, CSV or JSON."""
+"""Formats predictions as a table, CSV or JSON."""
 
 import csv
 import io
@@ -12,12 +12,12 @@ Format = Literal["table", "csv", "json"]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What an artifact says of one image file.
+    """The prediction for one image file.
 
     Attributes:
         file: The image file.
-        labels: The most probable labels, first one first.
-        probabilities: Theirs.
+        labels: The most probable labels, most probable first.
+        probabilities: The probabilities of these labels.
     """
 
     file: Path
@@ -26,7 +26,7 @@ class Prediction:
 
 
 def render(predictions: list[Prediction], form: Format) -> str:
-    """Returns predictions as a table, as CSV or as JSON."""
+    """Returns predictions as a table, CSV or JSON."""
     if form == "json":
         values = [
             {

@@ -1,4 +1,4 @@
-"""``python -m export.saved_model RUN --out DIR``: for TensorFlow Serving."""
+"""Exports a run for TensorFlow Serving: ``python -m export.saved_model RUN``."""
 
 import tempfile
 from dataclasses import dataclass
@@ -30,39 +30,39 @@ MEANINGS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Options(GraphOptions):
-    """Export a run's network as a SavedModel, in a new version folder of DIR."""
+    """Export the model of a run as a SavedModel, in a new version folder of DIR."""
 
     run: tyro.conf.Positional[Path]
     """Folder of the run."""
     out: Path
-    """Folder of the versions: DIR/1, next time DIR/2, …"""
+    """Folder of the versions: DIR/1, then DIR/2, …"""
     keep: int = 0
-    """How many of the newest versions to keep; 0: all."""
+    """Number of newest versions to keep; 0: all."""
     overwrite: bool = False
     """Replace the newest version. (TensorFlow Serving notices new numbers only.)"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.keep < 0:
-            raise UsageError(f"keep must be at least 0 versions, got {self.keep}")
+            raise UsageError(f"keep must be at least 0, got {self.keep}")
 
 
 def export(
     run: Run, out: Path, form: GraphOptions | None = None, *, overwrite: bool = False
 ) -> Path:
-    """Writes ``out/N/``, N one above the highest version there; returns its path.
+    """Writes ``out/N/``, where N is one above the highest version; returns its path.
 
-    A server that watches ``out`` sees the version whole or not at all, whenever this
+    A server that watches ``out`` sees the complete version or none, even if this
     process is killed.
 
     Args:
         run: A complete run.
         out: Folder of the versions.
-        form: What form the graph takes.
-        overwrite: Replace the newest version instead.
+        form: Options of the graph; None: the defaults.
+        overwrite: Whether to replace the newest version instead.
 
     Raises:
-        UsageError: The run is not complete, ``out`` is a version itself, or the disk is
+        UsageError: The run is incomplete, ``out`` is a version itself, or the disk is
             full.
     """
     run.require_complete()
@@ -74,7 +74,7 @@ def export(
     listed = Description.of_run(run.config).files()[LABELS]
     with tempfile.TemporaryDirectory() as assets:
         labels = Path(assets, LABELS)
-        # What cannot be read from the run is no mistake of the place to write to.
+        # Errors in reading the run must not be reported as errors of ``out``.
         serving = Serving(run, labels, form)
         with report_write_errors(out), versions.draft(out) as draft:
             labels.write_text(listed, "utf-8")
@@ -104,7 +104,7 @@ def _write(serving: "Serving", run: Run, folder: Path, form: GraphOptions) -> No
 
 
 def _signatures(serving: "Serving") -> dict[str, Any]:
-    """What each signature takes and gives."""
+    """Describes the inputs and outputs of each signature."""
 
     def described(specs: dict[str, Any]) -> dict[str, Any]:
         return {

@@ -1,4 +1,4 @@
-"""The graph that is served: raw pixels or files in, probabilities and labels out."""
+"""Builds the exported graph: raw pixels or image files → probabilities and labels."""
 
 import math
 from collections.abc import Callable
@@ -19,15 +19,15 @@ from training.data.types import Tensor
 from training.experiment.models import load_trained_model
 from training.runs.run import Run
 
-PARALLEL_DECODES = 4  # images of one request; each may need memory for max_pixels
-# An image whose pixels add up to more than this would overflow float32 in some layer,
-# and each runtime would answer something else.
+PARALLEL_DECODES = 4  # per request; each may need memory for max_pixels
+# An image whose pixels sum to more than this would overflow float32 in some layer, and
+# each runtime would return something different.
 MAX_SUM = 1e20
 Network = Callable[[Tensor], Any]  # normalised images -> features and logits
 
 
 def serving_model(run: Run) -> keras.Model:
-    """Returns the run's network in float32, whatever precision it was trained in."""
+    """Returns the run's model in float32, regardless of the precision of training."""
     model = load_trained_model(run)
     model.trainable = False
     return model
@@ -36,7 +36,7 @@ def serving_model(run: Run) -> keras.Model:
 def _network(
     model: keras.Model, form: GraphOptions
 ) -> tuple[Network, list[tf.Variable]]:
-    """Returns what computes features and logits, and the variables it needs."""
+    """Returns a function to features and logits, and the variables that it needs."""
     if form.folded:
         model = fold(model, form.dtype)
     model = type(model)(model.input, [model.get_layer(HEAD).input, model.output])
@@ -54,31 +54,31 @@ def _network(
 
 
 def nan_where_not_finite(image: Tensor, answer: Tensor) -> Tensor:
-    """Replaces the answers for images with NaN or infinite pixels by NaN.
+    """Replaces the outputs for images with NaN or infinite pixels by NaN.
 
-    The network itself need not answer NaN: some kernels of ReLU map NaN to 0.
+    The model itself may return numbers: some kernels of ReLU map NaN to 0.
 
     Args:
         image: Raw pixels ``(N, H, W, C)``.
-        answer: What the network answers, float32 ``(N, values)``.
+        answer: Output of the model, float32 ``(N, values)``.
 
     Returns:
-        ``answer``, NaN in the rows of such images only.
+        ``answer`` with NaN in the rows of such images.
     """
     total = tf.reduce_sum(image, (1, 2, 3))
-    # A comparison with NaN is false in every runtime. Optimisers replace x - x and
-    # 0 * x by 0.
+    # A comparison with NaN is false in every runtime, while graph optimisers replace
+    # x - x and 0 * x by 0.
     usable = tf.abs(total) < MAX_SUM
     return tf.where(usable[:, tf.newaxis], answer, math.nan)
 
 
 class Serving(tf.Module):
-    """The network between its preprocessing and its labels.
+    """A model together with its preprocessing and labels.
 
     Args:
         run: A complete run.
-        labels_file: The labels, one a line, kept beside the graph as an asset.
-        form: What form the graph takes.
+        labels_file: File of the labels, one per line, exported as an asset.
+        form: Options of the graph.
     """
 
     def __init__(self, run: Run, labels_file: Path, form: GraphOptions) -> None:
@@ -88,13 +88,13 @@ class Serving(tf.Module):
         self._prepared = Preprocessing.from_dict(config["preprocessing"])
         self._labels = tf.constant(config["dataset"]["labels"])
         self._asset = tf.saved_model.Asset(str(labels_file))
-        # What a SavedModel stores are the variables tracked here. The network itself
-        # would be stored too, and a second time, were it an attribute.
+        # A SavedModel stores the variables tracked here. The model itself, as an
+        # attribute, would be stored too, with its variables a second time.
         self._network, self._variables = _network(serving_model(run), form)
         shape = (None, *self._prepared.input_shape)
         image = tf.TensorSpec(shape, tf.float32, "image")
         image_bytes = tf.TensorSpec((None,), tf.string, "image_bytes")
-        # One function for all signatures, so that constants are stored once.
+        # All signatures share one function, so that constants are stored once.
         self.outputs = tf.function(self._compute, [image], autograph=False)
         self.classify = tf.function(self._classify, [image])
         self.features = tf.function(self._features, [image])
@@ -117,11 +117,11 @@ class Serving(tf.Module):
         return {"features": features}
 
     def _answer(self, image: Tensor) -> list[Tensor]:
-        """Features and probabilities of any number of images, also of none.
+        """Returns features and probabilities of zero or more images.
 
-        TensorFlow does not compare what a client sends with the signature: another
-        rank ended the process in oneDNN, another height or width was answered. And
-        oneDNN's convolutions refuse an empty batch, so it gets a black image.
+        TensorFlow does not compare a client's input with the signature: another rank
+        crashed the process in oneDNN, another height or width got an answer. oneDNN's
+        convolutions reject an empty batch, so it is extended by a black image.
         """
         shape = self._prepared.input_shape
         image = tf.ensure_shape(image, (None, *shape))
@@ -148,7 +148,7 @@ class Serving(tf.Module):
         }
 
     def _compute(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw pixels → float32 features ``(N, C)`` and probabilities."""
+        """Maps raw pixels to float32 features ``(N, C)`` and probabilities."""
         x = self._prepared.normalise(image)
         features, logits = self._network(x)
         return tf.cast(features, tf.float32), tf.nn.softmax(logits)

@@ -1,4 +1,4 @@
-"""Artifacts that are one file, with their manifest beside it."""
+"""Writes artifacts that are a single file, with the manifest next to it."""
 
 import os
 from pathlib import Path
@@ -17,40 +17,40 @@ from training.storage.writing import (
 
 
 def require_place(out: Path, suffix: str) -> None:
-    """Checks that a file can be written, under a name that its format's readers expect.
+    """Checks that ``out`` is writable and has the suffix that the format requires.
 
     Raises:
-        UsageError: It has another suffix, is a folder, would change a SavedModel, or
-            cannot be written.
+        UsageError: ``out`` has another suffix, is a folder, is inside a SavedModel, or
+            is not writable.
     """
     if out.suffix != suffix:
         raise UsageError(f"output file must be named *{suffix}, got {out}")
     if os.path.isdir(out):
-        raise UsageError(f"output file must be a file, got the folder {out}")
+        raise UsageError(f"output must be a file, got the folder {out}")
     versions.require_no_version(out.parent)
     require_writable(out)
 
 
 def publish(contents: bytes, out: Path, run: Run, facts: dict[str, Any]) -> None:
-    """Writes an artifact, complete or not at all, and then its manifest.
+    """Writes an artifact atomically, and then its manifest.
 
-    Whenever this process is killed, the file is whole and either has its own manifest
-    or none.
+    If this process is killed at any time, the file is complete and has either its own
+    manifest or none.
 
     Args:
-        contents: Of the file.
-        out: The file.
-        run: What it was made from.
-        facts: What it is, for the manifest.
+        contents: Content of the file.
+        out: Path of the file.
+        run: The run that the artifact was made from.
+        facts: Facts of the artifact, for the manifest.
 
     Raises:
-        UsageError: The disk is full, or ``out`` cannot be written to.
+        UsageError: The disk is full, or ``out`` is not writable.
     """
 
     def write(draft: Path) -> None:
         draft.write_bytes(contents)
         flush(draft)
-        # The old one would say of the new file that it was changed.
+        # The old manifest would report the new file as changed.
         manifest.location(out).unlink(missing_ok=True)
 
     with report_write_errors(out):

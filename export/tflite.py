@@ -1,4 +1,4 @@
-"""``python -m export.tflite RUN --out FILE``: for phones and small devices."""
+"""Exports a run for phones and small devices: ``python -m export.tflite RUN``."""
 
 import os
 import tempfile
@@ -20,40 +20,40 @@ if TYPE_CHECKING:
     from training.data.types import Dataset
 
 Quantization = Literal["none", "float16", "dynamic", "int8"]
-CALIBRATION_IMAGES = 300  # that the ranges of int8 activations are measured on
+CALIBRATION_IMAGES = 300  # for measuring the ranges of int8 activations
 
 
 @dataclass(frozen=True)
 class Options:
-    """Export a run's network as a TensorFlow Lite file.
+    """Export the model of a run as a TensorFlow Lite file.
 
-    Its accuracy on the test split is measured before and after. Where it drops by more
-    than --max-drop, nothing is written and the exit status is 1.
+    The accuracy on the test split is measured before and after the conversion. If it
+    drops by more than --max-drop, nothing is written and the exit status is 1.
     """
 
     run: tyro.conf.Positional[Path]
     """Folder of the run."""
     out: Path
-    """The file, NAME.tflite; an older one is replaced once the new one is complete."""
+    """Output file, NAME.tflite; a complete new file replaces an older one."""
     quantize: Quantization = "none"
-    """none: float32. float16: weights in half precision. dynamic: weights in 8 bits.
-    int8: weights and activations in 8 bits, pixels as uint8."""
+    """none: float32. float16: half-precision weights. dynamic: 8-bit weights. int8:
+    8-bit weights and activations, uint8 pixels."""
     images: int | None = None
-    """How many test images to measure the accuracy on, spread evenly; None: all."""
+    """Number of test images for the accuracy, spread evenly; if omitted, all."""
     max_drop: float = 1.0
-    """Points (0.01) of accuracy that the file may lose."""
+    """Largest allowed loss of accuracy in points (0.01)."""
     dataset: str | None = None
-    """Where the run's data set is now, if it was moved."""
+    """Current location of the run's data set, if it has moved."""
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Share of test images classified rightly.
+    """Share of test images classified correctly.
 
     Attributes:
-        before: By the run's network in float32.
-        after: By the file, in LiteRT.
-        images: Their number.
+        before: Share for the run's model in float32.
+        after: Share for the file in LiteRT.
+        images: Number of test images.
     """
 
     before: float
@@ -62,7 +62,7 @@ class Accuracy:
 
     @property
     def drop(self) -> float:
-        """Points lost."""
+        """Loss of accuracy in points."""
         return 100 * (self.before - self.after)
 
 
@@ -75,22 +75,22 @@ def export(
     max_drop: float = 1.0,
     dataset: str | None = None,
 ) -> Accuracy:
-    """Writes a flatbuffer, raw pixels → probabilities, with labels and a manifest.
+    """Writes a TFLite file, raw pixels → probabilities, with labels and a manifest.
 
-    The input is float32 pixels 0–255, of int8 files uint8; the output float32.
+    The input is float32 pixels 0–255, uint8 for int8 files; the output is float32.
 
     Args:
         run: A complete run.
-        out: The file.
+        out: Path of the file.
         quantize: See ``Options``.
-        images: Test images to measure the accuracy on; None: all.
-        max_drop: Points of accuracy that it may lose.
-        dataset: Where the run's data set is now; None: where it was.
+        images: Number of test images for the accuracy; None: all.
+        max_drop: Largest allowed loss of accuracy in points.
+        dataset: Current location of the run's data set; None: unchanged.
 
     Raises:
-        UsageError: The run is not complete, its data set has changed, ``out`` is no
-            place for a .tflite, or the disk is full.
-        Stopped: The accuracy drops by more; nothing is written.
+        UsageError: The run is incomplete, its data set has changed, ``out`` is not a
+            valid .tflite path, or the disk is full.
+        Stopped: The accuracy drops by more than ``max_drop``; nothing is written.
     """
     from export import saved_model, tflite_metadata
     from export.description import Description
@@ -108,7 +108,7 @@ def export(
         raise Stopped(
             f"accuracy must drop by at most {max_drop:g} points, got "
             f"{accuracy.drop:.2f} ({accuracy.before:.4f} → {accuracy.after:.4f} on "
-            f"{accuracy.images} images); {out} is as it was: choose another --quantize "
+            f"{accuracy.images} images); {out} is unchanged: use another --quantize "
             "or a higher --max-drop"
         )
     flatbuffer = tflite_metadata.embed(flatbuffer, run.config["model"]["name"], about)
@@ -119,7 +119,14 @@ def export(
 
 
 def convert(saved: Path, run: Run, quantize: Quantization, data: "Dataset") -> bytes:
-    """Converts a run's SavedModel to a graph with ``serving_default`` alone."""
+    """Returns a run's SavedModel as a TFLite file, with ``serving_default`` only.
+
+    Args:
+        saved: Version folder of the SavedModel.
+        run: The run that it was exported from.
+        quantize: See ``Options``.
+        data: The run's data set, for the calibration of int8.
+    """
     import tensorflow as tf
 
     with tempfile.TemporaryDirectory() as folder:
@@ -134,16 +141,15 @@ def convert(saved: Path, run: Run, quantize: Quantization, data: "Dataset") -> b
 def _checking(saved: Path, *, finite: bool) -> Any:
     """Returns the graph of a SavedModel with checks that survive the conversion.
 
-    The converter drops ``tf.ensure_shape``. It keeps concatenations, which LiteRT
-    refuses where the parts differ in rank or on another axis: the first with a black
-    image unless rank, height, width and channels fit, the second unless there is a
-    first image (an empty batch would leave LiteRT in a state in which the next request
-    ends the process).
+    The converter drops ``tf.ensure_shape`` but keeps concatenations, which LiteRT
+    rejects if the parts differ in rank or on another axis. The first one, with a black
+    image, checks rank, height, width and channels. The second one checks that there is
+    an image: after an empty batch, the next request would crash LiteRT.
 
     Args:
-        saved: The SavedModel.
-        finite: Whether to answer NaN for pixels that are not finite. Integers always
-            are, and 8 bits cannot hold NaN.
+        saved: Version folder of the SavedModel.
+        finite: Whether to return NaN for pixels that are not finite. Integers always
+            are finite, and 8 bits cannot represent NaN.
     """
     import tensorflow as tf
 
@@ -180,12 +186,12 @@ def _converted(
         converter.representative_dataset = lambda: ([x] for x in calibration(run, data))
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = tf.uint8
-    with command.descriptor_silenced(2):  # MLIR reports its progress there
+    with command.descriptor_silenced(2):  # MLIR logs to stderr
         return bytes(converter.convert())
 
 
 def calibration(run: Run, data: "Dataset") -> Iterator[np.ndarray]:
-    """Yields training images as evaluation sees them, float32 ``(1, H, W, C)``."""
+    """Yields training images, prepared as for evaluation, float32 ``(1, H, W, C)``."""
     from training.data.pipeline import evaluation_batches
     from training.data.preprocessing import Preprocessing
 
@@ -197,8 +203,8 @@ def calibration(run: Run, data: "Dataset") -> Iterator[np.ndarray]:
     for number, (pixels, _) in enumerate(batches.as_numpy_iterator()):
         image = pixels.astype(np.float32)
         if number == 0:
-            # The input's range must be 0 to 255 for its scale to be one grey level, so
-            # that raw pixels can be given; two corners will do.
+            # For raw pixels the scale of the input must be one grey level, which needs
+            # the range 0 to 255: two corner pixels suffice.
             image[0, 0, 0], image[0, -1, -1] = 0, 255
         yield image
 
@@ -214,7 +220,7 @@ def _accuracy(
     from training.data.preprocessing import Preprocessing
 
     before = tensorflow.open_session(saved, "SavedModel")
-    with command.descriptor_silenced(2):  # LiteRT says there that it starts
+    with command.descriptor_silenced(2):  # LiteRT logs to stderr
         after = litert.session(
             Interpreter(model_content=flatbuffer, num_threads=os.cpu_count())
         )

@@ -1,8 +1,8 @@
-"""TensorFlow Lite Metadata: what Android's and MediaPipe's readers look for in a file.
+"""Adds TensorFlow Lite Metadata to a file, as Android and MediaPipe expect it.
 
-A flatbuffer among the model's buffers says what goes in and comes out; the files that
-it names are in a zip archive behind the model. No package that writes it is light
-enough to depend on, so the few tables are written here, by the slots of
+A flatbuffer among the model's buffers describes the input and the output; the files
+that it names are in a zip archive behind the model. No package that writes the metadata
+is light enough to depend on, so this module writes the few tables, by the slots of
 metadata_schema.fbs 1.0.0.
 """
 
@@ -25,11 +25,11 @@ COLOURS = {3: np.int8(1), 1: np.int8(2)}  # of the enum ColorSpaceType
 
 
 def embed(flatbuffer: bytes, name: str, about: Description) -> bytes:
-    """Returns a TFLite file with metadata and the files that they name.
+    """Returns a TFLite file with metadata and the files that the metadata names.
 
     Args:
-        flatbuffer: The file without.
-        name: The network's name.
+        flatbuffer: The file without metadata.
+        name: Name of the model.
         about: Labels and preprocessing.
     """
     model = flatbuffer_utils.read_model_from_bytearray(flatbuffer)
@@ -42,17 +42,17 @@ def embed(flatbuffer: bytes, name: str, about: Description) -> bytes:
     file.write(flatbuffer_utils.convert_object_to_bytearray(model))
     with zipfile.ZipFile(file, "a") as archive:
         for inside, text in about.files().items():
-            # Of no date, so that the same network gives the same file.
+            # Without a date, so that the same model gives the same file.
             archive.writestr(zipfile.ZipInfo(inside), text)
     return file.getvalue()
 
 
 def tables(name: str, about: Description) -> Table:
-    """Returns the table ModelMetadata."""
+    """Returns the table ``ModelMetadata``."""
     height, width = about.size
     size = {0: np.uint32(width), 1: np.uint32(height)}
     image = {0: COLOURS.get(about.channels, np.int8(0)), 1: size}
-    # Readers subtract this mean and divide by this deviation: the graph does its own.
+    # Readers normalise by this mean and deviation; the graph itself normalises.
     as_it_is = {0: NORMALIZATION, 1: {0: [0.0], 1: [1.0]}}
     given = {
         0: "image",
@@ -61,7 +61,7 @@ def tables(name: str, about: Description) -> Table:
         4: [as_it_is],
         5: {0: [255.0], 1: [0.0]},
     }
-    labels = {0: LABELS, 1: "Names of the classes, one a line", 2: AXIS_LABELS}
+    labels = {0: LABELS, 1: "Names of the classes, one per line", 2: AXIS_LABELS}
     answer = {
         0: "probabilities",
         1: "Probability of each class",
@@ -69,7 +69,7 @@ def tables(name: str, about: Description) -> Table:
         5: {0: [1.0], 1: [0.0]},
         6: [labels],
     }
-    other = {0: PREPROCESSING, 1: "Size, channels and share of an image looked at"}
+    other = {0: PREPROCESSING, 1: "Size, channels and crop of the input"}
     return {0: name, 3: [{2: [given], 3: [answer]}], 6: [other], 7: "1.0.0"}
 
 
@@ -81,7 +81,7 @@ def pack(table: Table, identifier: bytes) -> bytes:
 
 
 def _table(builder: flatbuffers.Builder, table: Table) -> int:
-    # What a table refers to is written before it.
+    # Values that a table refers to are written first.
     inside = {
         slot: _offset(builder, value)
         for slot, value in table.items()

@@ -1,7 +1,7 @@
-"""Folders of versions, as TensorFlow Serving watches them: ``DIR/1``, ``DIR/2``, ….
+"""Manages folders of versions for TensorFlow Serving: ``DIR/1``, ``DIR/2``, ….
 
-A version appears under its number when it is complete and on the disk. Before, and
-while it is being removed, it lies under a hidden name, which servers overlook.
+A version appears under its number once it is complete and on the disk. Before that, and
+during its removal, it has a hidden name, which servers ignore.
 """
 
 import ctypes
@@ -24,19 +24,19 @@ DAY = 24 * 3600
 
 
 def require_no_version(folder: Path) -> None:
-    """Raises UsageError for a folder that is a version, which stays as it is."""
-    if os.path.exists(folder / "saved_model.pb"):  # False where one may not look
+    """Raises UsageError if a folder is itself a version, which must not change."""
+    if os.path.exists(folder / "saved_model.pb"):  # False without permission
         raise UsageError(
-            f"output must be outside of a version, got the SavedModel {folder}; name "
-            f"the folder of versions, say {folder.parent}"
+            f"output must be outside a version, got the SavedModel {folder}; name "
+            f"the folder of versions, for example {folder.parent}"
         )
 
 
 @contextmanager
 def draft(out: Path) -> Iterator[Path]:
-    """Makes a hidden folder in ``out``, and removes what is left of it in the end.
+    """Creates a hidden folder in ``out`` and removes what remains of it at the end.
 
-    What killed processes left there is removed too.
+    It also removes the drafts of killed processes.
     """
     make_folder(out)
     for left in filter(_is_stale, out.glob(".draft,*,*,*")):
@@ -66,14 +66,14 @@ def publish(complete: Path, out: Path) -> Path:
 
 
 def replace(complete: Path, out: Path) -> Path:
-    """Puts a complete draft in the place of the newest version; returns its path.
+    """Replaces the newest version by a complete draft; returns its path.
 
-    The two swap names in one step of the file system, so that at every moment, even
-    when this process is killed, the number stands for a complete version. Where there
-    is no version, the draft becomes the first.
+    The two swap names in one step of the file system, so that the number always refers
+    to a complete version, even if this process is killed. If there is no version, the
+    draft becomes the first one.
 
     Raises:
-        UsageError: The file system cannot swap folders.
+        UsageError: The file system does not support swapping folders.
     """
     found = list(versions(out).values())
     if not found:
@@ -86,15 +86,15 @@ def replace(complete: Path, out: Path) -> Path:
 
 
 def prune(out: Path, keep: int, written: Path) -> list[Path]:
-    """Removes all but the newest versions, and never the one just written.
+    """Removes all versions except the newest ones and the one just written.
 
     Args:
         out: Folder of the versions.
-        keep: How many to keep; 0: all.
+        keep: Number of versions to keep; 0: all.
         written: The version just written.
 
     Returns:
-        What was removed.
+        The removed versions.
     """
     old = list(versions(out).values())[:-keep] if keep else []
     old = [version for version in old if version != written]
@@ -105,7 +105,7 @@ def prune(out: Path, keep: int, written: Path) -> list[Path]:
 
 
 def _is_stale(path: Path) -> bool:
-    """Whether the process that made a draft is gone."""
+    """Returns whether the process that created a draft has ended."""
     _, host, process, _ = path.name.split(",")
     if host == socket.gethostname():
         return not psutil.pid_exists(int(process))
@@ -113,20 +113,20 @@ def _is_stale(path: Path) -> bool:
 
 
 def _swap(one: Path, other: Path) -> None:
-    """Swaps two folders' names atomically: renameat2 of Linux, which Python lacks."""
+    """Swaps two folders atomically by Linux' renameat2, which Python lacks."""
     here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     names = os.fsencode(one), os.fsencode(other)
     if rename is None or rename(here, names[0], here, names[1], exchange):
         reason = os.strerror(ctypes.get_errno()) if rename else "no renameat2"
         raise UsageError(
-            f"file system must be able to swap folders for --overwrite, got {reason} "
-            f"at {other.parent}; write a new version, with --keep 1 in its place"
+            f"file system must support swapping folders for --overwrite, got {reason} "
+            f"at {other.parent}; write a new version with --keep 1 instead"
         )
 
 
 def _sync(folder: Path) -> None:
-    """Waits until a folder and all in it are on the disk."""
+    """Flushes a folder and its contents to the disk."""
     for path in folder.rglob("*"):
         flush(path)
     flush(folder)

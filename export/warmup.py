@@ -1,6 +1,6 @@
-"""Requests with which TensorFlow Serving warms a version up before it is available.
+"""Writes requests by which TensorFlow Serving warms up a version before serving it.
 
-The first request to a graph is slow: it is optimised then, and its kernels made.
+The first request to a graph is slow, because it optimises the graph and creates kernels.
 """
 
 from pathlib import Path
@@ -12,12 +12,12 @@ from training.data.decoding.images import FILE_CHANNELS
 from training.data.preprocessing import Preprocessing
 from training.data.types import Tensor
 
-# Where TensorFlow Serving looks for them in a version folder.
+# Where TensorFlow Serving looks for the requests in a version folder.
 FILE = Path("assets.extra", "tf_serving_warmup_requests")
 
 
 def requests(preprocessing: Preprocessing) -> dict[str, dict[str, Tensor]]:
-    """Returns one black image as inputs for each signature."""
+    """Returns the inputs of each signature for one black image."""
     height, width, channels = preprocessing.input_shape
     image = tf.zeros((1, height, width, channels))
     found = {"serving_default": {"image": image}, "features": {"image": image}}
@@ -28,12 +28,12 @@ def requests(preprocessing: Preprocessing) -> dict[str, dict[str, Tensor]]:
 
 
 def write(folder: Path, model: str, requests: dict[str, dict[str, Tensor]]) -> None:
-    """Writes requests into a version folder, as a TFRecord of PredictionLogs.
+    """Writes requests into a version folder as a TFRecord of PredictionLogs.
 
     Args:
         folder: The version folder.
-        model: The model's name in the requests.
-        requests: For each signature its inputs.
+        model: Name of the model in the requests.
+        requests: Inputs by signature.
     """
     path = folder / FILE
     path.parent.mkdir(exist_ok=True)

@@ -60,10 +60,10 @@ def test_a_table_tells_times_of_the_plain_export() -> None:
 def test_advice_is_what_was_measured() -> None:
     cpu, gpu, phone = advice(MEASURED)
     assert cpu == (
-        "CPU: a.tflite in litert 1.0 (top-1 0.9000), 5.00 ms an image; in batches "
+        "CPU: a.tflite in litert 1.0 (top-1 0.9000), 5.00 ms per image; in batches: "
         "saved in tensorflow 1.0 (top-1 0.9000), 300.0 images/s"
     )
-    assert gpu.endswith("none was measured on one here")
+    assert gpu.endswith("none was measured on a GPU here")
     assert phone.startswith("phone: a.tflite in litert 1.0 (top-1 0.9000), 5.00 ms")
     on_gpu = replace(MEASURED[1], device="GPU", accuracy=None)
     cpu, gpu, phone = advice([BASE, on_gpu])
@@ -71,7 +71,7 @@ def test_advice_is_what_was_measured() -> None:
         "CPU: none was measured",
         "phone: a .tflite file, int8; none was measured",
     )
-    assert gpu == "GPU: saved in tensorflow 1.0, 10.00 ms an image, 300.0 images/s"
+    assert gpu == "GPU: saved in tensorflow 1.0, 10.00 ms per image, 300.0 images/s"
     elsewhere = replace(MEASURED[2], runtime="openvino 1.0", latency=0.001)
     assert advice([*MEASURED, elsewhere])[2].startswith("phone: a.tflite in litert")
 
@@ -188,5 +188,5 @@ def test_mistakes_are_one_line(
 
 
 def test_options_are_checked() -> None:
-    with pytest.raises(UsageError, match="artifacts must be named"):
+    with pytest.raises(UsageError, match="artifacts must name at least one path"):
         Options(())

@@ -36,7 +36,7 @@ def test_files_say_it_all() -> None:
 def test_an_artifact_without_it_is_refused(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "model.tflite"
     path.write_bytes(b"nonsense")
-    with pytest.raises(ValueError, match="must come with its labels"):
+    with pytest.raises(ValueError, match="must contain its labels"):
         read(Artifact(path, kind))
 
 
@@ -84,7 +84,7 @@ def test_damaged_onnx_is_refused(onnx_model: bytes, tmp_path: Path) -> None:
         b"\xff" * 300_000,  # a number that never ends
     ):
         path.write_bytes(data)
-        with pytest.raises(ValueError, match="must come with its labels"):
+        with pytest.raises(ValueError, match="must contain its labels"):
             read(Artifact(path, "ONNX"))
 
 
@@ -147,7 +147,7 @@ def test_other_members_of_an_archive_are_not_unpacked(tmp_path: Path) -> None:
 def peak(path: Path) -> int:
     """Bytes of memory that a refused artifact took."""
     tracemalloc.start()
-    with pytest.raises(ValueError, match="must come with its labels"):
+    with pytest.raises(ValueError, match="must contain its labels"):
         read(Artifact(path, "TFLite"))
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -183,7 +183,7 @@ def test_preprocessing_out_of_range_is_refused(
     preprocessing: str, tmp_path: Path
 ) -> None:
     artifact = archive(tmp_path / "a.tflite", b"cat\n", preprocessing)
-    with pytest.raises(ValueError, match="must come with its labels"):
+    with pytest.raises(ValueError, match="must contain its labels"):
         read(artifact)
 
 
@@ -194,7 +194,7 @@ def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
     for magic, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         data[data.index(magic) + flags] |= 1
     path.write_bytes(data)
-    with pytest.raises(ValueError, match=r"must come with its labels.*encrypted"):
+    with pytest.raises(ValueError, match=r"must contain its labels.*encrypted"):
         read(Artifact(path, "TFLite"))
 
 

@@ -361,7 +361,7 @@ def test_a_label_of_two_lines_is_not_exported(
     config["dataset"]["labels"][1] = label
     (spoiled.path / "config.json").write_text(json.dumps(config))
     out = tmp_path / "model.onnx" if export is onnx.export else tmp_path / "out"
-    with pytest.raises(UsageError, match=r"labels must be without line breaks.*got '"):
+    with pytest.raises(UsageError, match=r"labels must not contain line breaks.*got '"):
         export(Run(spoiled.path), out)
     assert not [path for path in tmp_path.rglob("*") if path.suffix in KINDS]
     assert not (tmp_path / "out").exists()
@@ -377,7 +377,7 @@ def test_what_is_no_artifact_is_refused(run: Run, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="runtime for TFLite must be one of"):
         verify(file, run, runtimes=("tensorflow",))
     manifest.write(file, {})
-    with pytest.raises(Stopped, match="not loaded: artifact must come with its labels"):
+    with pytest.raises(Stopped, match="not loaded: artifact must contain its labels"):
         verify(file, run)
     described(file, Description.of_run(run.config))
     with pytest.raises(Stopped, match="artifact must load in litert, got: "):

@@ -60,9 +60,9 @@ def test_hidden_files_are_none_of_the_images(images: Path) -> None:
 
 
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"got no .*nothing"):
+    with pytest.raises(UsageError, match=r"existing file or folder, got .*nothing"):
         listed((tmp_path / "nothing",))
-    with pytest.raises(UsageError, match="folders with some, got"):
+    with pytest.raises(UsageError, match="folders of image files, got"):
         listed((tmp_path,))
 
 
@@ -174,7 +174,7 @@ def test_a_bad_file_is_named_and_the_rest_goes_on(
     first, second, last = printed.err.splitlines()
     assert first.startswith(f"bad image: {images}/b/bad.png: image must be a JPEG, ")
     assert second.startswith(f"bad image: {images}/b/bomb.png: image must be ")
-    assert "of at most 50000000 pixels, got" in second
+    assert "at most 50000000 pixels, got" in second
     assert last == "error: 2 of 6 images could not be classified"
 
 
@@ -187,7 +187,7 @@ def test_changed_artifacts_are_not_loaded(
     path = tmp_path / "model.tflite"
     path.write_bytes(b"one")
     predicted(monkeypatch, path, images, status=1)
-    assert "must come with its labels" in capsys.readouterr().err
+    assert "must contain its labels" in capsys.readouterr().err
     manifest.write(path, {})
     path.write_bytes(b"two")
     predicted(monkeypatch, path, images, status=1)
@@ -210,7 +210,7 @@ def test_too_few_labels_are_one_line(
     manifest.write(path, facts)
     predicted(monkeypatch, path, images, status=1)
     (line,) = capfd.readouterr().err.splitlines()
-    assert line.endswith("must be one for each of its 3 classes, got 2")
+    assert line.endswith("must have one label for each of its 3 classes, got 2")
 
 
 @pytest.mark.parametrize("kind", ["TFLite", "ONNX"])
@@ -247,7 +247,7 @@ def test_what_is_damaged_is_one_line(
         (("{model}", "{images}", "--max-pixels", "0"), "max_pixels must be at least"),
         (("{model}", "{images}", "--format", "xml"), "xml"),
         (("{model}", "{images}", "--runtime", "tensorflow"), "one of litert, openvino"),
-        (("{model}", "{images}/nothing"), "image must be a file or a folder, got no"),
+        (("{model}", "{images}/nothing"), "must be an existing file or folder, got"),
         (("{model}", "{images}", "--out", "{images}"), "got the folder"),
         (("{model}", "{images}", "--out", "{model}/new/x.csv"), "must be writable"),
         (("{model}", "{images}", "--out", "/dev/null"), "must be a regular file"),

@@ -90,7 +90,7 @@ def test_nothing_is_added_to_a_published_version(
     version.mkdir(parents=True)
     (version / "saved_model.pb").write_bytes(b"graph")
     export, name = EXPORTS[kind]
-    with pytest.raises(UsageError, match=f"outside of a version, .* say {tmp_path}/p"):
+    with pytest.raises(UsageError, match=f"outside a version, .* example {tmp_path}/p"):
         export(run, version / name)
     assert len(list(version.iterdir())) == 1
 

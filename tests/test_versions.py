@@ -99,7 +99,7 @@ def test_where_folders_cannot_be_swapped(
     complete(tmp_path, "theirs")(versions.publish)
     monkeypatch.setattr(versions.ctypes, "CDLL", lambda *a, **k: object())
     with pytest.raises(
-        UsageError, match="able to swap folders for --overwrite, got no"
+        UsageError, match="support swapping folders for --overwrite, got no"
     ):
         complete(tmp_path, "ours")(versions.replace)
     monkeypatch.undo()
