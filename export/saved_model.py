@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 MEANINGS = {
     "image": "raw pixels, 0–255: (N, height, width, channels)",
     "image_bytes": "contents of JPEG, PNG, GIF, BMP or WebP files: (N,)",
-    "probabilities": "of each class, adding up to 1: (N, classes)",
+    "probabilities": "of each class, summing to 1: (N, classes)",
     "class_id": "the most probable class, from 0: (N,)",
-    "label": "its name: (N,)",
-    "features": "what the last, linear layer takes: (N, features)",
+    "label": "name of that class: (N,)",
+    "features": "input of the last, linear layer: (N, features)",
 }
 
 

@@ -1,4 +1,4 @@
-"""``python -m export.verify ARTIFACT RUN``: is the artifact the network of the run?"""
+"""Compares an artifact with its run: ``python -m export.verify ARTIFACT RUN``."""
 
 import os
 import sys
@@ -29,27 +29,27 @@ if TYPE_CHECKING:
 class Options:
     """Compare an artifact with its run on real test images, in separate processes.
 
-    Its files must be those of its manifest; a SavedModel may have no operation that
-    reaches out of the graph; its labels must be the run's. Then each runtime installed
-    that reads the artifact classifies test images, in a process that knows nothing of
-    this project. Exit status 0 only where all find the same network.
+    The files must match the manifest, the labels must be the run's, and a SavedModel
+    must not contain operations that reach outside the graph. Then each installed
+    runtime that reads the artifact classifies test images, in a process independent of
+    this project. The exit status is 0 only if all of them find the same network.
     """
 
     artifact: tyro.conf.Positional[Path]
-    """A SavedModel's version folder or folder of versions, a .tflite or .onnx file."""
+    """Version folder of a SavedModel, folder of versions, .tflite or .onnx file."""
     run: tyro.conf.Positional[Path]
     """Folder of the run."""
     images: int = 500
-    """How many images of the test split to compare on, spread evenly over it."""
+    """Number of images of the test split to compare on, spread evenly."""
     runtimes: tuple[str, ...] = ()
-    """Which of tensorflow, c-api, openvino, litert, onnxruntime; none: all installed
-    but c-api."""
+    """Any of tensorflow, c-api, openvino, litert, onnxruntime; if omitted, all
+    installed ones except c-api."""
     c_api: bool = False
-    """Also build a C program against TensorFlow's C library (with cc) and run it."""
+    """Also build (with cc) and run a C program that uses TensorFlow's C library."""
     max_drop: float = MAX_DROP
-    """Points (0.01) of accuracy that an artifact of fewer than 32 bits may lose."""
+    """Largest loss of accuracy, in points (0.01), below 32 bits of precision."""
     dataset: str | None = None
-    """Where the run's data set is now, if it was moved."""
+    """Current location of the run's data set, if it has moved."""
 
 
 def verify(
@@ -61,31 +61,31 @@ def verify(
     max_drop: float = MAX_DROP,
     dataset: str | None = None,
 ) -> dict[str, Any]:
-    """Compares an artifact with its run; the figures also go to RUN/artifacts.json.
+    """Compares an artifact with its run and adds the result to RUN/artifacts.json.
 
-    Where that cannot be written, a warning on stderr says so.
+    If that file cannot be written, it prints a warning to stderr.
 
     Args:
-        artifact: What ``export.load.find`` takes.
+        artifact: A path as for ``export.load.find``.
         run: A complete run.
-        images: How many test images.
-        runtimes: Keys of ``export.runtimes.RUNTIMES``; none: all installed but c-api.
-        max_drop: Points of accuracy that a rounded artifact may lose.
-        dataset: Where the run's data set is now; None: where it was.
+        images: Number of test images.
+        runtimes: Keys of ``export.runtimes.RUNTIMES``; empty: all installed but c-api.
+        max_drop: Largest loss of accuracy, in points, below 32 bits of precision.
+        dataset: Current location of the run's data set; None: unchanged.
 
     Returns:
         ``path``, ``format``, ``size`` in bytes, ``manifest`` (its ``path`` and
-        ``sha256``), ``same``, ``tolerance`` in words, ``runtimes`` (for each, its
-        ``version``, what it ``imported`` of this project, its ``latency``, seconds of
-        one image, where the artifact stays loaded between two, and the differences for
-        ``pixels`` and, where it can ask for them, for ``bytes`` of image files and for
-        what the run's last layer makes of the ``features``), the first one's values of
-        these.
+        ``sha256``), ``same``, ``tolerance`` in words, ``runtimes``, and the values of
+        the first runtime. For each runtime: its ``version``, the packages of this
+        project that it ``imported``, its ``latency`` in seconds for one image (if the
+        artifact stays loaded between calls), and the differences for ``pixels`` and, if
+        it supports them, for ``bytes`` of image files and for what the run's last layer
+        computes from the ``features``.
 
     Raises:
-        UsageError: There is no artifact, no such runtime, or the run is not complete.
-        Stopped: The artifact was changed, is dangerous, cannot be loaded, has other
-            labels or signatures, or gives no numbers.
+        UsageError: The artifact or a runtime is missing, or the run is incomplete.
+        Stopped: The artifact has changed, is unsafe, cannot be loaded, has other labels
+            or signatures, or returns values that are not finite.
     """
     run.require_complete()
     found = located(artifact)
@@ -120,19 +120,19 @@ def verify(
 
 
 def _keep(result: dict[str, Any], run: Run) -> None:
-    """Writes what was found into the run's folder; says so where that cannot be."""
+    """Adds the result to the run's folder, or prints a warning if that fails."""
     try:
         kept = {**run.artifacts, result["path"]: result}
         write_json(run.path / "artifacts.json", kept)
     except (OSError, ValueError) as error:
-        print(f"warning: not kept in the run's folder: {error}", file=sys.stderr)
+        print(f"warning: not stored in the run's folder: {error}", file=sys.stderr)
 
 
 def located(artifact: Path) -> Artifact:
     """Returns the artifact at a path.
 
     Raises:
-        UsageError: There is none.
+        UsageError: The path has no artifact.
     """
     try:
         return find(artifact)
@@ -159,14 +159,14 @@ def _require_described(artifact: Artifact, run: Run) -> None:
     if others := [name for name in expected if found[name] != expected[name]]:
         raise Stopped(
             f"not the same network: {' and '.join(others)} must be the run's, got "
-            f"others in {artifact.path}"
+            f"different values in {artifact.path}"
         )
 
 
 def _answer(
     artifact: Artifact, runtime: str, folder: Path, question: "Reference"
 ) -> dict[str, Any]:
-    """Has a process of its own load the artifact and classify the folder's images."""
+    """Loads the artifact and classifies the folder's images in a separate process."""
     try:
         with Worker(artifact.path, runtime) as worker:
             facts = worker.tell(classify=str(folder))
@@ -179,7 +179,7 @@ def _answer(
 
 
 def _plain(answer: dict[str, Any]) -> dict[str, Any]:
-    """Replaces the differences by dictionaries, for JSON."""
+    """Converts the differences to dictionaries, for JSON."""
     return {
         name: asdict(value) if isinstance(value, Difference) else value
         for name, value in answer.items()
@@ -199,8 +199,8 @@ def main() -> None:
         others = runtimes or tuple(readers(found.kind))
         runtimes = tuple(dict.fromkeys((*others, "c-api")))
     _runtimes(found, runtimes)
-    # All processes compute on the CPU: one GPU's memory does not serve two, and its
-    # products are rounded more coarsely.
+    # All processes use the CPU: two cannot share the memory of one GPU, which also
+    # rounds products more coarsely.
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     command.load_backend()
     result = verify(
@@ -215,10 +215,10 @@ def main() -> None:
 
 
 def report(result: dict[str, Any], run: Run) -> None:
-    """Prints what ``verify`` found.
+    """Prints the result of ``verify``.
 
     Raises:
-        Stopped: It is not the same network.
+        Stopped: The artifact differs from the run by more than the tolerance.
     """
     print(f"{result['format']}: {result['path']} ({result['size'] / 2**20:.2f} MiB)")
     for name, answer in result["runtimes"].items():
@@ -230,8 +230,8 @@ def report(result: dict[str, Any], run: Run) -> None:
             print(f"  {name} {answer['version']}, one image: {milliseconds:.2f} ms")
     if not result["same"]:
         raise Stopped(
-            f"not the same network: {result['path']} differs from {run.path} by more "
-            f"than {result['tolerance']}"
+            f"not the same network: {result['path']} must match {run.path} within "
+            f"{result['tolerance']}"
         )
     print(f"  the same network as {run.path} (within {result['tolerance']})")
 

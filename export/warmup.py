@@ -1,6 +1,6 @@
 """Writes requests by which TensorFlow Serving warms up a version before serving it.
 
-The first request to a graph is slow, because it optimises the graph and creates kernels.
+The first request to a graph is slow: TensorFlow then optimises it and creates kernels.
 """
 
 from pathlib import Path

@@ -1,16 +1,16 @@
-"""A process of its own that runs an artifact, knowing nothing of this project.
+"""Runs an artifact in a separate process, independently of the rest of this project.
 
 ``python -m export.worker ARTIFACT RUNTIME`` loads the artifact, prints a line of JSON
-about it, and answers each line of JSON on its input with another:
+about it, and answers each line of JSON on its standard input with another line:
 
-- ``{"classify": FOLDER}`` classifies the pixels ``FOLDER/pixels.npy`` and, where the
+- ``{"classify": FOLDER}`` classifies the pixels ``FOLDER/pixels.npy`` and, if the
   runtime decodes files, the image files ``FOLDER/files/*``. It writes arrays
-  ``FOLDER/RUNTIME-NAME.npy``: ``pixels`` and ``bytes``, the probabilities of these two,
-  and, where the artifact tells them, the pixels' ``features`` and the files'
-  ``class_id`` and ``label``.
-- ``{"time": BATCH}`` classifies a batch of noise and tells the seconds that it took.
+  ``FOLDER/RUNTIME-NAME.npy``: the probabilities of these two as ``pixels`` and
+  ``bytes``, and, if the artifact returns them, the ``features`` of the pixels and the
+  ``class_id`` and ``label`` of the files.
+- ``{"time": BATCH}`` classifies a batch of noise and returns the seconds it took.
 
-What fails is answered by ``{"error": REASON}``. ``Worker`` is the other side of it.
+Failures are answered by ``{"error": REASON}``. ``Worker`` is the client of the process.
 """
 
 import json
@@ -39,20 +39,21 @@ ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1"}
 
 
 class Worker:
-    """An artifact in a process of its own; a context manager that ends it.
+    """Context manager that runs an artifact in a separate process.
 
     Args:
-        artifact: Its path.
+        artifact: Path of the artifact.
         runtime: A key of ``RUNTIMES``.
-        environment: Variables of the process; None: this one's and ``ENVIRONMENT``.
+        environment: Environment variables of the process; None: those of this process,
+            with ``ENVIRONMENT`` for the unset ones.
 
     Attributes:
         facts: ``version`` of the runtime, its ``device``, ``shape`` of an image, and
-            whether the artifact ``stays`` loaded.
+            whether the artifact ``stays`` loaded between calls.
 
     Raises:
-        RuntimeError: The process cannot load the artifact, or cannot do what it is
-            told; the message is its reason, one line.
+        RuntimeError: The process cannot load the artifact or fulfil a request; the
+            message is the reason, one line.
     """
 
     def __init__(
@@ -60,14 +61,14 @@ class Worker:
     ) -> None:
         if environment is None:
             environment = {**ENVIRONMENT, **os.environ}
-        # A file, unlike a pipe, takes whatever libraries say without being read.
-        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - close() does
+        # A file, unlike a pipe, takes any amount of logs without being read.
+        self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115 - close() does
         self._process = subprocess.Popen(
             [sys.executable, "-m", "export.worker", str(artifact), runtime],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._said,
+            stderr=self._stderr,
             text=True,
         )
         try:
@@ -77,19 +78,19 @@ class Worker:
             raise
 
     def tell(self, **request: object) -> dict[str, Any]:
-        """Has the process do something, see the module; returns its answer."""
+        """Sends a request, as described in the module, and returns the answer."""
         assert self._process.stdin
         try:
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass  # it has ended: the answer tells why
+            pass  # the process has ended; _answer raises the reason
         return self._answer()
 
     def latency(self) -> float:
-        """Returns the median seconds of one image, over some runs after a warm-up.
+        """Returns the median seconds for one image, over several runs after a warm-up.
 
-        Few suffice for a slow network: it stops after ``LATENCY_SECONDS``.
+        For slow models it stops after ``LATENCY_SECONDS`` with fewer runs.
         """
         seconds: list[float] = []
         until = time.monotonic() + LATENCY_SECONDS
@@ -106,11 +107,10 @@ class Worker:
         line = self._process.stdout.readline()
         if not line:
             status = self._process.wait()
-            self._said.seek(0)
-            last = self._said.read().strip().splitlines()[-1:]
-            raise RuntimeError(
-                f"it ended with status {status} {' '.join(last)}".strip()
-            )
+            self._stderr.seek(0)
+            last = self._stderr.read().strip().splitlines()[-1:]
+            reason = f"the process ended with status {status} {' '.join(last)}"
+            raise RuntimeError(reason.strip())
         answer = dict(json.loads(line))
         if "error" in answer:
             raise RuntimeError(answer["error"])
@@ -119,7 +119,7 @@ class Worker:
     def close(self) -> None:
         """Ends the process."""
         self._process.communicate()
-        self._said.close()
+        self._stderr.close()
 
     def __enter__(self) -> "Worker":
         return self
@@ -136,7 +136,7 @@ class Worker:
 def in_batches(
     classify: Callable[[Any], dict[str, Array]], inputs: Any
 ) -> dict[str, Array]:
-    """Classifies a few at a time: large networks need much memory for an image."""
+    """Classifies inputs in batches, because large networks need much memory."""
     starts = range(0, len(inputs), BATCH_SIZE)
     answers = [classify(inputs[i : i + BATCH_SIZE]) for i in starts]
     return {name: np.concatenate([a[name] for a in answers]) for name in answers[0]}
@@ -144,10 +144,10 @@ def in_batches(
 
 def _classify(session: Session, runtime: str, folder: Path) -> dict[str, Any]:
     def of_pixels(images: Array) -> dict[str, Array]:
-        told = {"pixels": session.classify(images)}
+        outputs = {"pixels": session.classify(images)}
         if session.features is not None:
-            told["features"] = session.features(images)
-        return told
+            outputs["features"] = session.features(images)
+        return outputs
 
     found = in_batches(of_pixels, np.load(folder / "pixels.npy"))
     files = [path.read_bytes() for path in sorted((folder / "files").iterdir())]
@@ -156,7 +156,7 @@ def _classify(session: Session, runtime: str, folder: Path) -> dict[str, Any]:
         found["bytes"] = found.pop("probabilities")
     for name, answer in found.items():
         np.save(folder / f"{runtime}-{name}.npy", answer)
-    # Looked at last: what a runtime imports as it runs counts too.
+    # Read last, so that imports during inference count too.
     imported = {module.split(".")[0] for module in sys.modules}
     return {"imported": sorted(imported & set(PROJECT))}
 
@@ -183,9 +183,9 @@ def _answer(session: Session, runtime: str, request: dict[str, Any]) -> dict[str
 
 
 def main() -> None:
-    """Works, see the module."""
+    """Serves requests as described in the module."""
     path, runtime = sys.argv[1:]
-    # C++ libraries write to descriptor 1 as they please: the answers have their own.
+    # C++ libraries may write to descriptor 1, so the answers use another one.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 

@@ -61,7 +61,7 @@ def test_a_jpeg_file_gives_pythons_probabilities(
         (("{version}", "{image}", "{out}", "nothing"), "nothing: cannot be read"),
         (
             ("{version}", "{image}", "{out}", "{file}"),
-            "{file}: has another size than the network's input",
+            "{file}: does not have the size of the network's input",
         ),
     ],
 )

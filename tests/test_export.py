@@ -227,7 +227,7 @@ def test_a_signature_that_lacks_is_found_out(
         return {name: f for name, f in every(self).items() if name != missing}
 
     monkeypatch.setattr(serving.Serving, "signatures", property(fewer))
-    with pytest.raises(Stopped, match="not the same network: artifact must answer"):
+    with pytest.raises(Stopped, match="not the same network: artifact must return"):
         verify(saved_model.export(run, tmp_path), run, runtimes=("tensorflow",))
 
 
@@ -267,9 +267,9 @@ def test_compare_refuses_other_shapes_and_no_numbers() -> None:
     other = compare(ours, ours[[0, 1, 1]], labels)
     assert other.drop == pytest.approx(100 / 3)
     assert (other.largest, other.agreement) == (1, pytest.approx(2 / 3))
-    with pytest.raises(Stopped, match=r"must be \(3, 3\), got \(3, 2\)"):
+    with pytest.raises(Stopped, match=r"must have shape \(3, 3\), got \(3, 2\)"):
         compare(ours, ours[:, :2], labels)
-    with pytest.raises(Stopped, match="not finite"):
+    with pytest.raises(Stopped, match="must be finite"):
         compare(ours, ours * np.nan, labels)
 
 
@@ -321,7 +321,7 @@ def test_what_cannot_be_kept_does_not_change_the_answer(
         kept.mkdir()
     _keep({"path": "model.tflite", "same": True}, Run(tmp_path))
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("warning: not kept in the run's folder: ")
+    assert line.startswith("warning: not stored in the run's folder: ")
 
 
 def described(file: Path, about: Description) -> None:

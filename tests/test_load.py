@@ -75,5 +75,5 @@ def test_a_worker_tells_why_it_fails(tmp_path: Path) -> None:
         Worker(file, "bogus")
     with pytest.raises(RuntimeError):
         Worker(file, "litert")
-    with pytest.raises(RuntimeError, match="it ended with status 1"):
+    with pytest.raises(RuntimeError, match="the process ended with status 1"):
         Worker(file, "litert", {"PYTHONHOME": "/nowhere"})

@@ -89,11 +89,11 @@ SPOILS: dict[str, tuple[str, Spoil, str]] = {
     "another name": (
         "label",
         lambda x: np.full_like(x, "class1"),
-        "label must be the run's of class_id",
+        "label must be the run's for class_id",
     ),
-    "fewer names": ("label", lambda x: x[1:], "label must be the run's of class_id"),
-    "other features": ("features", lambda x: x[:, 1:], r"be \(64,\) of an image, got"),
-    "no numbers": ("features", lambda x: x * np.nan, "probabilities are not finite"),
+    "fewer names": ("label", lambda x: x[1:], "label must be the run's for class_id"),
+    "other features": ("features", lambda x: x[:, 1:], r"be \(64,\) per image, got"),
+    "no numbers": ("features", lambda x: x * np.nan, "probabilities must be finite"),
 }
 
 

@@ -169,7 +169,7 @@ EFFECTS_BY_NAME = re.compile(
 PLACES = re.compile("file|_urls|address|memory_region|descriptor_source|debug_ops")
 CALLS = {"PartitionedCall", "StatefulPartitionedCall"}  # of the graph's own functions
 # Stateful for TensorFlow, but only within the graph.
-STATEFUL = set(safety.COMPUTING["state of the graph's own"].split()) | {
+STATEFUL = set(safety.COMPUTING["state of the graph"].split()) | {
     *("Assert", "Case", "Empty", "If", "StatefulPartitionedCall", "While"),
     *(op for op in safety.ALLOWED if op.startswith("TensorArray")),
 }

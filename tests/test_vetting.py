@@ -48,7 +48,7 @@ COMMANDS: dict[str, Callable[[Path, Run], Any]] = {
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_what_writes_files_is_not_loaded(name: str, writer: Path, run: Run) -> None:
-    with pytest.raises(Stopped, match=r"not loaded: .*compute only, got .*WriteFile"):
+    with pytest.raises(Stopped, match=r"not loaded: .*only compute, got .*WriteFile"):
         COMMANDS[name](writer, run)
     assert not (writer.parent / "written").exists()
 

@@ -1,8 +1,8 @@
-"""What runs an exported network: one module a runtime, none knows this project.
+"""Runs artifacts in various runtimes, independently of the rest of this project.
 
-A runtime's module has ``open_session(path, kind)``, which loads an artifact and returns
-a ``Session``. Its packages are imported only there, so that each works without the
-others.
+Each runtime has a module with ``open_session(path, kind)``, which loads an artifact and
+returns a ``Session``. Only that module imports the runtime's packages, so that each
+runtime works without the others.
 """
 
 from collections.abc import Callable
@@ -20,20 +20,20 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Session:
-    """An artifact, loaded by a runtime.
+    """An artifact loaded by a runtime.
 
     Attributes:
         classify: Pixels 0–255 ``(N, H, W, C)`` → probabilities float32 ``(N,
             classes)``.
         shape: Height, width and channels of an image.
-        classify_files: Image files' bytes → ``probabilities`` and, where the artifact
-            names them, the most probable ``class_id`` int64 ``(N,)`` and its ``label``
-            ``(N,)``; None where the runtime cannot run a decoder or the artifact has
-            none.
-        features: Pixels → what the last layer takes, float32 ``(N, C)``; None where the
-            runtime cannot ask for it or the artifact doesn't tell.
+        classify_files: Image files' bytes → ``probabilities`` and, if the artifact
+            returns them, the most probable ``class_id`` int64 ``(N,)`` and its
+            ``label`` ``(N,)``; None if the runtime cannot run a decoder or the artifact
+            has none.
+        features: Pixels → input of the last layer, float32 ``(N, C)``; None if the
+            runtime or the artifact does not support it.
         device: ``"CPU"`` or ``"GPU"``.
-        stays: The artifact stays loaded between calls.
+        stays: Whether the artifact stays loaded between calls.
     """
 
     classify: Callable[[Array], Array]
@@ -46,13 +46,13 @@ class Session:
 
 @dataclass(frozen=True)
 class Runtime:
-    """A way to run artifacts.
+    """Requirements and capabilities of a runtime.
 
     Attributes:
-        module: Name of its module here.
-        package: What it needs to have installed, as it is imported.
+        module: Name of its module in this package.
+        package: Import name of the package that it requires.
         kinds: Kinds of artifacts that it reads.
-        program: A command that it needs.
+        program: A command that it requires.
     """
 
     module: str
@@ -62,15 +62,15 @@ class Runtime:
 
     @property
     def installed(self) -> bool:
-        """Whether what it needs is here."""
+        """Whether the required package and program are installed."""
         found = find_spec(self.package) is not None
         return found and (self.program is None or which(self.program) is not None)
 
     def open(self, path: Path, kind: str) -> Session:
         """Loads an artifact of one of its kinds.
 
-        What the session is given must be what its fields say: other shapes and dtypes
-        are a ValueError. An image with a pixel that is NaN or infinite gets NaN.
+        The session raises ValueError for inputs of other shapes and dtypes than its
+        fields state. It returns NaN for an image with a NaN or infinite pixel.
         """
         opened: Session = import_module(f"{__name__}.{self.module}").open_session(
             path, kind
@@ -83,13 +83,13 @@ class Runtime:
 def _checked(
     ask: Callable[[Array], Array], shape: tuple[int | None, ...]
 ) -> Callable[[Array], Array]:
-    """Checks the images before a runtime gets them, for one message from all."""
+    """Adds input checks, so that all runtimes raise the same messages."""
 
     def checked(images: Array) -> Array:
         images = np.asarray(images)
         if images.dtype.kind not in "biuf":
             raise ValueError(f"images must be numbers, got dtype {images.dtype}")
-        # An artifact of another program may leave a side open.
+        # Artifacts of other programs may have sides of any length.
         wanted = [n if isinstance(n, int) else "any" for n in shape]
         sides = zip(wanted, images.shape[1:], strict=False)
         fits = images.ndim == 1 + len(shape) and all(n in ("any", m) for n, m in sides)
@@ -97,13 +97,13 @@ def _checked(
             raise ValueError(
                 f"images must be (N, {', '.join(map(str, wanted))}), got {images.shape}"
             )
-        if len(images) == 0:  # TFLite files take none
+        if len(images) == 0:  # TFLite files reject an empty batch
             return ask(np.zeros((1, *images.shape[1:]), np.float32))[:0]
         answer = ask(images)
         with np.errstate(all="ignore"):  # the sum of inf and -inf
             if np.isfinite(images.sum()):
                 return answer
-        # Files of 8 bits take integers, which hold no NaN.
+        # 8-bit files take integers, which cannot represent NaN.
         finite = np.isfinite(images).all(tuple(range(1, images.ndim)))
         return np.where(finite[:, None], answer, np.nan)
 
@@ -111,7 +111,7 @@ def _checked(
 
 
 def levels(images: Array, dtype: Any) -> Array:
-    """Returns pixels as the integers 0–255 that a file of 8 bits takes."""
+    """Returns pixels as integers 0–255, the input of an 8-bit file."""
     return np.rint(np.clip(np.nan_to_num(images), 0, 255)).astype(dtype)
 
 

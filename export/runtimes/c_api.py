@@ -1,4 +1,4 @@
-"""TensorFlow's C library on a SavedModel: ``classify.c``, built on the spot."""
+"""Runs a SavedModel by ``classify.c``, a program on TensorFlow's C library."""
 
 import atexit
 import os
@@ -18,9 +18,9 @@ LIBRARIES = ("libtensorflow_cc.so.2", "libtensorflow_framework.so.2")
 
 
 def open_session(path: Path, kind: str) -> Session:
-    """Builds the program; each call of the session is a run of it.
+    """Compiles the program, which each call of the session runs once.
 
-    It reads the folder by the tensors' names, which are in the signatures.
+    The program finds tensors by the names in the SavedModel's signatures.
     """
     del kind  # SavedModel
     folder = tempfile.mkdtemp(prefix="classify-")
@@ -37,7 +37,7 @@ def open_session(path: Path, kind: str) -> Session:
 
     def answer(signature: Any, data: list[bytes]) -> Array:
         (given,) = signature.inputs.values()
-        if not data:  # the program wants one file at least
+        if not data:  # the program requires at least one file
             _, classes = signature.outputs["probabilities"].tensor_shape.dim
             return np.zeros((0, int(classes.size)), np.float32)
         with tempfile.TemporaryDirectory(dir=folder) as inputs:
@@ -55,10 +55,10 @@ def open_session(path: Path, kind: str) -> Session:
 
 
 def build(folder: Path) -> Path:
-    """Compiles the program against the libraries that TensorFlow's package brings.
+    """Compiles the program against the libraries in TensorFlow's package.
 
     Raises:
-        RuntimeError: The C compiler said no.
+        RuntimeError: The C compiler failed.
     """
     found = find_spec("tensorflow")
     assert found and found.origin

@@ -1,11 +1,11 @@
-/* Classifies images with a SavedModel through TensorFlow's C API, which is also what
-   TensorFlow Serving runs a SavedModel on.
+/* Classifies images by a SavedModel through TensorFlow's C API, on the same runtime that
+   TensorFlow Serving uses for a SavedModel.
 
      classify SAVED_MODEL INPUT OUTPUT FILE...
 
    INPUT and OUTPUT are tensors of one signature, such as "classify_bytes_image_bytes:0".
-   Where INPUT takes strings, a FILE is an image file; where it takes floats, a FILE holds
-   the float32 pixels of one image. A line is printed for each FILE: its probabilities. */
+   If INPUT takes strings, a FILE is an image file; if it takes floats, a FILE contains
+   the float32 pixels of one image. For each FILE it prints a line: the probabilities. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,7 +69,7 @@ static TF_Tensor *floats(char **paths, int count, int64_t *shape, int rank) {
   for (int i = 0; i < count; i++) {
     size_t size;
     char *data = read_file(paths[i], &size);
-    if (size != bytes) fail(paths[i], "has another size than the network's input");
+    if (size != bytes) fail(paths[i], "does not have the size of the network's input");
     memcpy((char *)TF_TensorData(batch) + i * bytes, data, bytes);
     free(data);
   }

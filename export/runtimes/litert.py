@@ -1,4 +1,4 @@
-"""LiteRT, which phones run, on a .tflite file."""
+"""Runs a .tflite file in LiteRT, the runtime of phones."""
 
 import os
 from pathlib import Path
@@ -10,13 +10,13 @@ from export.runtimes import Array, Session, levels
 
 
 def open_session(path: Path, kind: str) -> Session:
-    """Loads a .tflite file's ``serving_default``, on all cores."""
+    """Loads the ``serving_default`` of a .tflite file, to run on all cores."""
     del kind  # TFLite
     return session(Interpreter(str(path), num_threads=os.cpu_count()))
 
 
 def session(interpreter: Interpreter) -> Session:
-    """Returns how an interpreter classifies pixels of the dtype that it takes."""
+    """Returns a session that converts pixels to the input dtype of an interpreter."""
     interpreter.allocate_tensors()
     (image,), (output,) = (
         interpreter.get_input_details(),

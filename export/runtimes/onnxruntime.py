@@ -1,4 +1,4 @@
-"""ONNX Runtime on an .onnx file."""
+"""Runs an .onnx file in ONNX Runtime."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from export.runtimes import Array, Session
 
 
 def open_session(path: Path, kind: str) -> Session:
-    """Loads an .onnx file, on a GPU where this build of ONNX Runtime has one."""
+    """Loads an .onnx file, on a GPU if this build of ONNX Runtime supports one."""
     del kind  # ONNX
     providers = onnxruntime.get_available_providers()
     wanted = [p for p in PROVIDERS if p in providers]
@@ -24,5 +24,5 @@ def open_session(path: Path, kind: str) -> Session:
     return Session(classify, tuple(image.shape[1:]), device=device)
 
 
-# TensorRT and others compile for minutes or round more coarsely, so not by default.
+# TensorRT and others compile for minutes or round more coarsely, so they are omitted.
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")

@@ -1,4 +1,4 @@
-"""OpenVINO on a SavedModel's ``serving_default``, a .tflite or an .onnx file."""
+"""Runs a SavedModel's ``serving_default``, a .tflite or .onnx file in OpenVINO."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import openvino
 
 from export.runtimes import Array, Session, levels
 
-# Left alone, a CPU with bfloat16 computes float32 networks in it.
+# By default, a CPU with bfloat16 support runs float32 networks in bfloat16.
 PROPERTIES = {"INFERENCE_PRECISION_HINT": "f32"}
 
 

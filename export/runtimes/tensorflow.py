@@ -1,4 +1,4 @@
-"""TensorFlow on a SavedModel."""
+"""Runs a SavedModel in TensorFlow."""
 
 import re
 from pathlib import Path
@@ -14,11 +14,11 @@ ANSWERS = ("probabilities", "class_id", "label")  # of classify_bytes
 def open_session(path: Path, kind: str) -> Session:
     """Loads a SavedModel's ``serving_default``, ``classify_bytes`` and ``features``.
 
-    Any SavedModel will do whose ``serving_default`` maps a batch of images to one
-    output, say one of Keras' own ``model.export``.
+    It accepts any SavedModel whose ``serving_default`` maps a batch of images to one
+    output, for example one of Keras' own ``model.export``.
     """
     del kind  # SavedModel
-    # A signature does not keep its variables alive; what was loaded does.
+    # Only the loaded object keeps the variables of its signatures alive.
     loaded = tf.saved_model.load(str(path))
     pixels = loaded.signatures["serving_default"]
     ((name, image),) = pixels.structured_input_signature[1].items()
@@ -55,7 +55,7 @@ def open_session(path: Path, kind: str) -> Session:
 
 
 def _reason(message: str) -> str:
-    """Of a message with the graph's nodes around it, what the operation said."""
+    """Extracts an operation's own message from one with the graph's nodes around it."""
     lines = message.partition("\n\t [[")[0].splitlines()
-    said = re.sub(r"^assertion failed: |[][]", "", lines[-1])
-    return said.split("}} ")[-1]
+    reason = re.sub(r"^assertion failed: |[][]", "", lines[-1])
+    return reason.split("}} ")[-1]

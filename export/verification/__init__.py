@@ -1,1 +1,1 @@
-"""Whether an artifact is safe to load and the same network as its run."""
+"""Checks whether an artifact is safe to load and the same network as its run."""

@@ -1,4 +1,4 @@
-"""How two classifiers differ on the same images, and how much is allowed."""
+"""Measures how two classifiers differ on the same images, and defines tolerances."""
 
 from dataclasses import dataclass
 
@@ -6,35 +6,35 @@ import numpy as np
 
 from keras_resnet.errors import Stopped
 
-# Largest difference of a probability that float32 kernels of different runtimes make,
-# and of TensorFlow's own, which the run's answers come from too.
+# Largest difference of a probability between float32 kernels of different runtimes, and
+# between those of TensorFlow, which also compute the run's probabilities.
 TOLERANCE = 1e-4
 TOLERANCES = {"tensorflow": 1e-5, "c-api": 1e-5}
-# What is compared: probabilities of pixels, of files, and from what ``features`` gives.
+# Compared: probabilities for pixels, for files, and computed from ``features``.
 COMPARED = ("pixels", "bytes", "features")
-# As much of it as a runtime can ask for, which an artifact then must answer.
+# Those that a runtime supports, which an artifact then must return.
 ANSWERED = {"tensorflow": COMPARED, "c-api": COMPARED[:2]}
-# Artifacts of fewer bits round as they may: their answers count.
+# Artifacts with fewer bits may round: only their predicted classes count.
 AGREEMENT = 0.95  # share of images whose most probable class must be the same
 MAX_DROP = 1.0  # points of accuracy
 
 
 def tolerance(runtime: str) -> float:
-    """Returns how much a probability may differ in a runtime."""
+    """Returns the largest allowed difference of a probability in a runtime."""
     return TOLERANCES.get(runtime, TOLERANCE)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How two classifiers' probabilities differ on the same images.
+    """Differences between the probabilities of two classifiers on the same images.
 
     Attributes:
-        images: Their number.
+        images: Number of images.
         largest: Largest absolute difference of a probability.
         mean: Mean absolute difference.
         agreement: Share of images with the same most probable class.
-        accuracy: Share that the second one classifies rightly.
-        drop: Points (0.01) of accuracy that the second one has less.
+        accuracy: Share of images that the second one classifies correctly.
+        drop: Loss of accuracy of the second one in points (0.01).
     """
 
     images: int
@@ -52,18 +52,23 @@ class Difference:
 
 
 def compare(ours: np.ndarray, theirs: np.ndarray, labels: np.ndarray) -> Difference:
-    """Compares probabilities ``(N, classes)``, the run's and the artifact's.
+    """Returns how the probabilities of an artifact differ from the run's.
+
+    Args:
+        ours: Probabilities of the run, ``(N, classes)``.
+        theirs: Probabilities of the artifact, ``(N, classes)``.
+        labels: Classes of the images, integers ``(N,)``.
 
     Raises:
-        Stopped: They have different shapes, or some are not finite.
+        Stopped: The shapes differ, or some probabilities are not finite.
     """
     if ours.shape != theirs.shape:
         raise Stopped(
-            f"not the same network: probabilities must be {ours.shape}, got "
+            f"not the same network: probabilities must have shape {ours.shape}, got "
             f"{theirs.shape}"
         )
     if not np.isfinite(theirs).all():
-        raise Stopped("not the same network: some probabilities are not finite")
+        raise Stopped("not the same network: probabilities must be finite")
     differences = np.abs(ours.astype(np.float64) - theirs)
     best, expected = theirs.argmax(-1), ours.argmax(-1)
     accuracy = float((best == labels).mean())
@@ -79,25 +84,25 @@ def compare(ours: np.ndarray, theirs: np.ndarray, labels: np.ndarray) -> Differe
 
 @dataclass(frozen=True)
 class Tolerances:
-    """What still counts as the same network.
+    """Limits within which an artifact counts as the same network.
 
     Attributes:
-        rounded: The artifact computes with fewer than 32 bits on purpose.
-        max_drop: Points of accuracy that it may then lose.
+        rounded: Whether the artifact computes with fewer than 32 bits on purpose.
+        max_drop: Largest allowed loss of accuracy of a rounded artifact, in points.
     """
 
     rounded: bool
     max_drop: float = MAX_DROP
 
     def allow(self, runtime: str, difference: Difference) -> bool:
-        """Whether a difference found by a runtime is small enough."""
+        """Returns whether a difference measured in a runtime is within the limits."""
         if self.rounded:
             agrees = difference.agreement >= AGREEMENT
             return agrees and difference.drop <= self.max_drop
         return difference.largest <= tolerance(runtime)
 
     def describe(self, runtimes: list[str]) -> str:
-        """Returns it in words."""
+        """Returns the limits in words."""
         if self.rounded:
             return f"agreement {AGREEMENT:.0%}, {self.max_drop:g} points of accuracy"
         limits = {runtime: f"{tolerance(runtime):g}" for runtime in runtimes}

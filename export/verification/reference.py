@@ -1,4 +1,4 @@
-"""Test images for an artifact to classify, and what the run's network says of them."""
+"""Writes test images for an artifact, with the predictions of the run's model."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,20 +19,20 @@ from training.experiment.models import load_trained_model
 from training.runs.run import Run
 
 BATCH_SIZE = 32
-JPEGS = 32  # how many stored pixels are given as JPEG files, the others as PNG
+JPEGS = 32  # number of arrays written as JPEG files; the others as PNG
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Images in a folder, and the answers.
+    """Expected answers for the images in a folder.
 
     Attributes:
-        labels: The images' classes.
-        names: The classes' names.
-        expected: Probabilities by the run's weights in float32, for ``"pixels"``, again
-            for ``"features"``, which the last layer makes probabilities of, and for
-            ``"bytes"`` of image files where there are such.
-        last: The run's last, linear layer.
+        labels: Classes of the images.
+        names: Names of the classes.
+        expected: Probabilities by the run's model in float32 for ``"pixels"``, the same
+            for ``"features"``, from which the last layer computes probabilities, and
+            for ``"bytes"`` of image files, if there are any.
+        last: The last, linear layer of the run's model.
     """
 
     labels: np.ndarray
@@ -41,15 +41,15 @@ class Reference:
     last: keras.Layer
 
     def judge(self, folder: Path, runtime: str) -> dict[str, Difference]:
-        """Compares what ``export.worker`` left in the folder with what is expected.
+        """Compares the answers that ``export.worker`` wrote with the expected ones.
 
         Returns:
-            The differences by ``"pixels"``, ``"bytes"`` and ``"features"``, as far as
-            the runtime can ask for them.
+            The differences for those of ``"pixels"``, ``"bytes"`` and ``"features"``
+            that the runtime supports.
 
         Raises:
-            Stopped: The artifact does not answer all that it must, or the answers have
-                other shapes, are not finite, or name other classes.
+            Stopped: A required answer is missing, has another shape, is not finite, or
+                names other classes.
         """
         found = {
             name: np.load(file)
@@ -60,7 +60,7 @@ class Reference:
         wanted = [name for name in able if name in self.expected]
         if missing := [name for name in wanted if name not in found]:
             raise Stopped(
-                f"not the same network: artifact must answer {' and '.join(wanted)} in "
+                f"not the same network: artifact must return {' and '.join(wanted)} in "
                 f"{runtime}, got nothing for {' and '.join(missing)}"
             )
         if runtime == "tensorflow" and "bytes" in wanted:
@@ -73,7 +73,7 @@ class Reference:
         }
 
     def _require_names(self, found: dict[str, np.ndarray]) -> None:
-        """Raises Stopped unless classes are the most probable ones, by their names."""
+        """Raises Stopped unless ids and labels are those of the most probable class."""
         best = found["bytes"].argmax(-1)
         if not np.array_equal(found.get("class_id", ()), best):
             raise Stopped(
@@ -81,14 +81,14 @@ class Reference:
             )
         names = np.array(self.names)[best]
         if not np.array_equal(found.get("label", ()), names):
-            raise Stopped("not the same network: label must be the run's of class_id")
+            raise Stopped("not the same network: label must be the run's for class_id")
 
     def _probabilities(self, features: np.ndarray) -> np.ndarray:
-        """What the run's last layer makes of ``(N, C)``."""
+        """Returns the last layer's probabilities for features ``(N, C)``."""
         needed = tuple(self.last.input.shape[1:])
         if features.shape[1:] != needed:
             raise Stopped(
-                f"not the same network: features must be {needed} of an image, got "
+                f"not the same network: features must be {needed} per image, got "
                 f"{features.shape[1:]}"
             )
         return np.asarray(tf.nn.softmax(self.last(features)))
@@ -101,9 +101,9 @@ def make_reference(
 
     Args:
         run: A complete run.
-        folder: Gets ``pixels.npy`` and, where they are of 1 or 3 channels, ``files/``.
-        images: How many, spread evenly over the test split; all if it has fewer.
-        dataset: Where the run's data set is now; None: where it was.
+        folder: Folder for ``pixels.npy`` and, for 1 or 3 channels, image ``files/``.
+        images: Number of images, spread evenly over the test split; at most all.
+        dataset: Current location of the run's data set; None: unchanged.
     """
     split = load_run_dataset(run, dataset).split("test")
     count = min(images, len(split))

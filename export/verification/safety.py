@@ -1,24 +1,24 @@
-"""What a SavedModel would do beside computing, read from its graph without loading it.
+"""Lists unsafe operations in the graph of a SavedModel without loading it.
 
-A SavedModel is a program: whoever loads or calls it runs what is in it. This module
-knows nothing of the rest of this project.
+A SavedModel is a program: loading or calling it runs what it contains. This module is
+independent of the rest of this project.
 """
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-# Operations that compute, and no others: what TensorFlow does not mark as stateful may
-# still end the process (Abort), wait for ever (QueueDequeue), read files (ReadFile) or
-# compile code (MlirPassthroughOp), and each TensorFlow brings new ones. Add to a kind
-# here what you have looked at.
+# Allow-list of operations that only compute. Operations that TensorFlow does not mark
+# as stateful may still end the process (Abort), wait forever (QueueDequeue), read files
+# (ReadFile) or compile code (MlirPassthroughOp), and each release of TensorFlow adds
+# new ones. Add an operation here only after reviewing it.
 COMPUTING = {
     "constants and control flow": """
         Assert Case Const ControlTrigger Enter Exit Identity IdentityN If LoopCond Merge
         NextIteration NoOp PartitionedCall Placeholder PlaceholderV2
         PlaceholderWithDefault PreventGradient Snapshot StatefulPartitionedCall
         StatelessCase StatelessIf StatelessWhile StopGradient Switch While""",
-    "state of the graph's own": """
+    "state of the graph": """
         AnonymousHashTable AssignVariableOp DestroyResourceOp DisableCopyOnRead
         HashTableV2 InitializeTableV2 LookupTableExportV2 LookupTableFindV2
         LookupTableImportV2 LookupTableSizeV2 ReadVariableOp ResourceGather VarHandleOp
@@ -30,7 +30,7 @@ COMPUTING = {
         TensorListGetItem TensorListLength TensorListPopBack TensorListPushBack
         TensorListReserve TensorListResize TensorListScatterV2 TensorListSetItem
         TensorListSplit TensorListStack""",
-    "of each element": """
+    "elementwise operations": """
         Abs Acos Acosh Add AddN AddV2 Angle ApproximateEqual Asin Asinh Atan Atan2 Atanh
         Bitcast BitwiseAnd BitwiseOr BitwiseXor Cast Ceil ClipByValue Complex ComplexAbs
         Conj Cos Cosh Digamma Div DivNoNan Elu Equal Erf Erfc Erfinv Exp Expm1 Floor
@@ -40,13 +40,13 @@ COMPUTING = {
         RealDiv Reciprocal Relu Relu6 RightShift Rint Round Rsqrt Select SelectV2 Selu
         Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Square SquaredDifference Sub Tan
         Tanh TruncateDiv TruncateMod Xdivy Xlog1py Xlogy""",
-    "reductions and products of matrices": """
+    "reductions and matrix products": """
         All Any ArgMax ArgMin BatchMatMul BatchMatMulV2 BatchMatMulV3 Bincount Cross
         Cumprod Cumsum CumulativeLogsumexp DenseBincount Einsum EuclideanNorm InTopKV2
         L2Loss LogSoftmax MatMul Max Mean Min Prod SegmentMax SegmentMean SegmentMin
         SegmentProd SegmentSum Softmax Sum TopK TopKV2 UnsortedSegmentMax
         UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum""",
-    "shapes and places": """
+    "shapes and indices": """
         BroadcastArgs BroadcastTo Concat ConcatOffset ConcatV2 ConjugateTranspose Diag
         DiagPart DynamicPartition DynamicStitch Empty EnsureShape ExpandDims Fill Gather
         GatherNd GatherV2 InvertPermutation LinSpace ListDiff LowerBound MatrixBandPart
@@ -77,7 +77,7 @@ COMPUTING = {
         RegexReplace StaticRegexFullMatch StaticRegexReplace StringJoin StringLength
         StringLower StringSplitV2 StringStrip StringToHashBucketFast StringToNumber
         StringUpper Substr""",
-    "numbers drawn from a seed that is given": """
+    "random numbers from a given seed": """
         RandomIndexShuffle StatelessMultinomial StatelessRandomGetKeyCounter
         StatelessRandomNormal StatelessRandomNormalV2 StatelessRandomUniform
         StatelessRandomUniformFullInt StatelessRandomUniformFullIntV2
@@ -85,21 +85,20 @@ COMPUTING = {
         StatelessShuffle StatelessTruncatedNormal StatelessTruncatedNormalV2""",
 }
 ALLOWED = frozenset(" ".join(COMPUTING.values()).split())
-# What TensorFlow writes into every SavedModel to save its variables and, which loading
-# runs, to restore them.
+# Operations in every SavedModel that save its variables and, on loading, restore them.
 SAVING = frozenset({"ShardedFilename", "SaveV2", "MergeV2Checkpoints"})
 RESTORING = frozenset({"RestoreV2"})
-# Other names under which TensorFlow looks for a graph, this one before saved_model.pb.
+# TensorFlow also looks for graphs by these names, the first before saved_model.pb.
 OTHER_GRAPHS = ("saved_model.cpb", "saved_model.pbtxt")
 
 
 def flagged(path: Path) -> list[str]:
-    """Lists a SavedModel's operations that may do more than compute.
+    """Returns the operations of a SavedModel that may do more than compute.
 
-    These are all that are not in ``COMPUTING``, among them those that touch files, the
-    network, the console or devices, call Python, end the process, wait, or draw random
-    numbers without a seed. The function that the loader itself saves variables by may
-    write checkpoints, and the one that it restores them by may read some.
+    These are all that are not in ``COMPUTING``, including those that access files,
+    network connections, the console or devices, call Python, end the process, wait, or
+    draw random numbers without a seed. The function by which the loader saves variables
+    may write checkpoints, and the one by which it restores them may read some.
 
     Args:
         path: A version folder.
@@ -109,8 +108,8 @@ def flagged(path: Path) -> list[str]:
         computes.
 
     Raises:
-        ValueError: There is no graph at ``path``, or it cannot be read, or there is a
-            second one.
+        ValueError: The graph at ``path`` is missing or unreadable, or there is a second
+            one.
     """
     return sorted(
         f"{op} in {'the graph' if not function else f'function {function}'}"
@@ -123,7 +122,7 @@ def op_types(path: Path) -> set[str]:
     """Returns the types of all operations of a SavedModel.
 
     Raises:
-        ValueError: There is no graph at ``path``, or it cannot be read.
+        ValueError: The graph at ``path`` is missing or unreadable.
     """
     return {
         node.op
@@ -153,30 +152,30 @@ def _graphs(path: Path) -> list[Any]:
 
 
 def _functions(graph: Any) -> Iterator[tuple[str, Iterable[Any]]]:
-    """The graph's nodes, under the name ``""``, and each function's."""
+    """Yields the nodes of the graph, named ``""``, and of each function."""
     yield "", graph.node
     for function in graph.library.function:
         yield function.signature.name, function.node_def
 
 
 def _suspects(meta_graph: Any) -> Iterator[tuple[str, str]]:
-    # TensorFlow has no public way to ask which operations it has.
+    # TensorFlow has no public API that lists its operations.
     from tensorflow.python.framework import op_def_registry
 
     graph = meta_graph.graph_def
-    # A function with the name of an operation could be taken for either.
+    # A name of both a function and an operation is judged as the operation.
     names = (function.signature.name for function in graph.library.function)
-    own = {name for name in names if op_def_registry.get(name) is None}
+    defined = {name for name in names if op_def_registry.get(name) is None}
     exempt = _checkpointing(meta_graph)
     for name, nodes in _functions(graph):
-        allowed = ALLOWED | own | exempt.get(name, frozenset())
+        allowed = ALLOWED | defined | exempt.get(name, frozenset())
         for node in nodes:
             if node.op not in allowed:
                 yield node.op, name
 
 
 def _checkpointing(meta_graph: Any) -> dict[str, frozenset[str]]:
-    """What functions may do with checkpoints that the saver calls, and nothing else."""
+    """Returns the extra operations allowed in functions that only the saver calls."""
     saver = meta_graph.saver_def
     saving = saver.save_tensor_name.split(":")[0]
     roles = {saving: SAVING, saver.restore_op_name: RESTORING}

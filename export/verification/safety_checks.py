@@ -1,4 +1,4 @@
-"""Whether an artifact may be loaded, found out without loading it."""
+"""Checks, without loading an artifact, whether it is safe to load."""
 
 from typing import Any
 
@@ -11,19 +11,19 @@ from keras_resnet.errors import Stopped
 def require_safe(
     artifact: Artifact, *, manifest_needed: bool = False
 ) -> dict[str, Any]:
-    """Checks that an artifact is as it was exported and that it only computes.
+    """Checks that an artifact is unchanged since its export and only computes.
 
     Args:
-        artifact: What is to be loaded.
-        manifest_needed: Whether one without a manifest is refused. Other programs write
-            none: what they wrote may be used, but it proves nothing.
+        artifact: The artifact to check.
+        manifest_needed: Whether to reject an artifact without a manifest. Other
+            programs write none: their artifacts can be used, but not verified.
 
     Returns:
-        The manifest; empty where there is none.
+        The manifest; empty if there is none.
 
     Raises:
-        Stopped: Its files are not those of its manifest, or a SavedModel does more than
-            compute; TFLite and ONNX can do no more.
+        Stopped: The files do not match the manifest, or a SavedModel does more than
+            compute; TFLite and ONNX cannot.
     """
     facts: dict[str, Any] = {}
     try:
@@ -35,7 +35,7 @@ def require_safe(
         raise Stopped(f"not loaded: {error}") from None
     if operations:
         raise Stopped(
-            f"not loaded: SavedModel must compute only, got {artifact.path} with "
+            f"not loaded: SavedModel must only compute, got {artifact.path} with "
             f"{', '.join(operations)}"
         )
     return facts
@@ -44,7 +44,7 @@ def require_safe(
 def _operations(artifact: Artifact) -> list[str]:
     if artifact.kind != "SavedModel":
         return []
-    with command.descriptor_silenced(2):  # TensorFlow says there that it starts
+    with command.descriptor_silenced(2):  # TensorFlow logs to stderr
         from export.verification import safety
 
         return safety.flagged(artifact.path)
