@@ -85,7 +85,7 @@ def source_runs(found: list[Candidate]) -> tuple[Path, ...]:
 def plain_exports(
     runs: tuple[Path, ...], environment: Mapping[str, str]
 ) -> Iterator[list[Candidate]]:
-    """Exports runs by Keras' ``model.export``; the block's end deletes the exports.
+    """Exports runs by Keras' ``model.export`` for the duration of a with block.
 
     They map normalised images to float32 logits: less work than an artifact does.
 

@@ -69,7 +69,7 @@ def load(path: Path, runtime: str | None = None) -> Session:
 
 
 def choose(kind: str, runtime: str | None = None) -> str:
-    """Returns the name of the runtime to load artifacts of a kind with.
+    """Returns the name of the runtime that loads artifacts of a kind.
 
     Raises:
         ValueError: The runtime is unknown, not installed or does not read the artifact.

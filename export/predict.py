@@ -62,7 +62,7 @@ class Options:
 
 
 def predict(options: Options) -> Iterator[Prediction | tuple[Path, str]]:
-    """Yields predictions in the order of the files; for a bad file, it and the reason.
+    """Yields predictions in the order of the files; for a bad file, path and reason.
 
     Raises:
         UsageError: The artifact, an image or the runtime does not exist.
@@ -143,7 +143,7 @@ def opened(options: Options) -> tuple[Classify, Description]:
 
 
 def _classifier(session: Session, about: Description, options: Options) -> Classify:
-    """Returns the artifact's own classifier of files, or one that decodes by Pillow."""
+    """Returns the artifact's own classifier of files, or one with Pillow."""
     if (classify_files := session.classify_files) is not None:
         return lambda data: classify_files(data)["probabilities"]
     from export.decode import decode

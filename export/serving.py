@@ -36,7 +36,7 @@ def serving_model(run: Run) -> keras.Model:
 def _network(
     model: keras.Model, form: GraphOptions
 ) -> tuple[Network, list[tf.Variable]]:
-    """Returns a function to features and logits, and the variables that it needs."""
+    """Returns a function that computes features and logits, and its variables."""
     if form.folded:
         model = fold(model, form.dtype)
     model = type(model)(model.input, [model.get_layer(HEAD).input, model.output])

@@ -51,7 +51,7 @@ def draft(out: Path) -> Iterator[Path]:
 
 
 def publish(complete: Path, out: Path) -> Path:
-    """Gives a complete draft the next free number in ``out``; returns its path."""
+    """Renames a complete draft to the next free number in ``out``; returns its path."""
     _sync(complete)
     while True:
         target = out / str(max(versions(out), default=0) + 1)
@@ -113,7 +113,7 @@ def _is_stale(path: Path) -> bool:
 
 
 def _swap(one: Path, other: Path) -> None:
-    """Swaps two folders atomically by Linux' renameat2, which Python lacks."""
+    """Swaps two folders atomically with renameat2 of Linux, which Python lacks."""
     here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     names = os.fsencode(one), os.fsencode(other)
