@@ -136,7 +136,7 @@ class Worker:
 def in_batches(
     classify: Callable[[Any], dict[str, Array]], inputs: Any
 ) -> dict[str, Array]:
-    """Classifies inputs in batches, because large networks need much memory per image."""
+    """Classifies in batches, because large networks need much memory per image."""
     starts = range(0, len(inputs), BATCH_SIZE)
     answers = [classify(inputs[i : i + BATCH_SIZE]) for i in starts]
     return {name: np.concatenate([a[name] for a in answers]) for name in answers[0]}
