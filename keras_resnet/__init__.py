@@ -1,7 +1,7 @@
-"""Residual networks and their lineage, exactly as their papers have them, on Keras 3.
+"""Residual networks and related architectures on Keras 3, as their papers define them.
 
-Names are resolved on first use, so that importing the package (which every command
-does, also to print its help) does not start a Keras backend.
+Names are resolved on first use. Importing the package, which every command does even
+to print its help, therefore does not start a Keras backend.
 """
 
 from importlib import import_module
@@ -76,4 +76,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-register_networks()  # so that Keras' own load_model knows their classes
+register_networks()  # lets keras.models.load_model find the classes

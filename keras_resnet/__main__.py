@@ -1,4 +1,4 @@
-"""``python -m keras_resnet list | describe | units | deviations``."""
+"""Runs ``python -m keras_resnet list | describe | units | deviations``."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ class List:
     """Print the names of the networks."""
 
     pattern: tyro.conf.Positional[str] = "*"
-    """Shell-style pattern, say 'resnet*_cifar'."""
+    """Shell-style pattern, e.g. 'resnet*_cifar'."""
 
 
 @dataclass(frozen=True)
 class Describe:
-    """Print a network's walk of feature-map sizes, parameters, multiply-accumulates."""
+    """Print a network's feature-map sizes, parameters and multiply-accumulates."""
 
     name: tyro.conf.Positional[str]
     """One of the names that `list` prints."""
@@ -31,21 +31,21 @@ class Describe:
     classes: int | None = None
     """Number of classes; default: the paper's."""
     figure: Path | None = None
-    """Draw the walk into this .svg or .png file too."""
+    """Also draw the feature maps into this .svg or .png file."""
 
 
 @dataclass(frozen=True)
 class Units:
-    """Draw residual units: the branch, the shortcut, and what each of them does."""
+    """Draw residual units: the branch, the shortcut and their operations."""
 
     figure: tyro.conf.Positional[Path]
-    """The .svg or .png file."""
+    """The .svg or .png file to write."""
     order: str = "original"
-    """Order of activations, or `all`, one row each."""
+    """Order of activations, or `all` for one row per order."""
     skip: str = "all"
-    """Kind of shortcut, or `all`, one column each."""
+    """Kind of shortcut, or `all` for one column per kind."""
     unit: Literal["basic", "bottleneck"] = "basic"
-    """Two 3×3 convolutions, or 1×1, 3×3, 1×1."""
+    """Two 3×3 convolutions (basic), or 1×1, 3×3, 1×1 (bottleneck)."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,10 @@ def _described(options: Describe) -> str:
 
     if options.figure is not None:
         figures.require_suffix(options.figure)
-    asked = (options.image_size, options.image_size, options.channels)
-    usual = catalogue.find_spec(options.name).input_shape
+    given = (options.image_size, options.image_size, options.channels)
+    default = catalogue.find_spec(options.name).input_shape
     height, width, channels = (
-        own if side is None else side for side, own in zip(asked, usual, strict=True)
+        old if new is None else new for new, old in zip(given, default, strict=True)
     )
     model = models.create_model(
         options.name, input_shape=(height, width, channels), classes=options.classes

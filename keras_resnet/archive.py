@@ -1,4 +1,4 @@
-"""Loads ``.keras`` files that hold these networks and nothing else."""
+"""Loads ``.keras`` files that contain networks of this library and nothing else."""
 
 import json
 import zlib
@@ -12,8 +12,8 @@ import keras
 
 from keras_resnet.errors import UsageError
 
-# The layers of Keras' own that these networks are made of. Not among them are Lambda,
-# which runs Python code from the file, and TFSMLayer, which loads another program.
+# The built-in Keras layers that these networks use. They exclude Lambda, which runs
+# Python code from the file, and TFSMLayer, which loads another program.
 LAYERS = {
     *("Activation", "Add", "AveragePooling2D", "BatchNormalization", "Concatenate"),
     *("Conv2D", "Dense", "DepthwiseConv2D", "Dropout", "Flatten"),
@@ -21,21 +21,21 @@ LAYERS = {
     *("Rescaling", "ZeroPadding2D"),
 }
 MODELS = {"keras.src.models.functional": {"Functional"}, "keras": {"DTypePolicy"}}
-# How these initialise, penalise or bound weights; plain arithmetic all of them.
+# These initialise, penalise or constrain weights; all of them are plain arithmetic.
 MODULES = ("keras.initializers", "keras.regularizers", "keras.constraints")
 OURS = "keras_resnet>"
-# What reading a damaged zip file, or one that is none of Keras', ends with.
+# Errors from reading a damaged zip file or a zip file that Keras did not write.
 BROKEN = (BadZipFile, EOFError, KeyError, RuntimeError, ValueError, zlib.error)
 
 
 def load_model(path: str | Path) -> keras.Model:
     """Loads a ``.keras`` file of any network of this library, without its optimizer.
 
-    Nothing in the file is run: Keras' safe mode is on, and a file that holds anything
-    but what these networks are made of is refused.
+    The function runs no code from the file: Keras' safe mode is on, and it rejects a
+    file that contains any other object than the parts of these networks.
 
     Raises:
-        UsageError: There is no such file, it cannot be read or is damaged, or it is no
+        UsageError: The file is missing, unreadable or damaged, or it is not a
             ``.keras`` file of such a network.
     """
     if not Path(path).is_file():
@@ -49,22 +49,22 @@ def require_known_objects(path: str | Path) -> None:
     """Checks that a ``.keras`` file describes a network of known objects only.
 
     Raises:
-        UsageError: It is no such file, or it holds something else, say a Lambda.
+        UsageError: It is no such file, or it contains another object, e.g. a Lambda.
     """
     config = _config(path)
     if isinstance(config, dict):
-        config.pop("compile_config", None)  # not looked at when it is not compiled
+        config.pop("compile_config", None)  # unused without compiling
     for described in _objects(config):
         if not _is_known(described):
             raise UsageError(
-                "model file must hold layers of this library's networks only, got "
+                "model file must contain only layers of this library's networks, got "
                 f"{described.get('registered_name') or described['class_name']} in "
                 f"{path}; if you trust it, load it with keras.models.load_model"
             )
 
 
 def _config(path: str | Path) -> Any:
-    """What a file describes; all that is in it is read and compared with its sums."""
+    """Returns the config in a file after it verifies the checksums of all members."""
     try:
         with reading(path), ZipFile(path) as archive:
             if damaged := archive.testzip():
@@ -80,10 +80,10 @@ def _config(path: str | Path) -> Any:
 
 @contextmanager
 def reading(path: str | Path) -> Iterator[None]:
-    """Says in a sentence that a file cannot be read.
+    """Turns an OSError in the ``with`` block into a UsageError of one sentence.
 
     Raises:
-        UsageError: It is so.
+        UsageError: The file cannot be read.
     """
     try:
         yield
@@ -94,7 +94,7 @@ def reading(path: str | Path) -> Iterator[None]:
 
 
 def _objects(config: Any) -> Iterator[dict[str, Any]]:
-    """Every object that Keras would make from a config."""
+    """Yields the description of every object that Keras would create from a config."""
     if isinstance(config, dict):
         if "class_name" in config:
             yield config

@@ -1,4 +1,4 @@
-"""All networks by name, and the function that builds one with fresh weights."""
+"""Lists all networks by name and builds them with fresh weights."""
 
 import math
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ def find_spec(name: str, **overrides: Any) -> Spec:
     """Returns the spec called ``name``, with some of its fields replaced.
 
     Raises:
-        UsageError: No network has that name, or its spec no such field or value.
+        UsageError: The name or a field is unknown, or a value is invalid.
     """
     if name not in MODELS:
         raise UsageError(
@@ -84,11 +84,11 @@ def build_model(
     dtype: str | None = None,
     **overrides: Any,
 ) -> keras.Model:
-    """Builds a network with fresh weights; see ``create_model`` for the arguments.
+    """Builds a network with fresh weights from the arguments of ``create_model``.
 
     Raises:
-        UsageError: Unknown name or field, or an input smaller than the smallest
-            that the network takes.
+        UsageError: The name or a field is unknown, a value is invalid, or the input
+            is smaller than the network supports.
     """
     spec = find_spec(name, **overrides)
     shape = spec.input_shape if input_shape is None else plain(input_shape)
@@ -108,13 +108,13 @@ def build_model(
 
 
 def with_auxiliary(model: keras.Model, spec: AuxiliarySpec) -> keras.Model:
-    """Returns a network for training: ``model``, with further logits as outputs.
+    """Returns ``model`` with the logits of its auxiliary classifiers as extra outputs.
 
-    Layers and weights of ``model`` are shared; the network itself stays as it is.
+    The result is for training and shares layers and weights with ``model``.
 
     Args:
-        model: A network with a head, made from ``spec``.
-        spec: What has auxiliary classifiers.
+        model: A network with a head, built from ``spec``.
+        spec: The spec that defines the auxiliary classifiers.
     """
     with _dtype_policy(model.dtype_policy.name), quick_variables():
         auxiliary = spec.auxiliary(model, model.output_shape[-1])
@@ -126,8 +126,8 @@ def _check_shape(name: str, shape: tuple[int | None, ...], spec: Spec) -> None:
     whole = all(type(side) is int and side > 0 for side in known)
     if len(shape) != 3 or shape[-1] is None or not whole:
         raise UsageError(
-            "input_shape must be (height, width, channels), positive integers (None: "
-            f"any height or width), got {shape}"
+            "input_shape must be (height, width, channels) in positive integers (None "
+            f"for any height or width), got {shape}"
         )
     sides = [side for side in shape[:2] if side is not None]
     least = spec.smallest_side

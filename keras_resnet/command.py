@@ -1,7 +1,7 @@
-"""What every command shares: options from a dataclass, one-line errors, exit codes.
+"""Provides options from dataclasses, one-line errors and exit codes to all commands.
 
-Exit codes: 0 done; 2 the user's mistake (one line on stderr); 1 anything else; 130
-interrupted.
+Exit codes: 0 for success; 2 for a user error (one line on stderr); 130 for an
+interrupt; 1 for any other failure.
 """
 
 import io
@@ -22,7 +22,7 @@ from keras_resnet.errors import Stopped, UsageError, require_local
 
 T = TypeVar("T")
 
-SAME_PRESS = 1.0  # seconds in which further signals belong to the first
+SAME_PRESS = 1.0  # seconds in which further signals count as the first one
 
 
 def parse(
@@ -32,10 +32,16 @@ def parse(
     default: T | None = None,
     prog: str | None = None,
 ) -> T:
-    """Reads the command line into ``options``, a dataclass with documented fields.
+    """Returns the command line, parsed into ``options``.
+
+    Args:
+        options: A dataclass with documented fields, or a union of subcommands.
+        argv: The arguments; None means ``sys.argv``.
+        default: The default values; None means those of the fields.
+        prog: The program name in the help text.
 
     Raises:
-        UsageError: An option is unknown or its value unreadable.
+        UsageError: An option is unknown or its value is invalid.
     """
     given: Any = {} if default is None else {"default": default}
     result: T = _read(options, args=argv, prog=prog, **given)
@@ -43,10 +49,10 @@ def parse(
 
 
 def parse_some(options: type[T], argv: Sequence[str]) -> T:
-    """Reads only the options of ``options``, ignoring all others and ``--help``.
+    """Parses only the fields of ``options``; ignores other options and ``--help``.
 
     Raises:
-        UsageError: A value of one of them is missing or unreadable.
+        UsageError: A value of one of them is missing or invalid.
     """
     found: tuple[T, list[str]] = _read(
         options, args=argv, add_help=False, return_unknown_args=True
@@ -55,25 +61,25 @@ def parse_some(options: type[T], argv: Sequence[str]) -> T:
 
 
 def _read(options: Any, **given: Any) -> Any:
-    """Calls tyro; raises UsageError in the place of its framed message."""
-    said, paths = io.StringIO(), _Paths()
+    """Calls tyro and turns its framed message into a UsageError."""
+    output, paths = io.StringIO(), _Paths()
     try:
-        with redirect_stderr(said), paths.registry:
+        with redirect_stderr(output), paths.registry:
             return tyro.cli(options, **given)
     except SystemExit as stop:
         if not stop.code:
             raise
-        if paths.fault:  # tyro would tell it between its other attempts
+        if paths.fault:  # tyro mixes it with errors of its other attempts
             raise paths.fault from None
-        raise UsageError(f"{_first_sentence(said.getvalue())}; see --help") from None
+        raise UsageError(f"{_first_sentence(output.getvalue())}; see --help") from None
 
 
 class _Paths:
-    """Reads options of type Path: local paths, not empty.
+    """Parses options of type Path, which must be local and not empty.
 
     Attributes:
-        registry: Has tyro read them so, inside a ``with``.
-        fault: Of a path that was refused.
+        registry: Applies this parser to tyro inside a ``with`` block.
+        fault: The error of a rejected path.
     """
 
     def __init__(self) -> None:
@@ -108,11 +114,11 @@ class _Paths:
 def run(main: Callable[[], None]) -> None:
     """Runs a command's ``main`` and exits the process with its status.
 
-    A command does all of its work even when its standard output fails. If the output's
-    reader went away (``| head``), the status stays 0; if the output is closed or its
-    disk full, it becomes 1.
+    A command completes its work even if its standard output fails. The exit status
+    stays 0 if the reader of the output exits (``| head``), and becomes 1 if the output
+    is closed or its disk is full.
     """
-    if main.__module__ != "__main__":  # the process is a test's or a notebook's
+    if main.__module__ != "__main__":  # called from a test or a notebook
         _complete(main)
         return
     output = _open_streams()
@@ -122,7 +128,7 @@ def run(main: Callable[[], None]) -> None:
         _complete(main)
     finally:
         handler = signal.getsignal(signal.SIGINT)
-        if isinstance(handler, _Interrupt):  # the interpreter still has to shut down
+        if isinstance(handler, _Interrupt):  # covers the interpreter's shutdown
             after = signal.SIG_IGN if handler.first else signal.SIG_DFL
             signal.signal(signal.SIGINT, after)
     if output.error and not isinstance(output.error, BrokenPipeError):
@@ -130,7 +136,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _complete(main: Callable[[], None]) -> None:
-    """Runs ``main``; exits where it fails."""
+    """Runs ``main`` and exits the process if it fails."""
     try:
         main()
     except (UsageError, Stopped) as error:
@@ -149,13 +155,13 @@ def _complete(main: Callable[[], None]) -> None:
 
 
 class _Interrupt:
-    """Has a Ctrl-C raise KeyboardInterrupt only once.
+    """Raises KeyboardInterrupt for the first Ctrl-C only.
 
-    What comes within a second is the same press and must not disturb the clearing up;
-    what comes later ends the process at once.
+    A further signal within a second counts as the same key press and must not disturb
+    the cleanup; a later one ends the process immediately.
 
     Attributes:
-        first: When the first one came, in seconds of the monotonic clock.
+        first: Time of the first signal, in seconds of the monotonic clock.
     """
 
     first: float | None = None
@@ -172,16 +178,16 @@ class _Interrupt:
 
 
 class _Output(io.FileIO):
-    """A descriptor that drops what cannot be written.
+    """A file descriptor that discards output that it cannot write.
 
     Attributes:
-        error: Why something was dropped; None: nothing was.
+        error: The reason why output was discarded; None if none was.
     """
 
     error: OSError | None = None
 
     def write(self, data: Any, /) -> int:
-        """Writes, or remembers why it cannot and writes to nowhere from now on."""
+        """Writes ``data``; after an error, records it and discards all output."""
         try:
             return super().write(data)
         except OSError as error:
@@ -193,18 +199,15 @@ class _Output(io.FileIO):
 
 
 def _open_streams() -> _Output:
-    r"""Replaces standard output and error by streams that never fail.
+    r"""Replaces stdout and stderr with streams that never fail; returns stdout.
 
-    Characters that their encoding lacks are written as ``\xd7``.
-
-    Returns:
-        Standard output.
+    Characters that their encoding lacks are written as escapes like ``\xd7``.
     """
     outputs = {}
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(descriptor)
-        except OSError:  # closed; the next file to be opened would take its number
+        except OSError:  # closed; the next opened file would take its number
             os.open(os.devnull, os.O_RDONLY)
         if name == "stdin":
             continue
@@ -221,29 +224,29 @@ def _open_streams() -> _Output:
 
 
 def load_backend(*, tensorflow: bool = True) -> None:
-    """Imports Keras and its backend, holding back what they print as they start.
+    """Imports Keras and its backend and suppresses their startup messages.
 
-    Commands call it once the options are read, so that ``--help`` need not wait.
+    Commands call it after they parse the options, so that ``--help`` is fast.
 
     Args:
-        tensorflow: No other backend will do.
+        tensorflow: Whether the command requires the TensorFlow backend.
 
     Raises:
-        UsageError: Keras is set to another backend, or to one that does not start.
+        UsageError: Keras is set to another backend, or its backend does not start.
     """
-    os.environ.pop("TF_USE_LEGACY_KERAS", None)  # Keras 3 is meant
+    os.environ.pop("TF_USE_LEGACY_KERAS", None)  # it would select Keras 2
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # TensorFlow leaves oneDNN off on CPUs without AVX-512, where it trains 1.5 times
-    # as fast all the same (docs/performance.md).
+    # TensorFlow disables oneDNN on CPUs without AVX-512, although training there is
+    # 1.5 times as fast with it (docs/performance.md).
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    # TensorFlow's C++ side writes to the descriptor before any log level is heeded.
+    # TensorFlow's C++ code writes to the descriptor before it applies the log level.
     try:
         with descriptor_silenced(2):
             import keras
     except (ImportError, ValueError, AssertionError) as error:
-        said = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise UsageError(
-            f"Keras' backend must be one that is installed, got {said:.200}; unset "
+            f"Keras' backend must be one that is installed, got {reason:.200}; unset "
             "KERAS_BACKEND or change ~/.keras/keras.json"
         ) from error
     backend = keras.backend.backend()
@@ -256,7 +259,7 @@ def load_backend(*, tensorflow: bool = True) -> None:
 
 @contextmanager
 def descriptor_silenced(descriptor: int) -> Iterator[None]:
-    """Holds back what is written to a file descriptor, by C++ libraries too."""
+    """Discards everything written to a file descriptor, also by C++ libraries."""
     kept = os.dup(descriptor)
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), descriptor)
@@ -273,11 +276,11 @@ def _die(message: str, status: int) -> None:
 
 
 def _first_sentence(box: str) -> str:
-    """The text of tyro's framed message up to its first rule."""
+    """Returns the text of tyro's framed message up to its first horizontal line."""
     lines = [line.strip("│ ") for line in box.splitlines()[1:]]
     rule = next(
         (i for i, line in enumerate(lines) if line.startswith(("─", "╰"))), None
     )
     sentence = " ".join(lines[:rule]) or " ".join(box.split())
-    # What the dataclass itself refuses names its field; tyro puts the group's in front.
+    # A dataclass's own errors name the field; tyro puts the group's name in front.
     return re.sub(r"^Error parsing (?!-)[\w-]+: ", "", sentence)

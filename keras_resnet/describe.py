@@ -1,4 +1,4 @@
-"""What a network is: its walk of feature-map sizes, parameters and operations."""
+"""Describes a network: its feature-map sizes, parameters and operations."""
 
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,15 +13,15 @@ from keras_resnet.layers import leaf_layers
 
 @dataclass(frozen=True)
 class Stage:
-    """One row of the walk, layers that share a name's first part.
+    """One row of the walk: consecutive layers with the same first part of the name.
 
     Attributes:
         name: ``stem``, ``stem_pool``, ``stage1``, …, ``logits``.
-        output: Shape of its output without the batch axis.
-        units: Number of units (blocks) in it, 1 where it has none.
-        unit: The convolutions, pooling and dense layers of its first unit.
-        params: Trainable parameters.
-        macs: Multiply-accumulates for one image; None where the size is open.
+        output: Output shape without the batch axis.
+        units: Number of units (blocks), 1 for a stage without units.
+        unit: The convolutions, pooling and dense layers of the first unit.
+        params: Number of trainable parameters.
+        macs: Multiply-accumulates for one image; None if the size is not fixed.
     """
 
     name: str
@@ -38,14 +38,14 @@ def count_params(model: keras.Model) -> int:
 
 
 def count_macs(model: keras.Model) -> int:
-    """Returns the multiply-accumulates of one image's way through ``model``.
+    """Returns the multiply-accumulates of ``model`` for one image.
 
-    Convolutions and dense layers are counted (a multiply-accumulate is what the papers
-    print as a FLOP), biases, normalisation, activations and pooling are not.
+    The count includes convolutions and dense layers, but not biases, normalisation,
+    activations and pooling. The papers call a multiply-accumulate a FLOP.
 
     Raises:
-        ValueError: The size of an image in the model is open (None), or unknown: a
-            subclass of ``keras.Model`` convolves outside of functional models.
+        ValueError: A feature-map size is not fixed (None), or it is unknown because a
+            subclass of ``keras.Model`` convolves outside of a functional model.
     """
     counts = [layer_macs(layer) for layer in leaf_layers(model)]
     if None in counts:
@@ -57,9 +57,9 @@ def count_macs(model: keras.Model) -> int:
 
 
 def layer_macs(layer: Layer) -> int | None:
-    """Returns one layer's multiply-accumulates per image, None for an open size."""
+    """Returns one layer's multiply-accumulates per image; None if size is not fixed."""
     if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
-        output = getattr(layer, "output", None)  # none outside of functional models
+        output = getattr(layer, "output", None)  # missing outside of functional models
         if output is None:
             return prod(layer.kernel.shape) if _is_dense(layer) else None
         positions = output.shape[1:-1]
@@ -74,7 +74,7 @@ def _is_dense(layer: Layer) -> bool:
 
 
 def layer_label(layer: Layer) -> str:
-    """What a convolution, pooling or dense layer is, ``3×3 64/2``, else nothing."""
+    """Describes a convolution, pooling or dense layer, e.g. ``3×3 64/2``."""
     place = " shortcut" if "shortcut" in layer.name else ""
     if isinstance(layer, keras.layers.Conv2D):
         kernel = "×".join(map(str, layer.kernel_size))
@@ -93,7 +93,7 @@ def layer_label(layer: Layer) -> str:
 
 
 def walk(model: keras.Model) -> list[Stage]:
-    """Returns the walk of feature-map sizes, as in table 1 of the ResNet paper."""
+    """Returns the feature-map sizes in order, as in table 1 of the ResNet paper."""
     layers = [
         x for x in leaf_layers(model) if not isinstance(x, keras.layers.InputLayer)
     ]
@@ -122,7 +122,7 @@ def walk(model: keras.Model) -> list[Stage]:
 
 
 def describe(model: keras.Model) -> str:
-    """Returns the walk as a table, with totals, for people to read."""
+    """Returns the walk as a readable table with totals."""
     rows = [("stage", "output", "units", "", "parameters", "MACs")]
     rows += [
         (
@@ -148,14 +148,14 @@ def describe(model: keras.Model) -> str:
 
 
 def _stage(layer: Layer) -> str:
-    """The row of the walk that a layer belongs to; pooling has one of its own."""
+    """Returns the row of the walk for a layer; max-pooling has its own row."""
     if isinstance(layer, keras.layers.MaxPooling2D):
         return str(layer.name)
     return str(layer.name.split("_")[0])
 
 
 def _unit(layer: Layer) -> str:
-    """The unit that a layer's name begins with (``stage1_block2``), else nothing."""
+    """Returns the unit in a layer's name, e.g. ``stage1_block2``, or an empty text."""
     unit = UNIT.match(layer.name)
     return unit[0] if unit else ""
 

@@ -1,4 +1,4 @@
-"""What a command can end with other than success."""
+"""Defines the errors that end a command, and checks that raise them."""
 
 import os
 import re
@@ -6,21 +6,21 @@ from collections.abc import Iterable, Sequence
 
 
 class UsageError(ValueError):
-    """A mistake in what was asked for, told in one sentence.
+    """An invalid request, described in one sentence.
 
-    The sentence names the constraint, the value that broke it, and the choices or
+    The sentence names the constraint, the value that violates it, and the choices or
     the fix. Commands print it as one line on stderr and exit with status 2.
     """
 
     status = 2
 
 
-class Stopped(Exception):  # noqa: N818 - it need not be an error
+class Stopped(Exception):  # noqa: N818 - not always an error
     """Ends a command with one line on stderr and an exit status.
 
     Args:
         message: The line.
-        status: 1 for a failure, 128 + the number of the signal that stopped it.
+        status: 1 for a failure, 128 + the signal number for a stop by a signal.
     """
 
     def __init__(self, message: str, status: int = 1) -> None:
@@ -29,7 +29,7 @@ class Stopped(Exception):  # noqa: N818 - it need not be an error
 
 
 def require_local(path: str | os.PathLike[str]) -> None:
-    """Raises UsageError for a URL, which would name a local folder, say ``gs:``."""
+    """Raises UsageError for a URL, which would create a local folder, e.g. ``gs:``."""
     if re.match(r"[a-zA-Z][\w+.-]+:/", os.fspath(path)):
         raise UsageError(
             f"path must be local, got the URL {os.fspath(path)!r}; use a local path "
@@ -38,7 +38,7 @@ def require_local(path: str | os.PathLike[str]) -> None:
 
 
 def first_few(names: Sequence[object], most: int = 5) -> str:
-    """Joins names by commas for a message, ``most`` of them at most."""
+    """Joins at most ``most`` names with commas for a message and counts the rest."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(map(str, names[:most])) + more
 
@@ -51,7 +51,7 @@ def require_choice(field: str, value: str, choices: Iterable[str]) -> None:
 
 
 def require_positive(record: object, *fields: str) -> None:
-    """Raises UsageError unless the fields of ``record`` are at least 1."""
+    """Raises UsageError unless the given fields of ``record`` are at least 1."""
     for field in fields:
         if getattr(record, field) < 1:
             raise UsageError(
@@ -60,15 +60,15 @@ def require_positive(record: object, *fields: str) -> None:
 
 
 def require_depths(depths: tuple[int, ...], what: str) -> None:
-    """Raises UsageError unless ``depths`` counts at least one ``what`` a stage."""
+    """Raises UsageError unless ``depths`` has at least one ``what`` per stage."""
     if not depths or any(type(depth) is not int or depth < 1 for depth in depths):
         raise UsageError(
-            f"depths must be one positive {what} count a stage, got {depths}"
+            f"depths must be one positive {what} count per stage, got {depths}"
         )
 
 
 def require_widths(widths: tuple[int, ...], count: int) -> None:
-    """Raises UsageError unless ``widths`` are ``count`` positive channel counts."""
+    """Raises UsageError unless ``widths`` has ``count`` positive channel counts."""
     whole = all(type(width) is int and width > 0 for width in widths)
     if len(widths) != count or not whole:
         raise UsageError(
@@ -77,7 +77,7 @@ def require_widths(widths: tuple[int, ...], count: int) -> None:
 
 
 def require_rate(record: object, *fields: str) -> None:
-    """Raises UsageError unless the fields of ``record`` are dropout rates."""
+    """Raises UsageError unless the given fields of ``record`` are dropout rates."""
     for field in fields:
         if not 0 <= getattr(record, field) < 1:
             raise UsageError(

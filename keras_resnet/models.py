@@ -1,4 +1,4 @@
-"""Creates networks with fresh or given weights."""
+"""Creates networks with fresh or existing weights."""
 
 from pathlib import Path
 from typing import Any
@@ -18,27 +18,27 @@ def create_model(
     weights: str | Path | None = None,
     **overrides: Any,
 ) -> keras.Model:
-    """Builds a network: normalised images in, logits out.
+    """Builds a model that maps normalised images to logits.
 
     Args:
         name: One of ``list_models()``.
         input_shape: ``(H, W, C)``; H and W may be None (any size). Default: the
             paper's.
-        classes: Number of classes; 0 gives pooled features ``(N, C)`` instead of
+        classes: Number of classes; 0 returns pooled features ``(N, C)`` instead of
             logits. Default: the paper's.
-        dtype: Keras dtype policy, say ``"mixed_bfloat16"``. Default: the global one.
-        weights: A file of weights (``.keras``, ``.h5``, ``.weights.h5``, or
-            torchvision's and timm's ``.pth`` and ``.safetensors``), or ``"imagenet"``
-            for those that keras.applications publishes. A head for another number of
-            classes is left out, with a warning. Default: fresh ones.
-        **overrides: Fields of the network's spec to replace, say ``shortcut="C"``.
+        dtype: Keras dtype policy, e.g. ``"mixed_bfloat16"``. Default: the global one.
+        weights: A weight file (``.keras``, ``.h5``, ``.weights.h5``, or torchvision's
+            and timm's ``.pth``, ``.pt`` and ``.safetensors``), or ``"imagenet"`` for
+            the weights that keras.applications publishes. A head for another number
+            of classes is skipped with a warning. Default: fresh weights.
+        **overrides: Fields of the network's spec to replace, e.g. ``shortcut="C"``.
 
     Returns:
         A functional model ``(N, H, W, C)`` → float32 logits ``(N, classes)``.
 
     Raises:
-        UsageError: Unknown name or field, or an input smaller than the smallest
-            that the network takes.
+        UsageError: The name or a field is unknown, a value is invalid, the input is
+            smaller than the network supports, or the weights do not fit.
     """
     model = build_model(
         name, input_shape=input_shape, classes=classes, dtype=dtype, **overrides

@@ -1,4 +1,4 @@
-"""The class of all networks here: a functional Keras model of any depth."""
+"""Defines the model class of all networks: a functional Keras model of any depth."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -10,16 +10,16 @@ import keras
 from keras_resnet.layers.nested import leaf_layers
 from keras_resnet.layers.registry import register
 
-DEEPEST = 100_000  # frames: far more than any graph here has layers in a row
+DEEPEST = 100_000  # frames, far more than the layers in a row in any graph here
 
 
 @register
 class Network(keras.Model):
     """A functional ``keras.Model`` that may be a thousand layers deep.
 
-    Keras walks a graph recursively, a frame a layer, when a functional model is made
-    from its tensors and when it is loaded or cloned, and fails at Python's default
-    limit of a thousand frames. A network raises the limit for that time.
+    Keras traverses a graph recursively, one frame per layer, when it creates, loads or
+    clones a functional model, and fails at Python's default limit of a thousand
+    frames. This class raises the limit during that time.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -27,7 +27,7 @@ class Network(keras.Model):
             super().__init__(*args, **kwargs)
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
-        """Returns a layer by name, also from within another layer, or by index."""
+        """Returns a layer by name, also one inside another layer, or by index."""
         if index is None:
             for layer in leaf_layers(self):
                 if layer.name == name:
@@ -36,7 +36,7 @@ class Network(keras.Model):
 
     @classmethod
     def from_config(cls, *args: Any, **kwargs: Any) -> "Network":
-        """Makes the network that ``get_config`` described."""
+        """Creates the network that ``get_config`` described."""
         with quick_variables():
             return super().from_config(*args, **kwargs)
 
@@ -53,11 +53,11 @@ def deep_recursion() -> Iterator[None]:
 
 
 def quick_variables() -> Any:
-    """Returns a context in which TensorFlow makes variables quickly.
+    """Returns a context in which TensorFlow creates variables quickly.
 
-    TensorFlow compiles a kernel for every new name of a variable, most of the time
-    that a variable takes. Here it sees ``kernel`` or ``gamma`` without the layer; Keras
-    keeps the layer's name (``variable.path``).
+    TensorFlow compiles a kernel for every new variable name, which takes most of the
+    creation time. In this context it sees ``kernel`` or ``gamma`` without the layer's
+    name, which Keras keeps (``variable.path``).
     """
     if keras.backend.backend() != "tensorflow":
         return nullcontext()
@@ -65,7 +65,7 @@ def quick_variables() -> Any:
 
     def create(creator: Callable[..., Any], **options: Any) -> Any:
         name = (options.get("name") or "variable").rsplit("/", 1)[-1]
-        # A name that ends in a slash stands for itself in any name scope.
+        # TensorFlow uses a name that ends in a slash as is, in any name scope.
         return creator(**{**options, "name": f"{name}/"})
 
     return tf.variable_creator_scope(create)

@@ -1,4 +1,4 @@
-"""Numbers of any kind as Python's own."""
+"""Converts numbers of any type to Python numbers."""
 
 import operator
 from numbers import Real
@@ -6,10 +6,10 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """Returns Python's int, float or bool for a number, a tuple for a list or array.
+    """Converts a number to a Python int, float or bool, and a list or array to a tuple.
 
-    NumPy's values are known by their ``tolist``, so that NumPy need not be imported.
-    Integers are what has ``__index__``; anything else stays as it is.
+    NumPy values are recognised by their ``tolist`` method, without importing NumPy.
+    Objects with ``__index__`` become integers; anything else is returned unchanged.
     """
     if hasattr(value, "tolist"):
         value = value.tolist()

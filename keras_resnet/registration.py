@@ -1,4 +1,4 @@
-"""Registers the networks' classes with Keras, in whatever order both are imported."""
+"""Registers the networks' classes with Keras, whichever is imported first."""
 
 import sys
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from typing import Any
 
 
 class _AfterKeras(MetaPathFinder):
-    """Finds modules as usual; imports the networks right after Keras.
+    """Finds modules as usual and imports the networks right after Keras.
 
-    A module of ours may be what imports Keras; then the networks, which may need it,
-    follow when that module is complete.
+    If a module of this package imports Keras, the networks, which may need that
+    module, are imported after it is complete.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class _AfterKeras(MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Finds Keras and our own modules, and leaves others to the other finders."""
+        """Finds Keras and this package's modules; returns None for other modules."""
         if name != "keras" and not name.startswith(f"{__package__}."):
             return None
         others = (finder for finder in sys.meta_path if finder is not self)
@@ -50,7 +50,7 @@ class _AfterKeras(MetaPathFinder):
 
 def register_networks() -> None:
     """Registers the classes now, or as soon as Keras is imported."""
-    if sys.modules.get("keras"):  # None: its import is forbidden, as in a test
+    if sys.modules.get("keras"):  # None if importing Keras is blocked, as in a test
         import_module(f"{__package__}.catalogue")
     else:
         sys.meta_path.insert(0, _AfterKeras())

@@ -194,7 +194,7 @@ def test_dropout_follows_every_convolution_but_the_first() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"depths": ()}, "depths must be one positive layer count a stage"),
+        ({"depths": ()}, "depths must be one positive layer count per stage"),
         ({"growth_rate": 0}, "growth_rate must be at least 1, got 0"),
         ({"bottleneck": -1}, "bottleneck must be at least 0, got -1"),
         ({"compression": 0.0}, "compression must be greater than 0 and at most 1"),

@@ -306,7 +306,7 @@ def test_mistakes_with_auxiliary_classifiers_are_told() -> None:
         ({"stages": ((1,), 2)}, "modules of six positive channel counts"),
         (
             {"auxiliary_at": ("inception6a",)},
-            "auxiliary_at must be some of inception3a",
+            "auxiliary_at must be among inception3a",
         ),
         ({"auxiliary_weight": -1.0}, "auxiliary_weight must be at least 0, got -1"),
     ],

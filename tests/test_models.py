@@ -109,8 +109,8 @@ def test_overrides_are_fields_of_the_spec() -> None:
         ("resnet18", {"input_shape": (32.5, 32, 3)}, "positive integers"),
         ("resnet18", {"input_shape": ()}, "positive integers"),
         ("resnet18", {"classes": True}, "an integer of at least 0, got True"),
-        ("resnet18", {"depths": (1.5, 1)}, "positive unit count a stage"),
-        ("resnet18", {"depths": ("a",)}, "positive unit count a stage"),
+        ("resnet18", {"depths": (1.5, 1)}, "positive unit count per stage"),
+        ("resnet18", {"depths": ("a",)}, "positive unit count per stage"),
         (
             "resnet20_cifar",
             {"width": 8},

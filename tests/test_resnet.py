@@ -422,7 +422,7 @@ def test_depth_is_in_the_name(name: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"depths": ()}, r"depths must be one positive unit count a stage, got \(\)"),
+        ({"depths": ()}, r"depths must be one positive unit count per stage, got \(\)"),
         ({"depths": (3, 0)}, r"depths must be .* got \(3, 0\)"),
         ({"width": 0}, "width must be at least 1, got 0"),
         ({"unit": "wide"}, "unit must be one of basic, bottleneck, got 'wide'"),

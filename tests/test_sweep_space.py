@@ -105,7 +105,7 @@ def test_a_point_replaces_and_overrides() -> None:
         (["depths={1,2}"], r"depths of .* must be of type tuple, got '\{1'"),
         (["depths={1:2}"], r"depths of .* must be of type tuple, got '\{1:2\}'"),
         (["depths=None"], r"depths of .* must be of type tuple, got None"),
-        (["depths=[1,[2]]"], r"depths must be one positive unit count a stage"),
+        (["depths=[1,[2]]"], r"depths must be one positive unit count per stage"),
         (["weight_decay=1e999"], "weight_decay must be at least 0 and finite, got inf"),
         (["survival=0.5,two"], "survival of .* must be of type float, got 'two'"),
         (["model=resnet20_cifar,resnet21_cifar"], "unknown model 'resnet21_cifar'"),

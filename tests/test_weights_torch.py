@@ -161,7 +161,7 @@ def test_two_networks_in_one_state_dict_are_refused() -> None:
     model = create_model("resnet18", **TINY)
     state = tiny_state()
     both = {**state, **{f"model.{name}": value for name, value in state.items()}}
-    message = "must be of one network, got 'conv1.weight' and 'model.conv1.weight'"
+    message = "must hold one network, got 'conv1.weight' and 'model.conv1.weight'"
     with pytest.raises(UsageError, match=message):
         weights.load_torch(model, both)
 
@@ -179,7 +179,7 @@ def test_another_function_is_refused(fields: dict[str, Any]) -> None:
     model = create_model("resnet18", **TINY, **fields)
     before = model.get_weights()
     with pytest.raises(
-        UsageError, match=r"state dict must be of a network that computes what resnet18"
+        UsageError, match=r"dict must come from a network that computes what resnet18"
     ):
         weights.load_torch(model, tiny_state())
     for old, new in zip(before, model.get_weights(), strict=True):
@@ -199,7 +199,7 @@ def test_branches_that_are_dropped_in_training_answer_the_same() -> None:
 def test_other_classes_keep_a_fresh_head() -> None:
     model = create_model("resnet18", classes=5, **TINY)
     head = np.array(model.get_layer("logits").kernel)
-    with pytest.warns(UserWarning, match="no head for 5 classes: that of resnet18"):
+    with pytest.warns(UserWarning, match="no head for 5 classes: resnet18"):
         weights.load_torch(model, tiny_state())
     np.testing.assert_array_equal(model.get_layer("logits").kernel, head)
     assert np.any(model.get_layer("stage1_block1_norm2").moving_mean)
@@ -225,7 +225,7 @@ def test_mismatch_is_a_short_diff_and_changes_nothing() -> None:
     assert str(error.value) == (
         "weights of the state dict must fit resnet18, got 1 missing "
         "(stage1_block1_norm2/gamma (64,)), 1 unknown (layer1.1.conv1.weight "
-        "(64, 64, 3, 3)), 1 of another shape (stem_conv/kernel (3, 3, 3, 64) for "
+        "(64, 64, 3, 3)), 1 of a different shape (stem_conv/kernel (3, 3, 3, 64) for "
         "(7, 7, 3, 64))"
     )
     for name, variable in weights_of(model).items():
@@ -237,7 +237,7 @@ def test_mismatch_is_a_short_diff_and_changes_nothing() -> None:
     [
         ("googlenet", {}, "3×3 convolutions where the paper and this network have 5×5"),
         ("resnet50", {"depths": (1, 1)}, "in the first 1×1; load it into a '_v1_5'"),
-        ("resnet50_v2", {"depths": (2,)}, "residual networks are not pre-activated"),
+        ("resnet50_v2", {"depths": (2,)}, "networks do not use pre-activation"),
         ("alexnet", {"hidden": 8}, "one-tower network of 2014; load it into"),
         ("lenet5", {}, "they have no such network"),
         ("highway20_cifar", {"depths": (1,)}, "they have no such network"),

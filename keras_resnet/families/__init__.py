@@ -1,1 +1,1 @@
-"""One module per family of networks: its spec, its table and what builds it."""
+"""Defines each family of networks in one module: its spec, table and builder."""

@@ -1,8 +1,8 @@
-"""AlexNet with two towers (2012) and with one (2014), one row each.
+"""Defines AlexNet with two towers (2012) and with one tower (2014).
 
-Windows of 11 pixels every 4 from a 224-pixel image give the papers' 55×55 maps only
-with padding, which [1] leaves unsaid: here 2 zeros on every side, as in [2]'s code and
-torchvision. (Caffe crops 227 pixels and pads nothing.)
+An 11×11 convolution of stride 4 maps a 224-pixel image to the papers' 55×55 maps only
+with padding, which [1] does not mention. This network pads 2 zeros on every side, as
+[2]'s code and torchvision do. (Caffe crops 227 pixels and does not pad.)
 
 References:
     [1] Krizhevsky et al., "ImageNet Classification with Deep Convolutional Neural
@@ -27,8 +27,8 @@ from keras_resnet.families.spec import Spec
 from keras_resnet.layers import LocalResponseNormalization
 
 DROPOUTS = ("outputs", "inputs")
-POOLED = (1, 2, 5)  # convolutions that a max-pool follows; [1] section 3.5
-NORMALISED = (1, 2)  # convolutions that a response normalisation follows; likewise
+POOLED = (1, 2, 5)  # convolutions followed by a max-pool; [1] section 3.5
+NORMALISED = (1, 2)  # convolutions followed by response normalisation; same section
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,13 @@ class AlexNetSpec(Spec):
     Attributes:
         widths: Channels of the five convolutions.
         towers: Groups of the second, fourth and fifth convolution; the third connects
-            all of the towers' maps ([1] fig. 2).
-        local_response: Whether responses are normalised after the first and second
-            convolution ([1] section 3.3).
+            the maps of all towers ([1] fig. 2).
+        local_response: Whether local response normalisation follows the first and
+            second convolution ([1] section 3.3).
         hidden: Units of each hidden fully connected layer.
-        dropout: Rate in the two hidden layers.
-        dropout_at: Whether it drops their ``"outputs"`` ([1] section 4.2) or their
-            ``"inputs"`` (torchvision).
+        dropout: Dropout rate of the two hidden layers, in [0, 1).
+        dropout_at: Whether dropout applies to their ``"outputs"`` ([1] section 4.2) or
+            their ``"inputs"`` (torchvision).
     """
 
     widths: tuple[int, ...] = (96, 256, 384, 384, 256)
@@ -67,13 +67,13 @@ class AlexNetSpec(Spec):
 
     @property
     def smallest_side(self) -> int:
-        """The side of the smallest input, in pixels, of which pooling leaves one."""
+        """Side of the smallest supported input, which pooling reduces to one pixel."""
         return 63
 
     def features(self, x: KerasTensor) -> KerasTensor:
         """Maps images ``(N, H, W, C)`` to features, ``(N, 6, 6, C')`` for 224×224."""
-        # Normalisation takes back what the max-pools add to the signal; without it,
-        # one kept at its size from convolution to convolution would grow too large.
+        # Response normalisation cancels the growth of the signal in the max-pools.
+        # Without it, an initialisation that keeps the signal's size grows too large.
         fan = "fan_in" if self.local_response else "fan_out"
         for i, c in enumerate(self._convolutions(), 1):
             x = conv_relu(x, c, name=f"conv{i}", fan=fan)
@@ -84,10 +84,10 @@ class AlexNetSpec(Spec):
         return x
 
     def classifier(self, x: KerasTensor, classes: int) -> KerasTensor:
-        """Maps features to logits ``(N, classes)``, or to fc7 ``(N, hidden)`` for 0.
+        """Maps features to logits ``(N, classes)``; for 0, to fc7 ``(N, hidden)``.
 
         Raises:
-            UsageError: The height or width is open (None).
+            UsageError: The height or width is not fixed (None).
         """
         x = flatten(x)
         for name in ("fc6", "fc7"):

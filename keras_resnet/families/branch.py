@@ -1,4 +1,4 @@
-"""The branch F of a residual unit: convolutions, with activations in a given order."""
+"""Builds the branch F of a residual unit: convolutions and activations in order."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,13 +10,13 @@ from keras_resnet.families.ops import NORM_RELU, Conv, Step, activate, conv, he_
 
 @dataclass(frozen=True)
 class Order:
-    """Where normalisation and ReLU stand in a unit.
+    """The positions of normalisation and ReLU in a unit.
 
     Attributes:
-        before: Ahead of the first convolution.
-        between: After every convolution but the last.
-        after: After the last convolution, ahead of the addition.
-        out: After the addition (the f of the residual equation).
+        before: Steps before the first convolution.
+        between: Steps after every convolution except the last.
+        after: Steps after the last convolution, before the addition.
+        out: Steps after the addition (f in the residual equation).
     """
 
     before: tuple[Step, ...]
@@ -33,11 +33,11 @@ ORDERS = {  # He et al., "Identity Mappings in Deep Residual Networks", 2016, fi
     "full_preactivation": Order(NORM_RELU, NORM_RELU, (), ()),
 }
 
-# Xie et al., "Aggregated Residual Transformations", 2017, fig. 3: three networks of
-# the same function, for a branch whose inner convolutions have C groups of channels.
+# Xie et al., "Aggregated Residual Transformations", 2017, fig. 3: three layouts of the
+# same function, for a branch whose inner convolutions have C groups of channels.
 FORMS = {
-    "A": "F(x) = Σ Tᵢ(x), i = 1 … C: one path a group, outputs added",
-    "B": "one path a group up to the last convolution, paths concatenated ahead of it",
+    "A": "F(x) = Σ Tᵢ(x), i = 1 … C: one path per group, outputs added",
+    "B": "one path per group, concatenated before the last convolution",
     "C": "one path, with grouped convolution",
 }
 
@@ -45,12 +45,12 @@ FORMS = {
 def branch(
     x: KerasTensor, convs: tuple[Conv, ...], order: Order, *, form: str, name: str
 ) -> KerasTensor:
-    """The branch F without what stands before its first convolution.
+    """Applies the branch F without the steps before its first convolution.
 
     Args:
         x: Features ``(N, H, W, C)``.
-        convs: The convolutions, first one first.
-        order: Where normalisation and ReLU stand.
+        convs: The convolutions, in order.
+        order: The positions of normalisation and ReLU.
         form: A key of ``FORMS``.
         name: Prefix of the names of the unit's layers.
 

@@ -1,4 +1,4 @@
-"""Densely connected networks, one row each.
+"""Defines the densely connected networks (DenseNet).
 
 References:
     [1] Huang et al., "Densely Connected Convolutional Networks", CVPR 2017, and the
@@ -31,20 +31,20 @@ class DenseNetSpec(StagedSpec):
     """A DenseNet as data: x_l = H_l([x_0, …, x_{l−1}]) within each stage.
 
     Attributes:
-        depths: Layers in each stage (dense block). A transition that halves the size
-            stands between two stages.
+        depths: Number of layers in each stage (dense block). A transition between two
+            stages halves the size.
         growth_rate: Channels that a layer adds, k in the paper.
-        bottleneck: Channels of the 1×1 convolution ahead of a layer's 3×3, in multiples
+        bottleneck: Channels of the 1×1 convolution before a layer's 3×3, in multiples
             of ``growth_rate``; 0 for none. (DenseNet-B: 4.)
-        compression: Share θ of the channels that a transition keeps. (DenseNet-C: 0.5.)
+        compression: Fraction θ ≤ 1 of channels kept by a transition. (DenseNet-C: 0.5.)
         stem: ``"imagenet"`` (7×7, stride 2, then 3×3 max-pool, stride 2; [1] table 1)
             or ``"cifar"`` (3×3; [1] section 3).
         stem_width: Channels of the stem.
-        dropout: Share of each layer's output that training sets to 0; [1] section 3
-            has 0.2 where images are not augmented.
-        memory_efficient: Training computes concatenation, normalisation and ReLU again
-            in the backward pass instead of keeping them ([2]): less memory, more time,
-            the same outputs and gradients. Weights fit either way.
+        dropout: Fraction of each layer's output that training sets to 0; [1] section 3
+            uses 0.2 without augmentation.
+        memory_efficient: Whether training recomputes concatenation, normalisation and
+            ReLU in the backward pass ([2]): less memory, more time, and the same
+            outputs, gradients and weights.
     """
 
     depths: tuple[int, ...]
@@ -77,7 +77,7 @@ class DenseNetSpec(StagedSpec):
     def features(self, x: KerasTensor) -> KerasTensor:
         """Maps images ``(N, H, W, C)`` to features ``(N, ⌊H/s⌋, ⌊W/s⌋, F)``.
 
-        s is ``smallest_side``.
+        The stride s is ``smallest_side``.
         """
         x = self._stem(x)
         for stage, depth in enumerate(self.depths, 1):
@@ -94,16 +94,16 @@ class DenseNetSpec(StagedSpec):
         return max_pool(x, 3, 2, name="stem_pool")
 
     def _stage(self, x: KerasTensor, depth: int, *, name: str) -> KerasTensor:
-        """A dense block: every layer reads the outputs of all before it."""
+        """Applies a dense block; every layer reads the outputs of all earlier ones."""
         outputs = [x]
         for layer in range(1, depth + 1):
             outputs.append(self._layer(outputs, name=f"{name}_layer{layer}"))
-            if not self.memory_efficient:  # one tensor, read by all later layers
+            if not self.memory_efficient:  # share one tensor among all later layers
                 outputs = [_joined(outputs, name=f"{name}_layer{layer}_concat")]
         return _joined(outputs, name=f"{name}_concat")
 
     def _layer(self, x: list[KerasTensor], *, name: str) -> KerasTensor:
-        """H: norm, ReLU and convolution, twice with a bottleneck; [1] section 3."""
+        """Applies H: norm, ReLU, conv; twice with a bottleneck ([1] section 3)."""
         convs = [Conv(self.growth_rate, 3)]
         if self.bottleneck:
             convs.insert(0, Conv(self.bottleneck * self.growth_rate, 1))
@@ -115,7 +115,7 @@ class DenseNetSpec(StagedSpec):
         return y
 
     def _transition(self, x: KerasTensor, *, name: str) -> KerasTensor:
-        """Norm, ReLU, 1×1 convolution, 2×2 average pooling; [1] section 3."""
+        """Applies norm, ReLU, 1×1 convolution, 2×2 average pooling; [1] section 3."""
         filters = max(1, int(self.compression * x.shape[-1]))
         x = self._convolved([x], Conv(filters, 1), name=name)
         if self.dropout:
@@ -125,7 +125,7 @@ class DenseNetSpec(StagedSpec):
     def _convolved(
         self, inputs: list[KerasTensor], c: Conv, *, name: str, suffix: str = ""
     ) -> KerasTensor:
-        """Concatenation, norm, ReLU and convolution."""
+        """Applies concatenation, norm, ReLU and convolution."""
 
         def computed(*inputs: KerasTensor) -> KerasTensor:
             x = _joined(inputs, name=f"{name}_concat{suffix}")
@@ -155,7 +155,7 @@ DENSENETS = {
     "densenet161": DenseNetSpec((6, 12, 36, 24), 48, stem_width=96),
     "densenet169": DenseNetSpec((6, 12, 32, 32)),
     "densenet201": DenseNetSpec((6, 12, 48, 32)),
-    # [1] table 2: 3n + 4 layers, or 6n + 4 with bottlenecks, whose stem has 2k channels
+    # [1] table 2: 3n + 4 layers, or 6n + 4 with bottlenecks and a stem of 2k channels
     "densenet40_k12_cifar": _cifar((12, 12, 12), 12),
     "densenet100_k12_cifar": _cifar((32, 32, 32), 12),
     "densenet100_k24_cifar": _cifar((32, 32, 32), 24),

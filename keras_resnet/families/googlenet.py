@@ -1,13 +1,13 @@
-"""GoogLeNet, the Inception network of 2014 without batch normalisation, one row.
+"""Defines GoogLeNet, the Inception network of 2014 without batch normalisation.
 
 The first convolution is a full 7×7 one, as in figure 3 of [1] and in Caffe. Table 1 of
-[1] prints 2.7K weights and 34M operations for it. A full one has 9.4K and 118M; one
-taken apart into 8 depthwise filters a channel and a 1×1 convolution would fit. The
-table's weights of modules 4c, 4d, 5a and 5b are not those of its own filters either.
+[1] lists 2.7K weights and 34M operations for it. A full convolution has 9.4K and 118M;
+8 depthwise filters per channel and a 1×1 convolution would match the table. The table's
+weights of modules 4c, 4d, 5a and 5b do not match its own filters either.
 
 References:
     [1] Szegedy et al., "Going Deeper with Convolutions", CVPR 2015.
-    [2] Caffe's models/bvlc_googlenet, where [1] leaves a constant unsaid.
+    [2] Caffe's models/bvlc_googlenet, for constants that [1] does not state.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from keras_resnet.layers import LocalResponseNormalization
 
 FIRST_STAGE = 3  # [1] counts the two stages of the stem
 AUXILIARY_POOL = (5, 3)  # size and stride; [1] section 5
-AUXILIARY_WIDTH, AUXILIARY_HIDDEN, AUXILIARY_DROPOUT = 128, 1024, 0.7  # likewise
+AUXILIARY_WIDTH, AUXILIARY_HIDDEN, AUXILIARY_DROPOUT = 128, 1024, 0.7  # same section
 
 
 class Inception(NamedTuple):
@@ -62,12 +62,12 @@ class GoogLeNetSpec(AuxiliarySpec):
     """A GoogLeNet as data.
 
     Attributes:
-        stages: The Inception modules of stages 3, 4, …, each six channel counts as in
-            ``Inception``. A max-pool stands between two stages.
+        stages: The Inception modules of stages 3, 4, …; each module is six channel
+            counts as in ``Inception``. A max-pool separates two stages.
         widths: Channels of the stem's three convolutions.
-        dropout: Rate between the average pool and the classifier.
-        auxiliary_at: Modules that an auxiliary classifier is attached to.
-        auxiliary_weight: Weight of each auxiliary loss beside the main one.
+        dropout: Dropout rate before the classifier, in [0, 1).
+        auxiliary_at: Names of the modules with an auxiliary classifier.
+        auxiliary_weight: Weight of each auxiliary loss relative to the main loss.
     """
 
     stages: tuple[tuple[Inception, ...], ...] = TABLE_1
@@ -87,7 +87,7 @@ class GoogLeNetSpec(AuxiliarySpec):
         names = [name for stage in self._named() for name, _ in stage]
         if not set(self.auxiliary_at) <= set(names):
             raise UsageError(
-                f"auxiliary_at must be some of {', '.join(names)}, got "
+                f"auxiliary_at must be among {', '.join(names)}, got "
                 f"{self.auxiliary_at}"
             )
         if self.auxiliary_weight < 0:
@@ -97,7 +97,7 @@ class GoogLeNetSpec(AuxiliarySpec):
 
     @property
     def smallest_side(self) -> int:
-        """Pixels of the input per pixel of the features."""
+        """Side of the smallest supported input, which gives one feature pixel."""
         return int(8 * 2 ** (len(self.stages) - 1))
 
     def features(self, x: KerasTensor) -> KerasTensor:
@@ -111,27 +111,27 @@ class GoogLeNetSpec(AuxiliarySpec):
         return x
 
     def classifier(self, x: KerasTensor, classes: int) -> KerasTensor:
-        """Maps features to logits ``(N, classes)``, or pooled features for 0."""
+        """Maps features to logits ``(N, classes)``; for 0, to pooled features."""
         x = layers.GlobalAveragePooling2D(name="pool")(x)
         return logits(layers.Dropout(self.dropout, name="dropout")(x), classes)
 
     def auxiliary(self, model: keras.Model, classes: int) -> list[KerasTensor]:
-        """Attaches the auxiliary classifiers to a network made from this spec.
+        """Attaches the auxiliary classifiers to a model built from this spec.
 
-        They are for training only ([1] section 5): the loss of each is added to the
-        main one, times ``auxiliary_weight``. The network itself stays as it is.
+        They are for training only ([1] section 5): training adds the loss of each,
+        times ``auxiliary_weight``, to the main loss. The model itself does not change.
 
         Args:
-            model: The network, of a fixed input size. Where the maps of a module are
-                smaller than the classifier's 5×5 average pool, it pools all of them.
+            model: The model, of a fixed input size. A classifier pools whole maps if
+                they are smaller than its 5×5 average pool.
             classes: Number of classes.
 
         Returns:
             One tensor of float32 logits ``(N, classes)`` for each of ``auxiliary_at``,
-            the model's input being theirs; their layers are ``aux1_…``, ``aux2_…``.
+            computed from the model's input by layers ``aux1_…``, ``aux2_…``.
 
         Raises:
-            UsageError: The model's input size is open, or ``classes`` is less than 1.
+            UsageError: The input size is not fixed, or ``classes`` is less than 1.
         """
         if classes < 1:
             raise UsageError(
@@ -143,7 +143,7 @@ class GoogLeNetSpec(AuxiliarySpec):
         ]
 
     def _named(self) -> list[list[tuple[str, Inception]]]:
-        """The modules of each stage with their names: ``inception3a``, …."""
+        """Returns the modules of each stage with their names: ``inception3a``, …."""
         return [
             [
                 (f"inception{stage}{letter}", Inception(*row))
@@ -164,7 +164,7 @@ class GoogLeNetSpec(AuxiliarySpec):
 
 
 def inception(x: KerasTensor, module: Inception, *, name: str) -> KerasTensor:
-    """Four paths side by side, their channels concatenated; [1] fig. 2b."""
+    """Applies four parallel paths and concatenates their channels; [1] fig. 2b."""
 
     def path(x: KerasTensor, filters: int, kernel: int, part: str) -> KerasTensor:
         return _convolve(x, filters, kernel, name=f"{name}_{part}")
@@ -195,26 +195,26 @@ def _auxiliary(x: KerasTensor, classes: int, *, name: str) -> KerasTensor:
 def _convolve(
     x: KerasTensor, filters: int, kernel: int, *, name: str, stride: int = 1
 ) -> KerasTensor:
-    """Convolution and ReLU.
+    """Applies a convolution and a ReLU.
 
-    Drawn by the fan-out, the four paths of a module that makes C' channels of C would
-    multiply the signal's variance by ``4·C / C'``, and nothing here takes it back.
+    With fan-out initialisation, a module's four paths from C to C' channels would
+    multiply the signal's variance by ``4·C / C'``, and no layer would correct it.
     """
     c = Conv(filters, kernel, stride, bias=True)
     return conv_relu(x, c, name=name, fan="fan_in")
 
 
 def _pool(x: KerasTensor, stride: int, *, name: str) -> KerasTensor:
-    """3×3 max-pool to ``⌈H/stride⌉``.
+    """Applies a 3×3 max-pool, to ``⌈H/stride⌉``.
 
-    An even size is padded at its end only, which is Caffe's rounding up ([2]); an odd
-    one, of which Caffe makes one pixel less, at both.
+    An even size is padded only at its end, like Caffe's rounding up ([2]). An odd size
+    is padded at both ends; Caffe returns one pixel less.
     """
     return layers.MaxPooling2D(3, stride, padding="same", name=name)(x)
 
 
 def _normalise(x: KerasTensor, *, name: str) -> KerasTensor:
-    """Local response normalisation with [2]'s constants; [1] names none."""
+    """Applies local response normalisation with [2]'s constants; [1] states none."""
     return LocalResponseNormalization(size=5, alpha=1e-4 / 5, k=1.0, name=name)(x)
 
 

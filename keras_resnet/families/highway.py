@@ -1,4 +1,4 @@
-"""Highway networks on the CIFAR topology of the residual ones, one row each.
+"""Defines Highway networks on the CIFAR topology of the residual networks.
 
 References:
     [1] Srivastava et al., "Highway Networks", 2015.
@@ -23,16 +23,16 @@ H = Order((), (), after=NORM_RELU, out=())
 class HighwaySpec(StagedSpec):
     """A Highway network as data: ``y = T(x)·H(x) + (1 − T(x))·x`` in every layer.
 
-    H is a layer of the plain CIFAR network ([2] section 4.2), the transform gate T a
-    convolution of the same kernel with a sigmoid ([1] section 2.1). A layer that
-    changes the shape is a plain one, without gates ([1] section 2.1).
+    H is a layer of the plain CIFAR network ([2] section 4.2). The transform gate T is a
+    convolution of the same kernel size with a sigmoid ([1] section 2.1). A layer that
+    changes the shape is a plain layer without gates ([1] section 2.1).
 
     Attributes:
-        depths: Layers in each stage. Every stage but the first halves the size and
-            doubles the width.
+        depths: Number of layers in each stage. Every stage after the first halves the
+            size and doubles the width.
         width: Channels of the first stage.
-        gate_bias: Initial bias of the transform gates, negative so that a fresh
-            network carries its input along ([1] section 2.2).
+        gate_bias: Initial bias of the transform gates; a negative value makes a fresh
+            network pass its input through ([1] section 2.2).
     """
 
     depths: tuple[int, ...]
@@ -45,7 +45,7 @@ class HighwaySpec(StagedSpec):
 
     @property
     def for_cifar(self) -> bool:
-        """Always: the topology is that of the CIFAR networks."""
+        """Always true: the topology is that of the CIFAR networks."""
         return True
 
     def features(self, x: KerasTensor) -> KerasTensor:

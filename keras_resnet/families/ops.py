@@ -1,8 +1,8 @@
-"""The vocabulary every network here is written in, and its constants.
+"""Defines the building blocks of all networks, and their constants.
 
-All tensors are channels-last, ``(N, H, W, C)``. Padding is symmetric, ``kernel // 2``
-on every side, as in the papers (Keras' ``"same"`` pads a strided layer on one side
-only), unless a layer says otherwise.
+All tensors are channels-last, ``(N, H, W, C)``. Unless stated otherwise, padding is
+symmetric, ``kernel // 2`` on every side, as in the papers. (Keras' ``"same"`` pads a
+strided layer on one side only.)
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from keras_resnet.errors import UsageError
 from keras_resnet.layer_names import HEAD
 from keras_resnet.layers import BatchNormalization, GroupedConv2D, MaxPooling2D
 
-BN_MOMENTUM = 0.9  # of the old statistics (fb.resnet.torch: 0.1 of the new ones)
+BN_MOMENTUM = 0.9  # weight of the old statistics (fb.resnet.torch: 0.1 of the new)
 BN_EPSILON = 1e-5  # fb.resnet.torch and Caffe
 
 Step = str  # "norm" or "relu"
@@ -22,15 +22,15 @@ NORM_RELU: tuple[Step, ...] = ("norm", "relu")
 
 
 def he_normal(fan: str = "fan_out", paths: int = 1) -> keras.initializers.Initializer:
-    """Zero-mean normal of variance ``2 / (kernel² · filters)``.
+    """Returns a zero-mean normal initializer of variance ``2 / (kernel² · filters)``.
 
-    With ``"fan_in"``, of ``2 / (kernel² · channels)``, which keeps the size of what
-    flows forward instead of the gradient's. A convolution that is one of several
-    ``paths`` starts like its share of one convolution with all their filters.
+    With ``"fan_in"`` the variance is ``2 / (kernel² · channels)``, which preserves the
+    scale of activations instead of gradients. One of several ``paths`` is initialised
+    like its share of one convolution with the filters of all paths.
 
     Reference: He et al., "Delving Deep into Rectifiers", 2015, eq. 14 (eq. 10 for
-    ``"fan_in"``), which the ResNet paper (section 3.4) initialises by. Not truncated,
-    unlike Keras' HeNormal.
+    ``"fan_in"``), which the ResNet paper uses (section 3.4). The normal is not
+    truncated, unlike in Keras' HeNormal.
     """
     return keras.initializers.VarianceScaling(2.0 / paths, fan, "untruncated_normal")
 
@@ -43,10 +43,10 @@ class Conv:
         filters: Output channels.
         kernel: Side of the square kernel in pixels.
         stride: Step in pixels.
-        groups: Groups of channels that are convolved apart from each other.
-        bias: Whether a bias is added; none where a normalisation follows.
-        padding: Zeros on every side, in pixels; None: ``kernel // 2``, which keeps
-            the size.
+        groups: Number of channel groups that are convolved separately.
+        bias: Whether to add a bias; not needed if a normalisation follows.
+        padding: Zeros on every side, in pixels; None means ``kernel // 2``, which
+            keeps the size.
     """
 
     filters: int
@@ -65,9 +65,9 @@ def conv(
     initial_bias: float = 0.0,
     initializer: keras.initializers.Initializer | None = None,
 ) -> KerasTensor:
-    """He-initialised convolution of ``(N, H, W, C)``, to ``⌈H/stride⌉`` by default."""
+    """Convolves ``(N, H, W, C)`` as ``c`` says, to height ``⌈H/stride⌉`` by default."""
     padding = c.kernel // 2 if c.padding is None else c.padding
-    # Keras' "same" is symmetric where the stride is 1.
+    # Keras' "same" is symmetric only if the stride is 1.
     same = c.stride == 1 and 2 * padding == c.kernel - 1
     if padding and not same:
         x = layers.ZeroPadding2D(padding, name=f"{name}_pad")(x)
@@ -86,12 +86,12 @@ def conv(
 
 
 def norm(x: KerasTensor, *, name: str) -> KerasTensor:
-    """Batch normalisation over N, H and W (Ioffe & Szegedy, 2015)."""
+    """Applies batch normalisation over N, H and W (Ioffe & Szegedy, 2015)."""
     return BatchNormalization(momentum=BN_MOMENTUM, epsilon=BN_EPSILON, name=name)(x)
 
 
 def relu(x: KerasTensor, *, name: str) -> KerasTensor:
-    """Rectified linear unit."""
+    """Applies the rectified linear unit."""
     return layers.ReLU(name=name)(x)
 
 
@@ -101,7 +101,7 @@ STEPS = {"norm": norm, "relu": relu}
 def activate(
     x: KerasTensor, steps: tuple[Step, ...], *, prefix: str, suffix: str = ""
 ) -> KerasTensor:
-    """Applies ``steps`` in turn, each a layer named ``{prefix}_{step}{suffix}``."""
+    """Applies ``steps`` in order; each layer is named ``{prefix}_{step}{suffix}``."""
     for step in steps:
         x = STEPS[step](x, name=f"{prefix}_{step}{suffix}")
     return x
@@ -110,13 +110,13 @@ def activate(
 def conv_relu(
     x: KerasTensor, c: Conv, *, name: str, fan: str = "fan_out"
 ) -> KerasTensor:
-    """Convolution, initialised by ``he_normal(fan)``, and ReLU."""
+    """Applies a convolution, initialised by ``he_normal(fan)``, and a ReLU."""
     x = conv(x, c, name=name, initializer=he_normal(fan))
     return relu(x, name=f"{name}_relu")
 
 
 def fully_connected(x: KerasTensor, units: int, *, name: str) -> KerasTensor:
-    """Hidden layer ``(N, C)`` to ``(N, units)`` with ReLU, without normalisation."""
+    """Applies a dense layer with ReLU: ``(N, C)`` to ``(N, units)``."""
     initial = he_normal("fan_in")
     x = layers.Dense(units, kernel_initializer=initial, name=name)(x)
     return relu(x, name=f"{name}_relu")
@@ -126,7 +126,7 @@ def flatten(x: KerasTensor, *, name: str = "flatten") -> KerasTensor:
     """Maps ``(N, h, w, C)`` to ``(N, h·w·C)`` for fully connected layers.
 
     Raises:
-        UsageError: The height or width is open (None).
+        UsageError: The height or width is not fixed (None).
     """
     if None in x.shape[1:]:
         raise UsageError(
@@ -137,26 +137,26 @@ def flatten(x: KerasTensor, *, name: str = "flatten") -> KerasTensor:
 
 
 def max_pool(x: KerasTensor, size: int, stride: int, *, name: str) -> KerasTensor:
-    """Maximum over ``size``×``size`` windows, padded by ``size // 2`` of −∞."""
+    """Takes the maximum of ``size``×``size`` windows, padded by ``size // 2`` of −∞."""
     return MaxPooling2D(size, stride, name=name)(x)
 
 
 def head(x: KerasTensor, classes: int) -> KerasTensor:
-    """Global average pooling, then a linear classifier unless ``classes`` is 0.
+    """Applies global average pooling and, unless ``classes`` is 0, a linear classifier.
 
     Args:
         x: Features ``(N, h, w, C)``.
-        classes: Number of classes, 0 for none.
+        classes: Number of classes; 0 omits the classifier.
 
     Returns:
-        Logits ``(N, classes)`` in float32 whatever the precision, or pooled features
+        Logits ``(N, classes)``, float32 under any dtype policy, or pooled features
         ``(N, C)``.
     """
     return logits(layers.GlobalAveragePooling2D(name="pool")(x), classes)
 
 
 def logits(x: KerasTensor, classes: int, *, name: str = HEAD) -> KerasTensor:
-    """Linear classifier on features ``(N, C)``; the features where ``classes`` is 0."""
+    """Applies a linear classifier to features ``(N, C)`` unless ``classes`` is 0."""
     if classes == 0:
         return x
     return layers.Dense(classes, dtype="float32", name=name)(x)

@@ -1,17 +1,17 @@
-"""The residual equation, once: x' = f(h(x) + d·F(x)).
+"""Builds residual units: x' = f(h(x) + d·F(x)).
 
-F, the branch, is a tuple of convolutions in an order of activations (``branch.py``); h,
-the shortcut, has an option that says how it changes the shape, and a kind that says
-what else is done to it; d is drawn by stochastic depth, and 1 without it. Plain nets
-have no h, Highway nets gates on both sides. Layers are named after the unit, and the
-names are part of the interface (checkpoints and weight import rely on them)::
+The branch F is a tuple of convolutions with an order of activations (``branch.py``).
+The shortcut h has an option, which defines how it changes the shape, and a kind, which
+defines its other operations. Stochastic depth draws d, which is 1 without it. Plain
+networks have no h; Highway networks have gates on F and h. Layers are named after the
+unit. The names are part of the interface; checkpoints and weight imports use them::
 
     {unit}_pre_norm  {unit}_pre_relu     before the branch
     {unit}_conv1 … {unit}_conv3          the branch's convolutions
     {unit}_norm1 {unit}_relu1 …          after each of them
     {unit}_path1_conv1 …                 the same in the paths of forms A and B
-    {unit}_shortcut {unit}_shortcut_norm the shortcut, where it is not the identity
-    {unit}_shortcut_pool                 ahead of it, in option A_pooled
+    {unit}_shortcut {unit}_shortcut_norm the shortcut, if it is not the identity
+    {unit}_shortcut_pool                 before the shortcut, in option A_pooled
     {unit}_gate                          the convolution of a gate
     {unit}_branch                        the branch as a model, with stochastic depth
     {unit}_add                           the addition
@@ -29,27 +29,27 @@ from keras_resnet.layers import StochasticDepth, ZeroPaddedShortcut, branch_mode
 
 # He et al., "Deep Residual Learning for Image Recognition", 2016, section 3.3:
 SHORTCUTS = {
-    "A": "identity, zero-padded where the number of channels changes",
+    "A": "identity, zero-padded if the number of channels changes",
     # Huang et al., "Deep Networks with Stochastic Depth", 2016: ResidualDrop.lua
-    "A_pooled": "as A, with averages in place of every other pixel",
-    "B": "identity, projected by a 1×1 convolution where the channels change",
-    "C": "projected by a 1×1 convolution everywhere",
+    "A_pooled": "as A, with average pooling instead of every other pixel",
+    "B": "identity, or a 1×1 convolution if the number of channels changes",
+    "C": "1×1 convolution in every unit",
     "none": "no shortcut: the plain network",
 }
 
 
 @dataclass(frozen=True)
 class Skip:
-    """What a shortcut does beside changing the shape.
+    """The operations on a shortcut other than changing its shape.
 
     Attributes:
-        scale: Constant on the shortcut and on the branch.
+        scale: Constant factor of the shortcut and of the branch.
         gate_bias: Initial bias of the gate g(x) = σ(W·x + b), None for no gate. The
             shortcut is multiplied by 1 − g(x).
         gate_kernel: Side of the gate's kernel in pixels.
         gates_branch: Whether the branch is multiplied by g(x).
-        projects: A 1×1 convolution takes the place of the identity.
-        dropout: Share of the shortcut's values set to 0 in training.
+        projects: Whether a 1×1 convolution replaces the identity.
+        dropout: Fraction of the shortcut's values that training sets to 0.
     """
 
     scale: float = 1.0
@@ -61,8 +61,8 @@ class Skip:
 
 
 # He et al., "Identity Mappings in Deep Residual Networks", 2016, fig. 2 and table 1,
-# with the constants of the best run of each kind (of dropout of its only one, which
-# failed there):
+# with the constants of the best run of each kind. Dropout has only one run there, which
+# failed.
 SKIPS = {
     "identity": Skip(),  # x + F(x)
     "constant_scaling": Skip(scale=0.5),  # x/2 + F(x)/2
@@ -80,13 +80,13 @@ class Unit:
     """A residual unit as data.
 
     Attributes:
-        convs: The convolutions of F, first one first.
-        order: Where normalisation and ReLU stand.
+        convs: The convolutions of F, in order.
+        order: The positions of normalisation and ReLU.
         shortcut: A key of ``SHORTCUTS``.
-        skip: What else is done to the shortcut.
-        form: How the groups of F are laid out, a key of ``FORMS``.
-        survival: Probability that training keeps the branch.
-        drop_mode: Drawn for the ``"batch"`` or for each ``"sample"``.
+        skip: The other operations on the shortcut.
+        form: The layout of the groups of F, a key of ``FORMS``.
+        survival: Probability that training keeps the branch, in (0, 1].
+        drop_mode: Whether to draw once per ``"batch"`` or per ``"sample"``.
     """
 
     convs: tuple[Conv, ...]
@@ -99,32 +99,32 @@ class Unit:
 
     @property
     def stride(self) -> int:
-        """Pixels of the input per pixel of the output."""
+        """Input pixels per output pixel."""
         return max(c.stride for c in self.convs)
 
     @property
     def filters(self) -> int:
-        """Channels of the output."""
+        """Number of output channels."""
         return self.convs[-1].filters
 
 
 def residual(x: KerasTensor, unit: Unit, *, name: str) -> KerasTensor:
-    """One residual unit, ``f(h(x) + d·F(x))``.
+    """Applies one residual unit, ``f(h(x) + d·F(x))``.
 
-    Where the number of channels changes, h takes what the branch takes: in a
-    pre-activation unit the activated features, so that one activation serves both (the
-    authors' resnet-pre-act.lua).
+    If the number of channels changes, h has the same input as the branch: in a
+    pre-activation unit the activated features, so that both share one activation (as in
+    the authors' resnet-pre-act.lua).
 
     Args:
         x: Features ``(N, H, W, C)``.
-        unit: What to build.
+        unit: The unit to build.
         name: Prefix of the names of the unit's layers.
 
     Returns:
-        Features ``(N, ⌈H/s⌉, ⌈W/s⌉, F)``, s the unit's stride and F its filters.
+        Features ``(N, ⌈H/s⌉, ⌈W/s⌉, F)`` for a unit of stride s and F filters.
 
     Raises:
-        UsageError: Option A would have to drop channels.
+        UsageError: Option A would have to remove channels.
     """
     before = unit.order.before
     if x.shape[-1] != unit.filters:
@@ -152,7 +152,7 @@ def residual(x: KerasTensor, unit: Unit, *, name: str) -> KerasTensor:
 
 
 def _gate(x: KerasTensor, unit: Unit, *, name: str) -> KerasTensor | None:
-    """g(x) = σ(W·x + b), as large as the unit's output."""
+    """Returns g(x) = σ(W·x + b) in the shape of the unit's output, or None."""
     skip = unit.skip
     if skip.gate_bias is None:
         return None
@@ -175,7 +175,7 @@ def _shortcut(
 
 
 def _reshaped(x: KerasTensor, unit: Unit, *, name: str) -> KerasTensor:
-    """The options. A projection is normalised where the branch's end is."""
+    """Applies the shortcut option; normalises a projection if the branch ends so."""
     widens = x.shape[-1] != unit.filters
     if unit.shortcut == "C" or unit.skip.projects or (unit.shortcut == "B" and widens):
         c = Conv(unit.filters, 1, unit.stride)

@@ -1,4 +1,4 @@
-"""Residual networks of 2015 (v1) and 2016 (v2), and plain ones, one row each.
+"""Defines the residual networks of 2015 (v1) and 2016 (v2), and plain networks.
 
 References:
     [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016.
@@ -33,26 +33,26 @@ class ResNetSpec(StagedSpec):
     """A residual network as data.
 
     Attributes:
-        depths: Residual units in each stage. Every stage but the first doubles the
-            width.
+        depths: Number of residual units in each stage. Every stage after the first
+            doubles the width.
         unit: ``"basic"`` (two 3×3) or ``"bottleneck"`` (1×1, 3×3, 1×1); [1] fig. 5.
         width: Channels of the first stage's 3×3 convolutions.
         stem: ``"imagenet"`` (7×7, stride 2, then 3×3 max-pool, stride 2; [1] table
             1), ``"cifar"`` (3×3; [1] section 4.2) or ``"pool_first"`` (7×7 with a
             bias, pooled before the first normalisation; TF-slim's ResNet v2).
         stem_width: Channels of the stem's convolution.
-        order: Where normalisation and ReLU stand, a key of ``ORDERS``; [2] fig. 4.
-        shortcut: ``"A"``, ``"B"`` or ``"C"``; [1] section 3.3. ``"A_pooled"`` is A
-            with averages where the size changes ([3], the authors' code). ``"none"``
-            makes a plain network of it.
-        skip: What else is done to the shortcut, a key of ``SKIPS``; [2] fig. 2.
+        order: The positions of normalisation and ReLU, a key of ``ORDERS``; [2] fig. 4.
+        shortcut: ``"A"``, ``"B"`` or ``"C"``; [1] section 3.3. ``"A_pooled"`` is A with
+            average pooling where the size changes ([3], the authors' code). ``"none"``
+            removes all shortcuts, which gives a plain network.
+        skip: The other operations on the shortcut, a key of ``SKIPS``; [2] fig. 2.
         stride_at: The convolution of a bottleneck that halves the size: ``"1x1"``, the
-            first one ([1]) or ``"3x3"`` ("v1.5"; fb.resnet.torch).
+            first one ([1]), or ``"3x3"`` ("v1.5"; fb.resnet.torch).
         halve_in: The unit that halves the size: the ``"first"`` of every stage but the
             first ([1]) or the ``"last"`` of every stage but the last (TF-slim's v2).
-        survival: p_L, probability that the last unit's branch survives a training
-            step; that of the l-th of L units is 1 − l/L·(1 − p_L) ([3] eq. 4).
-        drop_mode: Whether survival is drawn for the ``"batch"`` ([3]) or for each
+        survival: p_L in (0, 1], the probability that the last unit's branch survives a
+            training step; unit l of L has 1 − l/L·(1 − p_L) ([3] eq. 4).
+        drop_mode: Whether to draw survival once per ``"batch"`` ([3]) or per
             ``"sample"``.
     """
 
@@ -93,9 +93,9 @@ class ResNetSpec(StagedSpec):
     def features(self, x: KerasTensor) -> KerasTensor:
         """Maps images ``(N, H, W, C)`` to features ``(N, H/stride, W/stride, F)``.
 
-        What stands before a branch stands after the last unit too, and the first unit
-        takes the stem's activation as its own ([2], appendix: "special" first and last
-        units).
+        The activation before a branch is repeated after the last unit, and the first
+        unit uses the stem's activation as its own ([2], appendix: "special" first and
+        last units).
         """
         x = self._stem(x)
         units = self._units()
@@ -118,7 +118,7 @@ class ResNetSpec(StagedSpec):
         return max_pool(x, 3, 2, name="stem_pool") if large else x
 
     def _units(self) -> list[tuple[str, Unit]]:
-        """The units in turn, each with its name."""
+        """Returns the units in order, each with its name."""
         units: list[tuple[str, Unit]] = []
         for stage, depth in enumerate(self.depths, 1):
             width = self.width * 2 ** (stage - 1)
@@ -184,12 +184,12 @@ RESNETS = {
     "resnet50_v1_5": _v1_5((3, 4, 6, 3)),
     "resnet101_v1_5": _v1_5((3, 4, 23, 3)),
     "resnet152_v1_5": _v1_5((3, 8, 36, 3)),
-    # [2] table 5; the units are fb.resnet.torch's preresnet.lua
+    # [2] table 5; units as in fb.resnet.torch's preresnet.lua
     "resnet50_v2": _v2((3, 4, 6, 3)),
     "resnet101_v2": _v2((3, 4, 23, 3)),
     "resnet152_v2": _v2((3, 8, 36, 3)),
     "resnet200_v2": _v2((3, 24, 36, 3)),
-    # keras.applications, whose weights are TF-slim's
+    # keras.applications, whose weights come from TF-slim
     "resnet50_v2_keras": _v2_keras((3, 4, 6, 3)),
     "resnet101_v2_keras": _v2_keras((3, 4, 23, 3)),
     "resnet152_v2_keras": _v2_keras((3, 8, 36, 3)),
@@ -205,12 +205,12 @@ RESNETS = {
     "resnet110_v2_cifar": _cifar_basic((18, 18, 18), order="full_preactivation"),
     "resnet164_v2_cifar": _cifar((18, 18, 18), order="full_preactivation"),
     "resnet1001_v2_cifar": _cifar((111, 111, 111), order="full_preactivation"),
-    # [3] section 4; the shortcuts are the authors' ResidualDrop.lua's
+    # [3] section 4; shortcuts as in the authors' ResidualDrop.lua
     "resnet110_sd_cifar": _stochastic((18, 18, 18)),
     "resnet1202_sd_cifar": _stochastic((200, 200, 200)),
 }
 
-# [1] sections 3.3 and 4: the residual networks of basic units without their shortcuts
+# [1] sections 3.3 and 4: residual networks of basic units without their shortcuts
 PLAINS = {
     name.replace("resnet", "plain"): replace(RESNETS[name], shortcut="none")
     for name in (

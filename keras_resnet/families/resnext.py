@@ -1,4 +1,4 @@
-"""ResNeXt: residual networks of aggregated transformations, one row each.
+"""Defines ResNeXt: residual networks with aggregated transformations.
 
 References:
     [1] Xie et al., "Aggregated Residual Transformations for Deep Neural Networks",
@@ -17,16 +17,16 @@ from keras_resnet.families.resnet import ResNetSpec
 
 @dataclass(frozen=True)
 class ResNeXtSpec(ResNetSpec):
-    """A residual network whose bottlenecks have groups, as data.
+    """A residual network with grouped bottlenecks, as data.
 
     The inner convolutions of the first stage have ``cardinality · group_width``
-    channels; a unit's output has 4 times ``width`` whatever they are ([1] table 1).
+    channels. A unit's output always has 4 times ``width`` channels ([1] table 1).
 
     Attributes:
         cardinality: Groups of the 3×3 convolutions, the paths of a unit (C).
         group_width: Channels of a group in the first stage (d).
-        form: Which of the three equivalent layouts is built ([1] fig. 3), a key of
-            ``FORMS``. ``keras_resnet.weights.transfer`` carries weights between them.
+        form: One of three equivalent layouts ([1] fig. 3), a key of ``FORMS``.
+            ``keras_resnet.weights.transfer`` converts weights between them.
     """
 
     stride_at: str = "3x3"

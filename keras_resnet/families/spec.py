@@ -1,4 +1,4 @@
-"""What the specs of all families share."""
+"""Defines the base classes of the specs of all families."""
 
 from abc import ABC, abstractmethod
 
@@ -12,27 +12,27 @@ IMAGENET, IMAGENET_CLASSES = (224, 224, 3), 1000
 
 
 class Spec(ABC):
-    """An architecture as data: a frozen dataclass, one row of a family's table."""
+    """An architecture as data: a frozen dataclass that forms one row of a table."""
 
     @property
     def for_cifar(self) -> bool:
-        """Whether the paper trains the network on CIFAR-10; if not, on ImageNet."""
+        """Whether the paper trains the network on CIFAR-10 rather than on ImageNet."""
         return False
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """The paper's input, ``(H, W, C)``."""
+        """Input shape in the paper, ``(H, W, C)``."""
         return CIFAR if self.for_cifar else IMAGENET
 
     @property
     def classes(self) -> int:
-        """The paper's number of classes."""
+        """Number of classes in the paper."""
         return CIFAR_CLASSES if self.for_cifar else IMAGENET_CLASSES
 
     @property
     @abstractmethod
     def smallest_side(self) -> int:
-        """The side of the smallest input, in pixels."""
+        """Side of the smallest supported input, in pixels."""
 
     @abstractmethod
     def features(self, x: KerasTensor) -> KerasTensor:
@@ -40,11 +40,11 @@ class Spec(ABC):
 
     @abstractmethod
     def classifier(self, x: KerasTensor, classes: int) -> KerasTensor:
-        """Maps features to float32 logits ``(N, classes)``, pooled features for 0."""
+        """Maps features to float32 logits ``(N, classes)``; pooled features for 0."""
 
 
 class StagedSpec(Spec):
-    """A network of stages, each at half the size of the one before, and a linear head.
+    """A network of stages, each at half the previous size, and a linear head.
 
     Attributes:
         depths: Units or layers in each stage.
@@ -54,16 +54,16 @@ class StagedSpec(Spec):
 
     @property
     def smallest_side(self) -> int:
-        """Pixels of the input per pixel of the features."""
+        """Side of the smallest supported input, which gives one feature pixel."""
         return int((1 if self.for_cifar else 4) * 2 ** (len(self.depths) - 1))
 
     def classifier(self, x: KerasTensor, classes: int) -> KerasTensor:
-        """Maps features to logits ``(N, classes)``, or pooled features for 0."""
+        """Maps features to logits ``(N, classes)``; for 0, to pooled features."""
         return head(x, classes)
 
 
 class AuxiliarySpec(Spec):
-    """A network with auxiliary classifiers, which only training uses.
+    """A network with auxiliary classifiers, which are used only in training.
 
     Attributes:
         auxiliary_weight: Weight of each auxiliary loss in the training loss.
@@ -73,4 +73,4 @@ class AuxiliarySpec(Spec):
 
     @abstractmethod
     def auxiliary(self, model: keras.Model, classes: int) -> list[KerasTensor]:
-        """Attaches the classifiers to a model; returns their float32 logits."""
+        """Attaches the classifiers to a model and returns their float32 logits."""

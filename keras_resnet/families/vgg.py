@@ -1,4 +1,4 @@
-"""VGG networks without and with batch normalisation, one row each.
+"""Defines the VGG networks without and with batch normalisation.
 
 References:
     [1] Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image
@@ -33,13 +33,13 @@ class VGGSpec(Spec):
     """A VGG network as data.
 
     Attributes:
-        depths: 3×3 convolutions in each stage, which a 2×2 max-pool ends ([1] table 1).
+        depths: Number of 3×3 convolutions in each stage; a 2×2 max-pool ends each stage
+            ([1] table 1).
         widths: Channels of each stage.
-        normalised: Whether a batch normalisation follows every convolution ([2], not in
-            [1]). Its convolutions keep their biases, which β makes superfluous, as in
-            torchvision.
+        normalised: Whether batch normalisation follows every convolution ([2], not in
+            [1]). As in torchvision, convolutions keep their biases, redundant with β.
         hidden: Units of each hidden fully connected layer.
-        dropout: Rate after each of the two ([1] section 3.1).
+        dropout: Dropout rate after each hidden layer, in [0, 1) ([1] section 3.1).
     """
 
     depths: tuple[int, ...]
@@ -56,7 +56,7 @@ class VGGSpec(Spec):
 
     @property
     def smallest_side(self) -> int:
-        """Pixels of the input per pixel of the features."""
+        """Side of the smallest supported input, which gives one feature pixel."""
         return int(2 ** len(self.depths))
 
     def features(self, x: KerasTensor) -> KerasTensor:
@@ -71,10 +71,10 @@ class VGGSpec(Spec):
         return x
 
     def classifier(self, x: KerasTensor, classes: int) -> KerasTensor:
-        """Maps features to logits ``(N, classes)``, or to fc2 ``(N, hidden)`` for 0.
+        """Maps features to logits ``(N, classes)``; for 0, to fc2 ``(N, hidden)``.
 
         Raises:
-            UsageError: The height or width is open (None).
+            UsageError: The height or width is not fixed (None).
         """
         x = flatten(x)
         for name in ("fc1", "fc2"):

@@ -1,4 +1,4 @@
-"""Grouped convolution: one kernel, several ways to compute it."""
+"""Implements grouped convolution with several ways to compute it."""
 
 from functools import cache
 
@@ -8,29 +8,29 @@ from keras import KerasTensor, ops
 
 from keras_resnet.layers.registry import register
 
-# The paths, and the channels that a group has at least in each: what is fastest on a
-# CPU (docs/performance.md). The split path's are AVX-512's vector in float32.
+# The computation paths with the minimum of channels per group in each, the fastest on a
+# CPU (docs/performance.md). 16 float32 channels, in the split path, fill AVX-512 vectors.
 PATHS = {"native": 1, "merged": 8, "split": 16}
 
 
 @register
 class GroupedConv2D(keras.layers.Conv2D):
-    """Keras' grouped convolution, trained fast on a CPU too and exported without XLA.
+    """Keras' grouped convolution, with fast training on a CPU and export without XLA.
 
-    Same arguments, weights, config and results as ``keras.layers.Conv2D``, so that
-    checkpoints are interchangeable whatever path computed them. Keras compiles it with
-    XLA on a CPU, where its gradients then take a hundred times as long as they do here:
-    oneDNN has them, though TensorFlow's own kernels have not.
+    Arguments, weights, config and results equal those of ``keras.layers.Conv2D``, so
+    checkpoints are interchangeable for all paths. On a CPU, Keras compiles the layer
+    with XLA, and its gradients take a hundred times as long as here: oneDNN implements
+    them, although TensorFlow's own kernels do not.
 
-    Path ``"native"`` is one call of the backend's grouped convolution; so is
-    ``"merged"``, of fewer and wider groups: narrow neighbours become one, whose dense
-    kernel has zeros off the diagonal. ``"split"`` is one ungrouped convolution for each
-    of these, concatenated.
+    Path ``"native"`` is one call of the backend's grouped convolution. ``"merged"`` is
+    one call with fewer and wider groups: it merges narrow neighbours into one group,
+    whose dense kernel has zeros off the diagonal. ``"split"`` concatenates ungrouped
+    convolutions, one for each merged group.
 
     Attributes:
-        path: One of ``PATHS``, or ``"auto"``: for TensorFlow without a GPU merged where
-            oneDNN gives the gradients and split where not, native elsewhere. Not part
-            of the config.
+        path: One of ``PATHS``, or ``"auto"``. For TensorFlow without a GPU, auto means
+            merged if oneDNN provides the gradients and split otherwise; elsewhere it
+            means native. Not part of the config.
     """
 
     path = "auto"
@@ -55,7 +55,7 @@ class GroupedConv2D(keras.layers.Conv2D):
     def _grouped(self, inputs: KerasTensor, kernel: KerasTensor) -> KerasTensor:
         if keras.backend.backend() != "tensorflow":
             return self.convolution_op(inputs, kernel)
-        import tensorflow as tf  # ops.conv would wrap the call in an XLA function
+        import tensorflow as tf  # ops.conv wraps the call in an XLA function
 
         return tf.nn.convolution(
             inputs,
@@ -63,7 +63,7 @@ class GroupedConv2D(keras.layers.Conv2D):
             strides=self.strides,
             padding=self.padding.upper(),
             dilations=self.dilation_rate,
-            data_format="NHWC",  # eager second derivatives read it
+            data_format="NHWC",  # second derivatives need it in eager mode
         )
 
     def _split(self, inputs: KerasTensor, kernel: KerasTensor) -> KerasTensor:
@@ -76,14 +76,14 @@ class GroupedConv2D(keras.layers.Conv2D):
         return ops.concatenate([self.convolution_op(x, k) for x, k in parts], axis=-1)
 
     def _merged_kernel(self, channels: int) -> KerasTensor:
-        """The kernel of the same convolution in groups of at least ``channels``."""
+        """Returns the kernel for the same convolution with groups of ``channels`` or more."""
         rows, columns, width, filters = self.kernel.shape
         merged = merged_groups(self.groups, width, channels)
         if merged == 1:
             return self.kernel
         blocks = self.groups // merged
         shape = (rows, columns, 1, width, blocks, merged, filters // self.groups)
-        # A constant, since OpenVINO lacks the operation of ops.eye.
+        # A constant, because OpenVINO does not support ops.eye.
         diagonal = ops.convert_to_tensor(
             np.eye(merged)[:, None, None, :, None], self.compute_dtype
         )
@@ -92,12 +92,12 @@ class GroupedConv2D(keras.layers.Conv2D):
 
 
 def merged_groups(groups: int, width: int, channels: int) -> int:
-    """Returns how many groups make one of at least ``channels``: a divisor.
+    """Returns how many groups, a divisor of ``groups``, to merge into one.
 
     Args:
-        groups: How many there are.
-        width: Channels of each.
-        channels: Wanted; all groups are merged where they have fewer.
+        groups: Number of groups.
+        width: Channels per group.
+        channels: Minimum channels per merged group; all groups merge if they have fewer.
     """
     wanted = -(-channels // width)
     return next(n for n in range(min(wanted, groups), groups + 1) if groups % n == 0)
@@ -105,10 +105,10 @@ def merged_groups(groups: int, width: int, channels: int) -> int:
 
 @cache
 def _has_gradients(dtype: str) -> bool:
-    """Whether TensorFlow has a grouped convolution's gradients on this CPU."""
+    """Checks whether TensorFlow has grouped convolution's gradients on this CPU."""
     import tensorflow as tf
 
-    with tf.init_scope():  # at once, though a function is being traced
+    with tf.init_scope():  # runs immediately, also during tracing
         kernel, image = tf.zeros((1, 1, 1, 2), dtype), tf.zeros((1, 1, 1, 2), dtype)
         try:
             tf.raw_ops.Conv2DBackpropInput(

@@ -1,4 +1,4 @@
-"""Local response normalisation across channels."""
+"""Implements local response normalisation across channels."""
 
 from typing import Any
 
@@ -12,29 +12,29 @@ from keras_resnet.layers.registry import register
 
 @register
 class LocalResponseNormalization(keras.layers.Layer):
-    """``b_i = a_i / (k + α Σ_j a_j²)^β``, j over the ``size`` channels around i.
+    """Computes ``b_i = a_i / (k + α Σ_j a_j²)^β`` over ``size`` channels j around i.
 
-    At the first and last channels the window is cut off. α multiplies the sum, as in
-    the paper and in TensorFlow; Caffe, PyTorch and cuda-convnet divide their α by
-    ``size``, so theirs is ``size`` times this one for the same result. k is the paper's
-    2; Caffe's and PyTorch's default is 1.
+    The window is truncated at the first and last channels. α multiplies the sum, as in
+    the paper and in TensorFlow. Caffe, PyTorch and cuda-convnet divide their α by
+    ``size``, so theirs must be ``size`` times this α for the same result. k is 2 as in
+    the paper; the default in Caffe and PyTorch is 1.
 
-    Computed in float32 whatever the precision: a float16 square overflows at 256, and
-    bfloat16 cannot tell 2 from 2.005. The sum is a 1×1 convolution by a band matrix,
-    and a power of −3/4 two square roots: faster than TensorFlow's own kernel.
+    The layer computes in float32 under any dtype policy: a float16 square overflows at
+    256, and bfloat16 cannot distinguish 2 from 2.005. A 1×1 convolution with a band
+    matrix and two square roots (for β = 3/4) are faster than TensorFlow's own kernel.
 
     Reference: Krizhevsky et al., "ImageNet Classification with Deep Convolutional
     Neural Networks", 2012, section 3.3, whose constants are the defaults.
 
     Args:
-        size: n, channels in a window; odd.
-        alpha: α, of the sum of squares.
+        size: n, the number of channels in a window; odd.
+        alpha: α, the factor of the sum of squares.
         beta: β, the exponent.
-        k: What is added to the sum; positive.
-        **kwargs: Of ``keras.layers.Layer``.
+        k: The constant added to the sum; positive.
+        **kwargs: Arguments of ``keras.layers.Layer``.
 
     Raises:
-        UsageError: An impossible size or k.
+        UsageError: The size is not an odd positive number, or k is not positive.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class LocalResponseNormalization(keras.layers.Layer):
         return ops.cast(x * scale, self.compute_dtype)
 
     def _power(self, x: KerasTensor) -> KerasTensor:
-        """``x^−β``."""
+        """Returns ``x^−β``."""
         if self.beta != 0.75:
             return ops.power(x, -self.beta)
         root = ops.rsqrt(x)
@@ -75,7 +75,7 @@ class LocalResponseNormalization(keras.layers.Layer):
     def compute_output_shape(
         self, input_shape: tuple[int | None, ...]
     ) -> tuple[int | None, ...]:
-        """Returns the input's shape."""
+        """Returns the input shape."""
         return input_shape
 
     def get_config(self) -> dict[str, Any]:

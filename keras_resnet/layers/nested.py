@@ -1,4 +1,4 @@
-"""Layers that run a part of the network, and the layers inside them."""
+"""Defines layers that contain a part of the network, and iterates over all layers."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,11 +8,11 @@ from keras import KerasTensor
 
 
 class Nested(keras.layers.Layer):
-    """A layer around a model, its branch, whose weights and names stay its own.
+    """A layer around a model, the branch, which keeps its weights and layer names.
 
     Args:
-        branch: A model of one or more inputs.
-        **kwargs: Of ``keras.layers.Layer``.
+        branch: A model with one or more inputs.
+        **kwargs: Arguments of ``keras.layers.Layer``.
     """
 
     def __init__(self, branch: keras.Model, **kwargs: Any) -> None:
@@ -21,23 +21,23 @@ class Nested(keras.layers.Layer):
 
     @property
     def layers(self) -> list[keras.layers.Layer]:
-        """The branch's layers, as a nested model has them."""
+        """The branch's layers, as in a nested model."""
         return [x for x in self.branch.layers if not _is_input(x)]
 
     def build(self, input_shape: Any) -> None:
-        """Fits a new layer's branch to inputs of another height or width."""
+        """Adapts the branch of a new layer to inputs of another height or width."""
         shapes = self._branch_shapes(input_shape)
         pairs = list(zip(self.branch.inputs, shapes, strict=True))
         if any(x.shape[1:] != tuple(shape[1:]) for x, shape in pairs):
             inputs = [keras.Input(shape[1:], dtype=x.dtype) for x, shape in pairs]
-            self._layers.remove(self.branch)  # Keras tracks a replaced layer too
+            self._layers.remove(self.branch)  # Keras would still track the replaced layer
             self.branch = keras.models.clone_model(
                 self.branch, keras.tree.pack_sequence_as(self.branch.input, inputs)
             )
         self.built = True
 
     def _branch_shapes(self, input_shape: Any) -> list[tuple[int | None, ...]]:
-        """The shapes of what the branch takes of the layer's inputs."""
+        """Returns the shapes of the layer's inputs that the branch uses."""
         several = isinstance(input_shape[0], list | tuple)
         return list(input_shape) if several else [input_shape]
 
@@ -48,7 +48,7 @@ class Nested(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Nested":
-        """Makes the layer that ``get_config`` described."""
+        """Creates the layer that ``get_config`` described."""
         branch = keras.saving.deserialize_keras_object(config["branch"])
         return cls(**{**config, "branch": branch})
 
@@ -56,15 +56,21 @@ class Nested(keras.layers.Layer):
 def branch_model(
     build: Callable[..., KerasTensor], inputs: list[KerasTensor], *, name: str
 ) -> keras.Model:
-    """Makes a model of what ``build`` does with tensors like ``inputs``."""
+    """Creates a model from the function ``build``.
+
+    Args:
+        build: Maps tensors to the output tensor.
+        inputs: Tensors of the model's input shapes and dtypes.
+        name: Name of the model.
+    """
     within = [keras.Input(x.shape[1:], dtype=x.dtype) for x in inputs]
     return keras.Model(within, build(*within), name=name)
 
 
 def leaf_layers(model: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
-    """Yields a network's layers, those inside nested ones ahead of these.
+    """Yields a network's layers; the layers inside a nested layer precede it.
 
-    Models within the model are entered too, and not yielded themselves.
+    Submodels are traversed but not yielded.
     """
     for layer in model._flatten_layers(include_self=False, recursive=False):
         inner = leaf_layers(layer)

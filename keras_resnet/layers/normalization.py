@@ -1,4 +1,4 @@
-"""Batch normalisation on TensorFlow's fused kernel."""
+"""Implements batch normalisation with TensorFlow's fused kernel."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,24 +13,24 @@ from keras_resnet.layers.registry import register
 
 @register
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Keras' batch normalisation on TensorFlow's fused kernel.
+    """Keras' batch normalisation with TensorFlow's fused kernel.
 
-    Same arguments, weights, config and results as ``keras.layers.BatchNormalization``,
+    Arguments, weights, config and results equal ``keras.layers.BatchNormalization``,
     which computes moments and normalisation in separate operations and, under mixed
     precision, in float32. The fused kernel reads half-precision images directly and
     keeps γ, β and the statistics in float32. Synchronised statistics, for which Keras
-    exchanges five vectors among replicas, take one exchange either way. The Keras
-    implementation runs where the kernel does not apply: on another backend, with a
-    mask, other than four axes, or weights in half precision.
+    exchanges five vectors among replicas, need one exchange in each direction. The
+    layer uses Keras' implementation on another backend, with a mask, without exactly
+    four axes, and for weights in half precision.
 
     Training raises ``tf.errors.InvalidArgumentError`` if the batch's mean or variance
-    is not finite. On a CPU, oneDNN runs the norm and the ReLU behind it as one kernel,
-    which maps NaN to 0: the loss would stay finite and the moving statistics would be
-    NaN for good.
+    is not finite. On a CPU, oneDNN fuses the norm with the following ReLU into a kernel
+    that maps NaN to 0. Without the check, the loss would stay finite while the moving
+    statistics became NaN permanently.
 
     Attributes:
-        checks: Whether training checks the batch's statistics. XLA ignores it; its ReLU
-            keeps NaN. Not part of the config.
+        checks: Whether training checks the batch's statistics. XLA ignores the check;
+            its ReLU keeps NaN. Not part of the config.
     """
 
     checks = True
@@ -38,7 +38,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def call(
         self, inputs: KerasTensor, training: bool | None = None, mask: Any = None
     ) -> KerasTensor:
-        """Normalises ``(N, H, W, C)`` by the batch's or the moving statistics."""
+        """Normalises ``(N, H, W, C)`` with the batch's or the moving statistics."""
         if not self._fuses(inputs, mask):
             return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf
@@ -62,16 +62,16 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return y
 
     def _checked(self, statistics: Any) -> list[Any]:
-        """What must be computed before the moving statistics are updated."""
+        """Returns the checks to run before the moving statistics are updated."""
         import tensorflow as tf
 
         if not self.checks:
             return []
-        said = (
+        message = (
             f"the batch's mean and variance in {self.name} must be finite, got NaN or "
             "infinity; check the images and labels, or lower the learning rate"
         )
-        return [tf.debugging.check_numerics(statistics, said)]
+        return [tf.debugging.check_numerics(statistics, message)]
 
     def _average(self, moving: Any, new: Any) -> None:
         moving.assign(moving * self.momentum + new * (1.0 - self.momentum))
@@ -83,13 +83,13 @@ class BatchNormalization(keras.layers.BatchNormalization):
             and mask is None
             and len(inputs.shape) == 4
             and self.axis in (-1, 3)
-            and self.variable_dtype == "float32"  # of γ, β and statistics
+            and self.variable_dtype == "float32"  # dtype of γ, β and statistics
             and self.compute_dtype in ("float32", "bfloat16", "float16")
         )
 
 
 def _fused(x: Any, scale: Any, offset: Any, epsilon: float, moments: Any = None) -> Any:
-    """Normalises ``x`` by given moments, or its own; returns it and the moments."""
+    """Normalises ``x`` by the given or its own moments; returns ``x`` and moments."""
     import tensorflow as tf
 
     mean, variance = moments or ([], [])
@@ -105,16 +105,16 @@ def _fused(x: Any, scale: Any, offset: Any, epsilon: float, moments: Any = None)
 
 
 def _synchronized(x: Any, scale: Any, offset: Any, epsilon: float) -> Any:
-    """Normalises ``x`` by all replicas' moments; returns it and them.
+    """Normalises ``x`` by the moments of all replicas; returns ``x`` and the moments.
 
-    The variance is biased, unlike the kernel's own.
+    The variance is biased, unlike that of the kernel.
     """
     import tensorflow as tf
 
     replica = tf.distribute.get_replica_context()
 
     def summed(*vectors: Any) -> Any:
-        """Adds all replicas' vectors, in one exchange."""
+        """Adds the vectors of all replicas in one exchange."""
         total = tf.concat(vectors, 0)
         if replica is not None:
             total = replica.all_reduce(tf.distribute.ReduceOp.SUM, total)
@@ -144,7 +144,7 @@ def _synchronized(x: Any, scale: Any, offset: Any, epsilon: float) -> Any:
 
 
 def _count(x: Any) -> Any:
-    """How many values of each channel there are."""
+    """Returns the number of values per channel."""
     import tensorflow as tf
 
     return tf.cast(tf.reduce_prod(tf.shape(x)[:-1]), tf.float32)
@@ -152,14 +152,14 @@ def _count(x: Any) -> Any:
 
 @contextmanager
 def synchronized(model: keras.Model, wanted: bool = True) -> Iterator[None]:
-    """Takes a network's batch statistics over all replicas inside the ``with`` block.
+    """Computes batch statistics over all replicas inside the ``with`` block.
 
-    The network itself stays as it is: on one device, and in what is saved, nothing is
+    The network is restored afterwards: on one device and in saved files, nothing is
     synchronised.
 
     Args:
         model: The network.
-        wanted: Do so; if not, nothing changes.
+        wanted: Whether to synchronise; if False, nothing changes.
     """
     norms = [x for x in _batch_norms(model) if not x.synchronized]
     for layer in norms:
@@ -173,9 +173,9 @@ def synchronized(model: keras.Model, wanted: bool = True) -> Iterator[None]:
 
 @contextmanager
 def unchecked(model: keras.Model) -> Iterator[None]:
-    """Leaves out the batch norms' check for NaN inside the ``with`` block.
+    """Disables the batch norms' check for NaN inside the ``with`` block.
 
-    For a training loop that checks the whole state itself.
+    This serves a training loop that checks the whole state itself.
     """
     norms = [x for x in _batch_norms(model) if x.checks]
     for layer in norms:

@@ -1,4 +1,4 @@
-"""Max pooling with symmetric padding."""
+"""Implements max pooling with symmetric padding."""
 
 import keras
 from keras import KerasTensor, ops
@@ -8,10 +8,10 @@ from keras_resnet.layers.registry import register
 
 @register
 class MaxPooling2D(keras.layers.MaxPooling2D):
-    """Max pooling padded symmetrically by ``pool_size // 2`` of −∞.
+    """Max pooling, padded symmetrically by ``pool_size // 2`` of −∞.
 
-    Repeating the border pixels gives that very result, since each lies in every window
-    that reaches its copy, and unlike −∞ it survives integer quantisation.
+    The layer repeats the border pixels. The result is the same, because every window
+    with a copy contains its pixel, and unlike −∞ it supports integer quantisation.
     """
 
     def call(self, inputs: KerasTensor) -> KerasTensor:

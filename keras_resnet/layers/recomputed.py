@@ -1,4 +1,4 @@
-"""Less memory for more time: activations computed again in the backward pass."""
+"""Implements recomputation in the backward pass: less memory for more time."""
 
 from typing import Any
 
@@ -11,18 +11,18 @@ from keras_resnet.layers.registry import register
 
 @register
 class Recomputed(Nested):
-    """A branch of which training keeps the inputs and the output only.
+    """A branch of which training stores only the inputs and the output.
 
-    The backward pass computes the branch again, without updating statistics a second
-    time. What no gradient needs, as the output of a convolution at the branch's end,
-    is not among it: TensorFlow prunes it from the graph. Outputs and gradients are
-    those of the branch. On other backends the branch is computed as it stands.
+    The backward pass computes the branch again, without a second update of statistics.
+    TensorFlow prunes parts that no gradient needs, e.g. the output of a convolution at
+    the end of the branch. Outputs and gradients equal those of the branch. On other
+    backends the branch runs without recomputation.
 
     Reference: Pleiss et al., "Memory-Efficient Implementation of DenseNets", 2017.
 
     Args:
-        branch: A model of one or more inputs, without random layers.
-        **kwargs: Of ``keras.layers.Layer``.
+        branch: A model with one or more inputs and without random layers.
+        **kwargs: Arguments of ``keras.layers.Layer``.
     """
 
     def call(
@@ -38,10 +38,10 @@ class Recomputed(Nested):
         @tf.custom_gradient
         def remembered(*x: Any) -> Any:
             def backward(upstream: Any, variables: Any = ()) -> Any:
-                # Tied to the gradient, or it would be merged with the first pass.
+                # The dependency prevents a merge with the first pass.
                 with tf.control_dependencies([upstream]):
                     again = [tf.identity(value) for value in x]
-                # The stateless scope keeps updates of statistics to itself.
+                # The stateless scope discards updates of statistics.
                 with tf.GradientTape() as tape, keras.StatelessScope():
                     tape.watch(again)
                     y = self._run(again)

@@ -1,4 +1,4 @@
-"""The name under which the layers are found in saved files."""
+"""Registers layers under the package name that saved files refer to."""
 
 import keras
 

@@ -1,4 +1,4 @@
-"""Shortcut option A."""
+"""Implements shortcut option A."""
 
 from typing import Any
 
@@ -10,15 +10,15 @@ from keras_resnet.layers.registry import register
 
 @register
 class ZeroPaddedShortcut(keras.layers.Layer):
-    """Shortcut option A: every ``stride``-th pixel, new channels filled with zeros.
+    """Shortcut option A: every ``stride``-th pixel, with new channels of zeros.
 
-    Free of parameters. Reference: He et al., "Deep Residual Learning for Image
+    The layer has no parameters. Reference: He et al., "Deep Residual Learning for Image
     Recognition", 2016, section 3.3 (A).
 
     Args:
-        filters: Channels of the output, at least the input's.
+        filters: Channels of the output; not less than those of the input.
         stride: Step in pixels.
-        **kwargs: Of ``keras.layers.Layer``.
+        **kwargs: Arguments of ``keras.layers.Layer``.
     """
 
     def __init__(self, filters: int, stride: int = 1, **kwargs: Any) -> None:

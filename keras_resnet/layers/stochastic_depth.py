@@ -1,4 +1,4 @@
-"""Stochastic depth: a residual branch that training leaves out at random."""
+"""Implements stochastic depth: training randomly drops a residual branch."""
 
 from typing import Any
 
@@ -15,22 +15,22 @@ DROP_MODES = ("batch", "sample")
 class StochasticDepth(Nested):
     """The addition ``h + d·F(x)`` of a branch F that survives with probability p.
 
-    Training draws d from Bernoulli(p), inference takes its mean, ``d = p``. With mode
-    ``"batch"`` one draw holds for all images and a dropped branch is computed neither
-    forward nor backward; nor do its batch norms see the batch. (On JAX, whose
-    conditionals cannot update statistics, and where TensorFlow trains several replicas,
-    which cannot exchange statistics within one, it is computed and then left out. The
-    draw is the same on all replicas.) With mode
-    ``"sample"`` each image has a draw of its own and the branch is always computed.
+    Training draws d from Bernoulli(p); inference uses its mean, ``d = p``. Mode
+    ``"batch"`` draws once for all images and skips a dropped branch in the forward and
+    backward pass; its batch norms do not see the batch. Exceptions are JAX, whose
+    conditionals cannot update statistics, and TensorFlow with several replicas, which
+    cannot exchange statistics inside a conditional: they compute a dropped branch and
+    discard it. All replicas share the draw. Mode ``"sample"`` draws for each image and
+    always computes the branch.
 
     Reference: Huang et al., "Deep Networks with Stochastic Depth", 2016, eq. 2 and 5.
 
     Args:
-        branch: F, a model of one or more inputs.
+        branch: F, a model with one or more inputs.
         survival: p, in (0, 1].
         mode: ``"batch"`` or ``"sample"``.
-        seed: Of the draws; None: from Keras' global seed.
-        **kwargs: Of ``keras.layers.Layer``.
+        seed: Seed of the draws; None uses Keras' global seed.
+        **kwargs: Arguments of ``keras.layers.Layer``.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class StochasticDepth(Nested):
     def call(
         self, inputs: list[KerasTensor], training: bool | None = None
     ) -> KerasTensor:
-        """Maps ``[h, x, …]``, h shaped like F(x), to ``h + d·F(x, …)``."""
+        """Maps ``[h, x, …]`` to ``h + d·F(x, …)``; h has the shape of F(x, …)."""
         h, *x = inputs
         x = x[0] if len(x) == 1 else x
         if not training:
@@ -65,7 +65,7 @@ class StochasticDepth(Nested):
 
     def _draw(self, h: KerasTensor) -> KerasTensor:
         shape = (ops.shape(h)[0], 1, 1, 1) if self.mode == "sample" else ()
-        # In float32 whatever the precision: bfloat16 has no 0.999.
+        # Always float32: bfloat16 cannot represent 0.999.
         uniform = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator)
         return uniform < self.survival
 

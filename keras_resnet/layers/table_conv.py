@@ -1,4 +1,4 @@
-"""Convolution whose filters each see some of the input's channels only."""
+"""Implements a convolution whose filters see only some of the input channels."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,18 +16,18 @@ Table = tuple[tuple[int, ...], ...]
 class TableConv2D(keras.layers.Conv2D):
     """Convolution of the channels that a table of connections lists for each filter.
 
-    There is one k×k kernel for every connection, and none for what is not connected:
-    ``kernel`` is ``(k, k, 1, connections)``, in the order of the table. They are spread
-    out to one dense kernel with zeros, three times as fast as a convolution for every
+    Every connection has one k×k kernel; unconnected channels have none. ``kernel`` has
+    the shape ``(k, k, 1, connections)``, in the order of the table. The layer expands it
+    to one dense kernel with zeros, which is three times as fast as one convolution per
     filter.
 
     Reference: LeCun et al., "Gradient-Based Learning Applied to Document Recognition",
     1998, table I.
 
     Args:
-        table: The input channels, from 0, that each filter is connected to.
+        table: For each filter, the connected input channels, from 0.
         kernel_size: Side of the kernel in pixels.
-        **kwargs: Of ``keras.layers.Conv2D``, but ``filters`` and ``groups``.
+        **kwargs: Arguments of ``keras.layers.Conv2D`` but ``filters`` and ``groups``.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class TableConv2D(keras.layers.Conv2D):
         self.table: Table = tuple(tuple(inputs) for inputs in table)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Makes the weights for ``(N, H, W, C)``."""
+        """Creates the weights for inputs ``(N, H, W, C)``."""
         self._kernel = self.add_weight(
             name="kernel",
             shape=(*self.kernel_size, 1, sum(map(len, self.table))),
@@ -60,15 +60,15 @@ class TableConv2D(keras.layers.Conv2D):
     def _initial_kernel(
         self, shape: tuple[int, ...], dtype: str | None = None
     ) -> KerasTensor:
-        """Drawn for one input channel, and scaled to the number that a filter has."""
+        """Draws for one input channel and scales by each filter's number of channels."""
         inputs = np.repeat([len(x) for x in self.table], [len(x) for x in self.table])
         scale = ops.convert_to_tensor(1 / np.sqrt(inputs), dtype)
         return self.kernel_initializer(shape, dtype=dtype) * scale
 
     def enable_lora(self, *args: Any, **kwargs: Any) -> None:
-        """Adds low-rank weights, as of Keras' convolutions, one for each connection."""
+        """Adds low-rank weights as in Keras' convolutions, one per connection."""
         filters: int = self.filters
-        self.filters = self._kernel.shape[-1]  # what Keras takes for the last axis
+        self.filters = self._kernel.shape[-1]  # Keras takes it as the size of the last axis
         try:
             super().enable_lora(*args, **kwargs)
         finally:

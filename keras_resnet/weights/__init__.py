@@ -1,7 +1,7 @@
-"""Weights that people already have, into the networks of this library.
+"""Loads existing weights into the networks of this library.
 
-Every function checks names and shapes before it changes anything, and keeps a fresh
-head, with a warning, where only the number of classes differs.
+Every function checks names and shapes before it changes anything. If only the number
+of classes differs, it keeps the fresh head and emits a warning.
 """
 
 from keras_resnet.weights.files import load_file, load_imagenet

@@ -1,4 +1,4 @@
-"""Named arrays into a network: compared first, then assigned."""
+"""Compares named arrays with a network and assigns them to it."""
 
 import re
 import warnings
@@ -13,7 +13,7 @@ from keras_resnet.layers import Nested, leaf_layers
 from keras_resnet.weights.function import Function, function_of, survival_ratios
 
 HEAD = ("logits/kernel", "logits/bias")
-# The hidden layers of VGG and AlexNet, which files without a head lack too.
+# The hidden layers of VGG and AlexNet, which files without a head also lack.
 HIDDEN = tuple(f"fc{i}/{kind}" for i in (1, 2, 6, 7) for kind in ("kernel", "bias"))
 SHOWN = 2  # names of each kind in an error message
 
@@ -38,19 +38,19 @@ def assign(
 ) -> None:
     """Sets all weights of ``model``, or none.
 
-    Where nothing but the number of classes differs, or ``values`` has no head, the head
-    stays as it is and a warning says so. Where branches survive with another
-    probability, their last weights are rescaled, so that outputs are the same.
+    If only the number of classes differs, or ``values`` has no head, the head does not
+    change and a warning says so. If the survival probabilities of branches differ, the
+    last weights of the branches are rescaled, so that outputs are the same.
 
     Args:
         model: A network of this library.
         values: Arrays by the names of ``weights_of``.
-        source: Where they come from, for messages.
-        function: What the network of ``values`` computes.
-        settings: Whether ``function`` has the settings of its layers.
+        source: The origin of the values, for messages.
+        function: The function of the network that the values come from.
+        settings: Whether ``function`` includes the settings of its layers.
 
     Raises:
-        UsageError: Names or shapes differ, or the function.
+        UsageError: The names, the shapes or the functions differ.
     """
     variables = weights_of(model)
     fresh = _fresh_head(variables, values)
@@ -61,15 +61,15 @@ def assign(
         {name: tuple(v.shape) for name, v in variables.items()},
         {name: tuple(v.shape) for name, v in values.items()},
         f"weights of {source} must fit {model.name}",
-        "of another shape",
+        "of a different shape",
     )
     ratios = survival_ratios(function_of(model), function)
     alike = {f"{unit}_add": "add" for unit in ratios}
     require_same(
         function_of(model, settings=settings) | alike,
         {**function, **alike},
-        f"{source} must be of a network that computes what {model.name} does",
-        "of another kind",
+        f"{source} must come from a network that computes what {model.name} does",
+        "of a different kind",
         "; create the network with the spec that the weights were trained with",
     )
     values = _rescaled(values, ratios)
@@ -79,8 +79,8 @@ def assign(
         layers = ", ".join(dict.fromkeys(name.partition("/")[0] for name in fresh))
         head = f"head for {model.output_shape[-1]} classes"
         warnings.warn(
-            f"{source} has no {head if HEAD[0] in fresh else 'hidden layers'}: that of "
-            f"{model.name} ({layers}) stays as initialised",
+            f"{source} has no {head if HEAD[0] in fresh else 'hidden layers'}: "
+            f"{model.name} keeps the initial weights of {layers}",
             stacklevel=3,
         )
 
@@ -88,10 +88,10 @@ def assign(
 def _rescaled(
     values: dict[str, np.ndarray], ratios: Mapping[str, float]
 ) -> dict[str, np.ndarray]:
-    """Multiplies the outputs of units' branches by a ratio each.
+    """Multiplies the output of each unit's branch by its ratio.
 
-    The last weights of a branch are those of a normalisation or, where an order has
-    none there, of its last convolution.
+    The last weights of a branch belong to a normalisation or, if the order has none
+    there, to the last convolution.
     """
     for unit, ratio in ratios.items():
         kernel = re.compile(rf"{unit}_(?:path\d+_)?conv(\d+)/kernel")
@@ -135,12 +135,12 @@ def require_same(
 def _fresh_head(
     variables: Mapping[str, Any], values: Mapping[str, np.ndarray]
 ) -> list[str]:
-    """The weights of the head that ``values`` lack, or have for other classes."""
+    """Returns the head's weights that ``values`` lack or have for other classes."""
     hidden = [name for name in HIDDEN if name in variables]
     if any(name in values for name in (*hidden, *HEAD)):
-        hidden = []  # with a part of it missing, they are one mismatch among many
+        hidden = []  # a partly missing head is an ordinary mismatch
     kernel, given = variables.get(HEAD[0]), values.get(HEAD[0])
-    # With other features below it, the head is one mismatch among many.
+    # A head for another number of features is an ordinary mismatch.
     fits = given is not None and (
         kernel is None
         or given.shape[0] != kernel.shape[0]

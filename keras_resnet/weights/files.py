@@ -1,4 +1,4 @@
-"""Weights from files, and those that keras.applications publishes."""
+"""Loads weights from files and from keras.applications."""
 
 import pickle
 from collections.abc import Callable
@@ -28,12 +28,12 @@ IMAGENET = {  # our name -> keras.applications' constructor
 
 
 def load_imagenet(model: keras.Model) -> None:
-    """Takes over the weights that keras.applications publishes for this network.
+    """Loads the weights that keras.applications publishes for this network.
 
-    Keras downloads them once, checks their hash and keeps them in ``~/.keras/models``.
+    Keras downloads them once, checks their hash and caches them in ``~/.keras/models``.
 
     Raises:
-        UsageError: There are none for this network, or they cannot be had.
+        UsageError: No weights exist for this network, or the download fails.
     """
     if model.name not in IMAGENET:
         raise UsageError(
@@ -51,17 +51,17 @@ def load_imagenet(model: keras.Model) -> None:
 
 
 def load_file(model: keras.Model, path: str | Path) -> None:
-    """Takes over the weights in a file, without running any code that it may hold.
+    """Loads the weights in a file without running any code from the file.
 
     Args:
-        model: A network made by ``create_model``.
+        model: A network created by ``create_model``.
         path: ``.keras``, ``.h5`` or ``.weights.h5`` of a network of this library or of
             keras.applications; ``.pth``, ``.pt`` or ``.safetensors`` of torchvision's
             or timm's (extra ``[torch]``).
 
     Raises:
-        UsageError: There is no such file, it is of another kind or damaged, or its
-            names, shapes or function differ from the network's.
+        UsageError: The file is missing, damaged or of another type, or its names,
+            shapes or function differ from those of the network.
     """
     path = Path(path)
     if not path.is_file():
@@ -70,7 +70,7 @@ def load_file(model: keras.Model, path: str | Path) -> None:
         if path.name.endswith(suffix):
             load(model, path)
             return
-    raise UsageError(f"weights must be a file {', '.join(LOADERS)}, got {path}")
+    raise UsageError(f"weights must end in one of {', '.join(LOADERS)}, got {path}")
 
 
 def _load_keras(model: keras.Model, path: Path) -> None:
@@ -97,9 +97,9 @@ def _load_torch_file(model: keras.Model, path: Path) -> None:
         try:
             return torch.load(path, "cpu", weights_only=True)
         except (pickle.UnpicklingError, KeyError):
-            # What PyTorch says is for its own users, and long.
+            # PyTorch's own message is long and addresses its users.
             raise ValueError(
-                "it is no state dict, or damaged; save a module's by "
+                "it is not a state dict or is damaged; save a module with "
                 "torch.save(module.state_dict(), PATH)"
             ) from None
 
@@ -125,7 +125,7 @@ def _require_package(name: str) -> Any:
 
 
 def _read(path: Path, read: Callable[[Path], Any]) -> Any:
-    """What ``read`` makes of the file; its errors are of too many kinds to name."""
+    """Returns ``read(path)``; turns its errors, of too many types, into UsageError."""
     try:
         return read(path)
     except Exception as error:

@@ -1,8 +1,8 @@
-"""What a network computes with its weights, layer by layer, for comparing networks.
+"""Describes layer by layer what a network computes, to compare two networks.
 
-Layers are called by what they do, so two networks of this library compute the same
-function of the same weights where their layers' names, kinds and settings are the same.
-That holds for every network: built, cloned, or loaded from any file.
+The names of layers state their purpose. Two networks of this library therefore compute
+the same function of the same weights if the names, kinds and settings of their layers
+agree. This holds for every network: built, cloned, or loaded from any file.
 """
 
 import json
@@ -18,26 +18,26 @@ from keras_resnet.layers import Nested, leaf_layers
 Function = dict[str, str]  # a layer's name -> its kind and settings
 Described = tuple[str, str, dict[str, Any]]  # name, class, config
 
-# What a layer computes with, beside its weights and what their shapes tell.
+# The settings that affect a layer's output, besides its weights and their shapes.
 SETTINGS = (
     *("strides", "stride", "padding", "dilation_rate", "pool_size", "activation"),
     *("epsilon", "scale", "offset", "size", "alpha", "beta", "k", "survival"),
 )
-USUAL = ("[1, 1]", '"linear"', "true")  # and therefore not told
-# The identity in inference, or given by the shapes around them.
+USUAL = ("[1, 1]", '"linear"', "true")  # default values, omitted
+# Layers that are the identity in inference, or that the shapes around them determine.
 UNSEEN = {"inputlayer", "dropout", "flatten", "concatenate", "recomputed", "branch"}
-PATH = re.compile(r"_path\d+(?=_)|_sum$")  # of forms A and B of a ResNeXt
+PATH = re.compile(r"_path\d+(?=_)|_sum$")  # in forms A and B of a ResNeXt
 SURVIVAL = re.compile(r"add|stochasticdepth, survival (.+)")
-HEAD = re.compile(r"(logits|fc\d)(_relu)?")  # that of another data set may be replaced
-SIDE = 64  # of the images of a network that is built only to be compared with
+HEAD = re.compile(r"(logits|fc\d)(_relu)?")  # replaceable for another data set
+SIDE = 64  # image size of a network that is built only for a comparison
 
 
 def function_of(model: keras.Model, *, settings: bool = True) -> Function:
-    """Returns what a network computes beside its head.
+    """Returns the function of a network without its head.
 
     Args:
         model: A network of this library.
-        settings: Whether settings are told; if not, kinds alone.
+        settings: Whether to include settings in addition to kinds.
     """
     return described(
         (layer.name, type(layer).__name__, _config(layer) if settings else {})
@@ -46,17 +46,17 @@ def function_of(model: keras.Model, *, settings: bool = True) -> Function:
 
 
 def function_in(config: dict[str, Any]) -> Function:
-    """Returns what the network of a model's config as JSON computes."""
+    """Returns the function of the network that a model's JSON config describes."""
     return described(_layers_in(config))
 
 
 def described(layers: Iterable[Described]) -> Function:
-    """Returns the function of layers, their kinds as in code or as in Keras' files."""
+    """Returns the function of layers, with kinds named as in code or in Keras files."""
     function = {}
     for name, class_name, config in layers:
         kind = class_name.rpartition(">")[2].replace("_", "").lower()
         kind = kind.removeprefix("grouped")
-        whole = PATH.sub("", name)  # forms A and B are of the same function as form C
+        whole = PATH.sub("", name)  # forms A, B and C compute the same function
         summed = whole != name and kind == "add"
         if kind in UNSEEN or HEAD.fullmatch(name) or summed:
             continue
@@ -65,47 +65,47 @@ def described(layers: Iterable[Described]) -> Function:
             for key in SETTINGS
             if key in config
         }
-        told = (f"{key} {v}" for key, v in known.items() if v not in USUAL)
-        function[whole] = ", ".join([kind, *told])
+        shown = (f"{key} {v}" for key, v in known.items() if v not in USUAL)
+        function[whole] = ", ".join([kind, *shown])
     return function
 
 
 def survival_ratios(ours: Function, theirs: Function) -> dict[str, float]:
-    """Compares the probabilities with which residual branches survive.
+    """Compares the survival probabilities of residual branches.
 
     Args:
-        ours: What one network computes.
-        theirs: What another one of the same layers computes.
+        ours: The function of one network.
+        theirs: The function of another network with the same layers.
 
     Returns:
-        For each unit with another probability, its name and the ratio theirs / ours.
-        Adding a branch without dropping it counts as a probability of 1.
+        The ratio theirs / ours for each unit whose probabilities differ, by name.
+        An addition without stochastic depth counts as probability 1.
     """
     pairs = {
         name: (_survival(theirs.get(name, "")), _survival(kind))
         for name, kind in ours.items()
     }
     return {
-        name.removesuffix("_add"): given / own
-        for name, (given, own) in pairs.items()
-        if given and own and given != own
+        name.removesuffix("_add"): other / mine
+        for name, (other, mine) in pairs.items()
+        if other and mine and other != mine
     }
 
 
 def _survival(kind: str) -> float | None:
-    """The probability of a branch; None: it is not told, or the layer adds none."""
+    """Returns a branch's survival probability; None if unknown or not a branch."""
     found = SURVIVAL.fullmatch(kind)
     return float(found[1] or 1) if found else None
 
 
 def peer_function(model: keras.Model, resnet: str = "resnet50_v1_5") -> Function:
-    """Returns what the network of another library with ``model``'s layers computes.
+    """Returns the function of another library's network with ``model``'s layers.
 
-    It is that of the same family and sizes, everything else as published.
+    The network has the same family and sizes, and is otherwise as published.
 
     Args:
         model: A network of this library.
-        resnet: What a residual network there is like.
+        resnet: Name of the network that resembles the other library's ResNets.
     """
     names = {layer.name for layer in leaf_layers(model)}
     depths: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Weights in the HDF5 files of Keras: arrays by name, without making any layer."""
+"""Reads weights from Keras' HDF5 files as named arrays, without creating layers."""
 
 import json
 import re
@@ -13,17 +13,17 @@ from keras_resnet.weights.function import Described, Function, described, functi
 
 NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 OTHER = ("kernel", "bias")
-FIRST = {"W_1": "kernel", "b_1": "bias"}  # in the VGG files that Keras 1 wrote
+FIRST = {"W_1": "kernel", "b_1": "bias"}  # in VGG files written by Keras 1
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What a file of weights holds.
+    """The contents of a weight file.
 
     Attributes:
         values: Arrays by layer and variable, ``stage1_block1_conv1/kernel``.
-        function: What the network computes.
-        settings: Whether ``function`` has the settings of its layers.
+        function: The function of the network.
+        settings: Whether ``function`` includes the settings of its layers.
     """
 
     values: dict[str, np.ndarray]
@@ -32,12 +32,12 @@ class Stored:
 
 
 def read_h5(path: Path) -> Stored:
-    """Reads what ``model.save_weights`` wrote, or ``model.save`` in the old format.
+    """Reads a file of ``model.save_weights``, or of ``model.save`` in the old format.
 
-    Nothing in the file is run.
+    The function runs no code from the file.
 
     Raises:
-        OSError, KeyError, ValueError: It is no such file.
+        OSError, KeyError, ValueError: It is not such a file.
     """
     import h5py
 
@@ -55,7 +55,7 @@ def read_h5(path: Path) -> Stored:
 
 
 def _weights_file(group: Any) -> tuple[dict[str, np.ndarray], Function]:
-    """Keras 3's own format, ``conv2d_3/vars/0``, with the layers' names beside."""
+    """Reads Keras 3's format, ``conv2d_3/vars/0`` with layer names as attributes."""
     values: dict[str, np.ndarray] = {}
     layers: list[Described] = []
     for path, item in _items(group):
@@ -74,10 +74,10 @@ def _weights_file(group: Any) -> tuple[dict[str, np.ndarray], Function]:
 
 
 def _legacy_name(path: str) -> str:
-    """``LAYER/LAYER/kernel:0`` as ``LAYER/kernel``, the layer's name being twice there.
+    """Converts ``LAYER/LAYER/kernel:0``, which repeats the name, to ``LAYER/kernel``.
 
-    Ahead of it stands the layer's that it is a part of, if any. Keras 2 has slashes in
-    the names of DenseNet's layers where Keras 3 has underscores.
+    The name of an enclosing layer may precede the layer's name. Keras 2 uses slashes in
+    the names of DenseNet's layers where Keras 3 uses underscores.
     """
     *parts, variable = path.removesuffix(":0").split("/")
     layer = "_".join(parts[len(parts) // 2 :])
@@ -86,10 +86,10 @@ def _legacy_name(path: str) -> str:
 
 
 def _items(group: Any) -> Iterator[tuple[str, Any]]:
-    """Everything in the file itself; links to other files are not followed."""
+    """Yields all items in the file; raises ValueError for links to other files."""
     found: list[tuple[str, Any]] = []
     group.visititems(lambda name, item: found.append((name, item)))
     for name, item in found:
         if getattr(item, "external", None) or getattr(item, "is_virtual", False):
-            raise ValueError(f"{name} must be in the file itself")
+            raise ValueError(f"{name} must be stored in the file itself")
         yield name, item

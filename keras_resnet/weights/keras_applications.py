@@ -1,4 +1,4 @@
-"""Weights of keras.applications' networks."""
+"""Loads weights of keras.applications' networks."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -21,25 +21,25 @@ from keras_resnet.weights.names import (
 )
 
 Arrays = dict[str, np.ndarray]
-KERAS_EPSILON = 1.001e-5  # of all batch normalisations there
+KERAS_EPSILON = 1.001e-5  # in all its batch normalisations
 
 
 def load_keras_applications(model: keras.Model, reference: keras.Model) -> None:
-    """Takes over the weights of a keras.applications network: equal logits after.
+    """Loads the weights of a keras.applications network; logits are equal after.
 
     Supported: ResNet50, 101 and 152 into ``resnet50`` …; their V2 into
-    ``resnet50_v2_keras`` …, which strides and pools where Keras' does; DenseNet121, 169
-    and 201; VGG16 and 19. Biases of Keras' convolutions go into the means of the batch
-    normalisations that follow, and their ε, 1.001e-5, into the variances.
+    ``resnet50_v2_keras`` …, which stride and pool where Keras' do; DenseNet121, 169 and
+    201; VGG16 and 19. Biases of Keras' convolutions are folded into the means of the
+    batch normalisations that follow, and their ε, 1.001e-5, into the variances.
 
     Args:
-        model: A network made by ``create_model``.
-        reference: The network of keras.applications, with or without its top. Give it
-            ``classifier_activation=None`` to compare logits.
+        model: A network created by ``create_model``.
+        reference: The network of keras.applications, with or without its top. Create it
+            with ``classifier_activation=None`` to compare logits.
 
     Raises:
-        UsageError: The network is not theirs, saying why, or names, shapes or the
-            function differ.
+        UsageError: keras.applications lacks the network (the message says why), or
+            names, shapes or functions differ.
     """
     values = {
         f"{layer.name}/{variable.name}": np.array(variable)
@@ -60,16 +60,16 @@ def load_arrays(
     source: str,
     epsilons: Mapping[str, float] | None = None,
 ) -> None:
-    """Takes over the weights of a keras.applications network from its arrays.
+    """Loads the weights of a keras.applications network from its arrays.
 
     Args:
-        model: A network made by ``create_model``.
+        model: A network created by ``create_model``.
         reference: Arrays by the names of Keras' layers and variables.
-        source: Where they come from, for messages.
-        epsilons: ε of each batch normalisation; None: keras.applications' own.
+        source: The origin of the arrays, for messages.
+        epsilons: ε of each batch normalisation; None means keras.applications' value.
 
     Raises:
-        UsageError: As ``load_keras_applications``.
+        UsageError: As in ``load_keras_applications``.
     """
     theirs = {name.partition("/")[0] for name in reference}
     _require_same_places(model, theirs, source)
@@ -90,7 +90,7 @@ def load_arrays(
 
 
 def is_theirs(layers: Iterable[str]) -> bool:
-    """Whether layers of these names are a network's of keras.applications."""
+    """Checks whether layers of these names belong to a keras.applications network."""
     return not {"conv1_conv", "block1_conv1"}.isdisjoint(layers)
 
 
@@ -104,14 +104,14 @@ def _rules(model: keras.Model) -> tuple[Rule, ...]:
 
 
 def _require_same_places(model: keras.Model, theirs: set[str], source: str) -> None:
-    """Says where to load a network that strides, pools or activates elsewhere."""
+    """Raises UsageError if the reference strides, pools or activates elsewhere."""
     ours = {layer.name: layer for layer in leaf_layers(model)}
     reason = None
     if "post_bn" in theirs and "stem_pool_pad" not in ours:
         reason = (
-            "its V2 halves the size in a stage's last unit and pools ahead of the "
-            "first normalisation, unlike the paper; load it into 'resnet50_v2_keras' "
-            "or its like of 101 or 152 layers"
+            "its V2 halves the size in a stage's last unit and pools before the first "
+            "normalisation, unlike the paper; load it into 'resnet50_v2_keras' or the "
+            "same network with 101 or 152 layers"
         )
     elif "conv1_conv" in theirs and "stage2_block1_conv1" in ours:
         bottleneck, first = "stage1_block1_conv3" in ours, ours["stage2_block1_conv1"]
@@ -122,16 +122,16 @@ def _require_same_places(model: keras.Model, theirs: set[str], source: str) -> N
             )
     if reason:
         raise UsageError(
-            f"{source} of keras.applications must be the network {model.name}: {reason}"
+            f"{source} of keras.applications must match {model.name}: {reason}"
         )
 
 
 def _fold_biases(values: Arrays, wanted: Mapping[str, object]) -> None:
-    """Takes biases that our convolutions lack out of the means of what follows.
+    """Subtracts biases that our convolutions lack from the means that follow.
 
-    A normalisation's mean of ``x + b`` is that of x plus b. In a pre-activation
-    network b goes along with the residual stream up to the next projection, and every
-    normalisation that reads the stream sees it.
+    A normalisation's mean of ``x + b`` is the mean of x plus b. In a pre-activation
+    network the residual stream carries b up to the next projection, and every
+    normalisation that reads the stream includes it.
     """
     for name in list(values):
         layer, kind = name.split("/")
@@ -139,12 +139,12 @@ def _fold_biases(values: Arrays, wanted: Mapping[str, object]) -> None:
             continue
         bias = values.pop(name)
         for mean in _readers(layer, values):
-            if mean.shape == bias.shape:  # not of another network, told later
+            if mean.shape == bias.shape:  # assign reports other shapes
                 np.subtract(mean, bias, out=mean)
 
 
 def _readers(layer: str, values: Arrays) -> list[np.ndarray]:
-    """Moving means of the normalisations whose input has a bias of ``layer`` in it."""
+    """Returns the moving means of the normalisations that ``layer``'s bias shifts."""
     own = layer.replace("conv", "norm") if "conv" in layer else f"{layer}_norm"
     if f"{own}/moving_mean" in values:
         return [values[f"{own}/moving_mean"]]

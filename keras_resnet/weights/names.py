@@ -1,7 +1,7 @@
-"""How other libraries call the layers of these networks, as tables of rules.
+"""Maps layer names of these networks to the names in other libraries, by rules.
 
-A rule is a pattern of our layer's name and what the other library calls it, given the
-numbers in the name.
+A rule is a pattern for a layer's name in this library, and the other library's name as
+a function of the numbers in it.
 """
 
 import re
@@ -79,7 +79,7 @@ KERAS_VGG: tuple[Rule, ...] = (
 
 
 def renamed(name: str, rules: Sequence[Rule]) -> str:
-    """Returns what the other library calls our layer ``name``, itself if unknown."""
+    """Returns the other library's name of our layer ``name``; ``name`` if unknown."""
     for pattern, theirs in rules:
         match = re.fullmatch(pattern, name)
         if match:

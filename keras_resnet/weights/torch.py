@@ -1,4 +1,4 @@
-"""Weights of torchvision's and timm's networks."""
+"""Loads weights of torchvision's and timm's networks."""
 
 import re
 from collections.abc import Mapping
@@ -22,18 +22,18 @@ VARIABLES = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
-IGNORED = ("num_batches_tracked", "n_averaged")  # counters; nothing reads them here
-# Where training scripts put the state dict, the first one that is there.
+IGNORED = ("num_batches_tracked", "n_averaged")  # counters, unused here
+# Keys under which training scripts store the state dict; the first match counts.
 WRAPPERS = (
     *("state_dict", "model_state_dict", "model", "net", "weights"),
     *("state_dict_ema", "model_ema"),
 )
-# Modules around the network: DistributedDataParallel and averages, torch.compile,
+# Modules that wrap the network: DistributedDataParallel and averages, torch.compile,
 # Lightning and other training scripts.
 AROUND = {"module", "_orig_mod", "model", "net"}
-# Published DenseNets have "norm.1" for "norm1", which torchvision renames too.
+# Published DenseNets use "norm.1" for "norm1"; torchvision renames it, too.
 DENSE_LAYER = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d)")
-# timm keeps VGG's fully connected layers as convolutions, under names of its own.
+# timm stores VGG's fully connected layers as convolutions under different names.
 TIMM_VGG = {
     "pre_logits.fc1": "classifier.0",
     "pre_logits.fc2": "classifier.3",
@@ -42,20 +42,20 @@ TIMM_VGG = {
 
 
 def load_torch(model: keras.Model, state_dict: Mapping[str, Any]) -> None:
-    """Takes over the weights of a torchvision or timm network: equal logits after.
+    """Loads the weights of a torchvision or timm network; logits are equal afterwards.
 
     Supported: ``resnet18``, ``resnet34``, ``resnet*_v1_5`` (their bottlenecks stride in
     the 3×3), ``resnext*``, ``densenet*``, ``vgg*`` and ``alexnet_one_tower``.
 
     Args:
-        model: A network made by ``create_model``.
-        state_dict: Parameters by name, as tensors or arrays. A training script's
-            checkpoint is taken too: the state dict may be in one of ``WRAPPERS``, the
-            trained weights rather than their average, and the network in ``AROUND``.
+        model: A network created by ``create_model``.
+        state_dict: Parameters by name, as tensors or arrays. It may be a checkpoint
+            with the state dict under a key of ``WRAPPERS``, trained weights before
+            their average, and with module names of ``AROUND`` before the parameters'.
 
     Raises:
-        UsageError: The network is not theirs, saying why, ``state_dict`` is none, or
-            names, shapes or the function differ.
+        UsageError: The two libraries lack the network (the message says why),
+            ``state_dict`` is invalid, or names, shapes or functions differ.
     """
     state = _unwrapped(state_dict)
     layers = {layer.name: layer for layer in leaf_layers(model)}
@@ -71,17 +71,17 @@ def load_torch(model: keras.Model, state_dict: Mapping[str, Any]) -> None:
         key = f"{theirs[layer]}.{VARIABLES[kind]}"
         if key in given:
             values[name] = _converted(given.pop(key), layers[layer], kind)
-    if "logits/kernel" not in values:  # a network without a head has no use for one
+    if "logits/kernel" not in values:  # the network has no head
         for kind in ("weight", "bias"):
             given.pop(f"{theirs['logits']}.{kind}", None)
     assign(model, {**values, **given}, "the state dict", peer_function(model))
 
 
 def _unwrapped(state: Any) -> Mapping[str, Any]:
-    """The state dict in a checkpoint.
+    """Returns the state dict in a checkpoint.
 
     Raises:
-        UsageError: There is none, or there are two networks in it.
+        UsageError: The checkpoint holds no state dict, or two networks.
     """
     while isinstance(state, Mapping):
         inside = (state[key] for key in WRAPPERS if isinstance(state.get(key), Mapping))
@@ -102,8 +102,8 @@ def _unwrapped(state: Any) -> Mapping[str, Any]:
         other = seen.setdefault(_torchvision_name(name), name)
         if other != name:
             raise UsageError(
-                f"state_dict must be of one network, got {other!r} and {name!r}; "
-                "give the names of one"
+                f"state_dict must hold one network, got {other!r} and {name!r}; "
+                "pass the entries of one"
             )
     return state
 
@@ -111,11 +111,11 @@ def _unwrapped(state: Any) -> Mapping[str, Any]:
 def _module_names(
     model: keras.Model, layers: Mapping[str, keras.layers.Layer]
 ) -> dict[str, str]:
-    """What PyTorch calls each layer, the head included even where there is none."""
+    """Returns PyTorch's name of each layer, and always of the head."""
     reason = _difference(layers)
     if reason:
         raise UsageError(
-            f"load_torch takes networks that torchvision or timm have, got "
+            f"load_torch supports networks that torchvision or timm has, got "
             f"{model.name}: {reason}"
         )
     names = [*(name for name in layers if name != HEAD), HEAD]
@@ -127,7 +127,7 @@ def _module_names(
 
 
 def _places(names: list[str]) -> dict[str, str]:
-    """VGG and AlexNet are sequences there, their layers numbered in turn."""
+    """Numbers the layers of VGG and AlexNet, which are sequences in PyTorch."""
     names = [name for name in names if not name.endswith(("_pad", "image"))]
     middle = names.index("flatten")
     return {
@@ -137,7 +137,7 @@ def _places(names: list[str]) -> dict[str, str]:
 
 
 def _difference(layers: Mapping[str, keras.layers.Layer]) -> str | None:
-    """Why neither library has such a network; None where one has."""
+    """Returns why neither library has such a network; None if one has it."""
     if "inception3a_5x5" in layers:
         return (
             "torchvision's GoogLeNet has 3×3 convolutions where the paper and this "
@@ -149,12 +149,12 @@ def _difference(layers: Mapping[str, keras.layers.Layer]) -> str | None:
             "'alexnet_one_tower'"
         )
     if "stage1_block1_pre_norm" in layers or "stage1_block2_pre_norm" in layers:
-        return "their residual networks are not pre-activated"
+        return "their residual networks do not use pre-activation"
     bottleneck = "stage1_block1_conv3" in layers and "stage2_block1_conv1" in layers
     if bottleneck and layers["stage2_block1_conv1"].strides[0] > 1:
         return (
             "their bottlenecks halve the size in the 3×3 convolution, those of the "
-            "paper in the first 1×1; load it into a '_v1_5' network, or with "
+            "paper in the first 1×1; load it into a '_v1_5' network, or set "
             "stride_at='3x3'"
         )
     ours = {"stem_pool", "stage1_conv1", "conv1"}  # ImageNet's stems
@@ -174,7 +174,7 @@ def _array(value: Any) -> np.ndarray:
 
 
 def _converted(value: np.ndarray, layer: keras.layers.Layer, kind: str) -> np.ndarray:
-    """Channels last; left as it is, for the report, where that cannot be."""
+    """Returns the kernel in channels-last order, or as is if its shape does not fit."""
     if kind != "kernel":
         return value
     if isinstance(layer, keras.layers.Conv2D):
