@@ -84,7 +84,7 @@ def build_model(
     dtype: str | None = None,
     **overrides: Any,
 ) -> keras.Model:
-    """Builds a network with fresh weights from the arguments of ``create_model``.
+    """Builds a model with fresh weights; takes the arguments of ``create_model``.
 
     Raises:
         UsageError: The name or a field is unknown, a value is invalid, or the input

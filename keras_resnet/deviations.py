@@ -1,6 +1,6 @@
-"""Where a network differs from its paper, from keras.applications and torchvision.
+"""Lists how networks differ from their papers, keras.applications and torchvision.
 
-Every line has a key, by which the tests check it on the network and on its peers.
+The key of every line identifies the test that checks it on the network and its peers.
 """
 
 from collections.abc import Callable
@@ -27,9 +27,9 @@ class Deviation:
 
     Attributes:
         key: Name of the check in the tests.
-        peer: What the network is compared with.
-        text: What is different, "here" being this network.
-        applies: Whether a spec differs so.
+        peer: The paper or library that the network is compared with.
+        text: The difference, as a statement about this network.
+        applies: Returns whether the difference applies to a spec.
     """
 
     key: str
@@ -49,18 +49,18 @@ def deviations(name: str) -> list[Deviation]:
 
 
 def report(name: str) -> str:
-    """Returns the differences as text for people."""
+    """Returns the differences as readable text."""
     rows = deviations(name)
     lines = [f"{name}:"]
     for peer in (PAPER, KERAS, TORCHVISION):
         texts = [row.text for row in rows if row.peer == peer]
         if texts:
             lines += ["", f"unlike {peer}", *(f"- {text}" for text in texts)]
-    return "\n".join(lines if rows else [f"{name}: no difference known"])
+    return "\n".join(lines if rows else [f"{name}: no known differences"])
 
 
 def _is(kind: type, **fields: Any) -> Callable[[Any], bool]:
-    """Whether a spec is of exactly that kind and has these values."""
+    """Returns a check that a spec has exactly this type and these values."""
     return lambda spec: (
         type(spec) is kind
         and all(getattr(spec, name) == value for name, value in fields.items())
@@ -80,7 +80,7 @@ def _in_keras_v1(spec: Any) -> bool:
 
 
 def _in_keras(spec: Any) -> bool:
-    """Keras has this network, or one like it, with batch normalisation."""
+    """Checks whether Keras has this or a similar network with batch normalisation."""
     dense = type(spec) is DenseNetSpec and _large(spec) and spec.growth_rate == 32
     return dense or _in_keras_v1(spec) or _in_keras_v2(spec)
 
@@ -117,50 +117,50 @@ DEVIATIONS = (
     Deviation(
         "lenet_subsampling",
         PAPER,
-        "S2 and S4 average four pixels ahead of their coefficient, which is four times "
-        "the one of the paper's sum: the same function",
+        "S2 and S4 average four pixels instead of summing them; their coefficient is "
+        "four times the paper's, so the function is the same",
         _is(LeNetSpec),
     ),
     Deviation(
         "lenet_initial",
         PAPER,
-        "initial weights are normal of variance 1/fan-in, not uniform within "
+        "initial weights are normal with variance 1/fan-in, not uniform within "
         "±2.4/fan-in (appendix A)",
         _is(LeNetSpec),
     ),
     Deviation(
         "alexnet_padding",
         PAPER,
-        "the first convolution pads 2 pixels, which the paper's 55×55 maps of a "
-        "224-pixel image need and it does not mention",
+        "the first convolution pads 2 pixels; the paper does not mention padding, but "
+        "its 55×55 maps of a 224-pixel image require it",
         _is(AlexNetSpec),
     ),
     Deviation(
         "alexnet_towers",
         PAPER,
-        "towers are groups of channels in one layer; response normalisation reaches "
-        "over the border between them",
+        "towers are groups of channels in one layer; response normalisation crosses "
+        "the border between them",
         _is(AlexNetSpec, towers=2),
     ),
     Deviation(
         "alexnet_one_tower",
         TORCHVISION,
-        "it has one tower of other widths and no response normalisation; "
-        "alexnet_one_tower is its network",
+        "torchvision has one tower of other widths and no response normalisation; "
+        "alexnet_one_tower is that network",
         _is(AlexNetSpec, towers=2),
     ),
     Deviation(
         "he_initial",
         PAPER,
-        "initial weights are He et al.'s (2015) and biases 0, not normal of a fixed "
-        "deviation",
+        "initial weights follow He et al. (2015) and biases are 0; the paper uses a "
+        "normal distribution of fixed deviation",
         _he,
     ),
     Deviation(
         "vgg_norm",
         PAPER,
-        "a batch normalisation follows each convolution, which keeps its bias as "
-        "torchvision's does",
+        "batch normalisation follows each convolution, which keeps its bias as in "
+        "torchvision",
         _is(VGGSpec, normalised=True),
     ),
     Deviation(
@@ -172,14 +172,14 @@ DEVIATIONS = (
     Deviation(
         "fixed_head",
         TORCHVISION,
-        "the hidden layers fit the input's size; torchvision pools any size to that of "
+        "the hidden layers fit one input size; torchvision pools any size to that of "
         "a 224-pixel image",
         lambda spec: type(spec) in (VGGSpec, AlexNetSpec),
     ),
     Deviation(
         "googlenet_response",
         PAPER,
-        "the constants of the response normalisation are Caffe's; the paper has none",
+        "the constants of response normalisation are Caffe's; the paper states none",
         _is(GoogLeNetSpec),
     ),
     Deviation(
@@ -192,62 +192,62 @@ DEVIATIONS = (
     Deviation(
         "highway_norm",
         PAPER,
-        "H is convolution, batch normalisation and ReLU, the layer of the plain CIFAR "
-        "network; the paper, older than batch normalisation, has none",
+        "H is convolution, batch normalisation and ReLU, as in the plain CIFAR "
+        "network; the paper predates batch normalisation and has none",
         _is(HighwaySpec),
     ),
     Deviation(
         "stride_3x3",
         PAPER,
-        "bottlenecks halve the size in the 3×3 convolution; the paper in the first 1×1",
+        "bottlenecks halve the size in the 3×3 convolution, not in the first 1×1",
         _bottleneck_v1("3x3"),
     ),
     Deviation(
         "v2_first",
         PAPER,
-        "the paper does not say which convolution halves the size: it is the 3×3 of a "
-        "stage's first unit, as in the authors' fb.resnet.torch",
+        "the 3×3 convolution of a stage's first unit halves the size, as in the "
+        "authors' fb.resnet.torch; the paper does not say which one does",
         _v2("imagenet"),
     ),
     Deviation(
         "v2_keras",
         PAPER,
-        "the last unit of a stage halves the size, and the stem is pooled ahead of the "
-        "first normalisation, padded with zeros, and has a bias",
+        "the last unit of a stage halves the size; the stem has a bias and is pooled, "
+        "with zero padding, before the first normalisation",
         _v2("pool_first"),
     ),
     Deviation(
         "option_a",
         PAPER,
-        "option A appends the channels of zeros behind the others; the paper does not "
+        "option A appends the zero channels after the others; the paper does not "
         "say where",
         _is(ResNetSpec, shortcut="A"),
     ),
     Deviation(
         "sd_initial",
         PAPER,
-        "initial weights have the variance of the fan-out; in the authors' code that "
-        "of the fan-in. The code's convolutions have biases, which the batch "
-        "normalisation that follows takes out again",
+        "initial weights have the variance of the fan-out, in the authors' code that "
+        "of the fan-in; the code's convolutions have biases, which the following batch "
+        "normalisation cancels",
         _is(ResNetSpec, shortcut="A_pooled"),
     ),
     Deviation(
         "keras_bias",
         KERAS,
-        "no convolution has a bias ahead of a batch normalisation; Keras' have",
+        "convolutions before a batch normalisation have no bias; in Keras they do",
         lambda spec: _in_keras_v1(spec) or _in_keras_v2(spec),
     ),
     Deviation(
         "keras_v2",
         KERAS,
-        "Keras halves the size in the last unit of a stage and pools ahead of the "
-        "first normalisation; the _v2_keras networks are its own",
+        "Keras halves the size in the last unit of a stage and pools before the first "
+        "normalisation; the _v2_keras networks do the same",
         lambda spec: _in_keras_v2(spec) and spec.stem == "imagenet",
     ),
     Deviation(
         "keras_epsilon",
         KERAS,
-        "ε of the batch normalisation is 1e-5; Keras has 1.001e-5",
+        "ε of batch normalisation is 1e-5; Keras has 1.001e-5",
         _in_keras,
     ),
     Deviation(
@@ -259,28 +259,28 @@ DEVIATIONS = (
     Deviation(
         "keras_initial",
         KERAS,
-        "initial weights are He et al.'s (2015); Keras has Glorot's",
+        "initial weights follow He et al. (2015); in Keras they follow Glorot",
         _in_keras,
     ),
     Deviation(
         "keras_pool",
         KERAS,
-        "the stem's max-pool is padded with −∞; Keras pads zeros, which after a ReLU "
-        "is the same",
+        "the stem's max-pool is padded with −∞; Keras pads with zeros, which gives the "
+        "same result after a ReLU",
         lambda spec: _in_keras(spec) and getattr(spec, "stem", "") == "imagenet",
     ),
     Deviation(
         "stride_1x1",
         TORCHVISION,
         "bottlenecks halve the size in the first 1×1 convolution, as in the paper; "
-        "torchvision in the 3×3, as the _v1_5 networks do",
+        "torchvision and the _v1_5 networks halve it in the 3×3",
         _bottleneck_v1("1x1"),
     ),
     Deviation(
         "torchvision_momentum",
         TORCHVISION,
-        "momentum 0.9 is torchvision's 0.1, which counts the new statistics; it "
-        "averages the unbiased variance, this network the biased one",
+        "momentum 0.9 is torchvision's 0.1, which is the weight of new statistics; "
+        "torchvision averages the unbiased variance, this network the biased one",
         lambda spec: (
             (type(spec) in (ResNetSpec, ResNeXtSpec, DenseNetSpec) and _large(spec))
             or _is(VGGSpec, normalised=True)(spec)

@@ -44,7 +44,7 @@ def first_few(names: Sequence[object], most: int = 5) -> str:
 
 
 def require_choice(field: str, value: str, choices: Iterable[str]) -> None:
-    """Raises UsageError unless ``value`` is one of ``choices``."""
+    """Raises UsageError unless ``value``, given for ``field``, is in ``choices``."""
     names = list(choices)
     if value not in names:
         raise UsageError(f"{field} must be one of {', '.join(names)}, got {value!r}")

@@ -1,8 +1,8 @@
-"""The same function with fewer operations, for inference.
+"""Folds batch norms and stochastic depth into convolutions, for faster inference.
 
-At inference a batch norm multiplies and adds for each channel, and stochastic depth
-multiplies its branch by p. Behind a convolution both are part of its kernel and bias:
-``a·(W∗x + c) + b = (a·W)∗x + (a·c + b)``.
+In inference, a batch norm scales and shifts each channel, and stochastic depth
+multiplies its branch by p. After a convolution, both can be part of its kernel and
+bias: ``a·(W∗x + c) + b = (a·W)∗x + (a·c + b)``.
 """
 
 from collections.abc import Iterator
@@ -19,24 +19,24 @@ from keras_resnet.network import Network, deep_recursion, quick_variables
 
 DTYPES = ("float32", "bfloat16")
 CONVOLUTIONS = (layers.Conv2D, GroupedConv2D)
-Node = tuple[str, list[Any]]  # a layer's name, and what it is called with
+Node = tuple[str, list[Any]]  # a layer's name and call arguments
 
 
 def fold(model: keras.Model, dtype: str = "float32") -> keras.Model:
     """Returns a network of the same function for inference.
 
-    Every batch norm that alone follows a linear convolution is folded into it, also
-    within the branches of stochastic depth; these become ordinary layers, with p in
-    their last convolution where they end in one. Dropout is left out, and a grouped
-    convolution is one operation. All else, and the batch norms ahead of a convolution
-    in pre-activation units and DenseNets, stays as it is. Layers keep their names.
+    Every batch norm that is the only successor of a linear convolution is folded into
+    it, also inside branches of stochastic depth. These become ordinary layers, with p
+    in their last convolution if they end in one. Dropout is removed, and a grouped
+    convolution is one operation. Everything else keeps its form, including batch norms
+    before a convolution in pre-activation units and DenseNets. Layers keep their names.
 
     Args:
         model: A network of this library.
-        dtype: What weights are stored and features computed in; logits are float32.
+        dtype: The dtype of weights and features, one of ``DTYPES``; logits are float32.
 
     Raises:
-        UsageError: Another dtype, or a layer that is called more than once.
+        UsageError: The dtype is unsupported, or a layer is called more than once.
     """
     require_choice("dtype", dtype, DTYPES)
     with deep_recursion(), quick_variables():
@@ -48,7 +48,7 @@ def fold(model: keras.Model, dtype: str = "float32") -> keras.Model:
 def _replayed(
     model: keras.Model, inputs: list[KerasTensor], dtype: str, scale: float = 1.0
 ) -> KerasTensor:
-    """Calls a model's layers anew; returns its output times ``scale``."""
+    """Calls a model's layers on ``inputs``; returns the output times ``scale``."""
     config = model.get_config()
     nodes = list(_nodes(config))
     end = _names(config["output_layers"])[0]
@@ -83,15 +83,15 @@ def _replayed(
 def _called(
     layer: layers.Layer, x: list[Any], dtype: str, weights: list[np.ndarray]
 ) -> KerasTensor:
-    """The output of a copy of the layer that computes in ``dtype``."""
+    """Returns the output of a copy of the layer that computes in ``dtype``."""
     if dtype == "bfloat16" and isinstance(layer, layers.BatchNormalization):
-        dtype = "mixed_bfloat16"  # its kernel takes float32 statistics
+        dtype = "mixed_bfloat16"  # its kernel requires float32 statistics
     config = {**layer.get_config(), "dtype": "float32" if _is_head(layer) else dtype}
     if type(layer) in CONVOLUTIONS:
         config["use_bias"] = len(weights) == 2
     copy = type(layer).from_config(config)
     if isinstance(copy, GroupedConv2D):
-        # Without the zeros of a merged kernel, which would be stored.
+        # The zeros of a merged kernel would be stored.
         copy.path = "native"
     y = copy(*x)
     copy.set_weights(weights)
@@ -105,7 +105,7 @@ def _is_head(layer: layers.Layer) -> bool:
 def _folded(
     conv: layers.Conv2D, norm: layers.BatchNormalization | None, scale: float
 ) -> list[np.ndarray]:
-    """Kernel and bias of the convolution with the norm and the factor behind it."""
+    """Returns the kernel and bias of the convolution, the norm and the factor."""
     weights = [np.asarray(w, np.float64) for w in conv.get_weights()]
     if norm is not None:
         bias = weights[1] if conv.use_bias else 0.0
@@ -115,7 +115,7 @@ def _folded(
 
 
 def _affine(norm: layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
-    """A and b of what the norm computes at inference, ``a·x + b``."""
+    """Returns a and b of ``a·x + b``, the norm's function in inference."""
     values = {w.name: np.asarray(w, np.float64) for w in norm.weights}
     deviation = np.sqrt(values["moving_variance"] + norm.epsilon)
     a = values.get("gamma", 1.0) / deviation
@@ -123,7 +123,7 @@ def _affine(norm: layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _norms(model: keras.Model, nodes: list[Node], end: str) -> dict[str, str]:
-    """For convolutions that a norm alone follows, the norm's name."""
+    """Maps convolutions to the norm that is their only successor, by name."""
     followers: dict[str, list[str]] = {end: [""]}
     for name, arguments in nodes:
         for before in _sources(arguments):
@@ -139,7 +139,7 @@ def _norms(model: keras.Model, nodes: list[Node], end: str) -> dict[str, str]:
 
 
 def _nodes(config: dict[str, Any]) -> Iterator[Node]:
-    """The layers of a functional model's config, each after those it needs."""
+    """Yields the layers of a functional model's config in topological order."""
     for layer in config["layers"]:
         calls = layer["inbound_nodes"]
         if len(calls) > 1:
@@ -152,19 +152,19 @@ def _nodes(config: dict[str, Any]) -> Iterator[Node]:
 
 
 def _names(history: list[Any]) -> list[str]:
-    """The layers of one ``[name, node, output]``, or of a list of them."""
+    """Returns the layers of one ``[name, node, output]``, or of a list of them."""
     return [item for item in keras.tree.flatten(history) if isinstance(item, str)]
 
 
 def _sources(argument: Any) -> list[str]:
-    """The layers whose outputs an argument in a config stands for."""
+    """Returns the layers whose outputs an argument in a config refers to."""
     if isinstance(argument, dict):
         return [argument["config"]["keras_history"][0]]
     return [name for item in argument for name in _sources(item)]
 
 
 def _filled(argument: Any, tensors: dict[str, KerasTensor]) -> Any:
-    """The argument with tensors in place of what stands for them."""
+    """Replaces the references to layer outputs in an argument by tensors."""
     if isinstance(argument, dict):
         return tensors[_sources(argument)[0]]
     return [_filled(item, tensors) for item in argument]

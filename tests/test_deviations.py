@@ -200,7 +200,7 @@ def test_report_is_in_the_order_of_peers() -> None:
     assert text.index(PAPER) < text.index(KERAS)
     assert report("plain18") == (
         "plain18:\n\nunlike torchvision\n- momentum 0.9 is torchvision's 0.1, which "
-        "counts the new statistics; it averages the unbiased variance, this network "
-        "the biased one"
+        "is the weight of new statistics; torchvision averages the unbiased variance, "
+        "this network the biased one"
     )
-    assert report("plain20_cifar") == "plain20_cifar: no difference known"
+    assert report("plain20_cifar") == "plain20_cifar: no known differences"

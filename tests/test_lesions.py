@@ -159,7 +159,7 @@ def test_kendall_tau() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["lenet5", "googlenet", "densenet40_k12_cifar"])
 def test_networks_without_units_are_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="residual units, or a plain or VGG one"):
+    with pytest.raises(UsageError, match="must have residual units, or be a plain or"):
         GatedNetwork(create_model(name))
 
 

@@ -1,1 +1,1 @@
-"""What the papers measured of residual networks: lesions, paths, gradients."""
+"""Repeats the papers' measurements of residual networks: lesions, paths, gradients."""

@@ -1,8 +1,8 @@
-"""A network with a gate on the shortcut and on the branch of every unit.
+"""Builds a network with a gate on the shortcut and on the branch of every unit.
 
-Deletion is no surgery on the graph: it is a value of the d in x' = f(h(x) + d·F(x)).
-One function, compiled once, then evaluates every subset of units; gates on gradients
-alone single out paths of the backward pass.
+Deleting a unit does not change the graph: it sets d in x' = f(h(x) + d·F(x)). One
+function, compiled once, therefore evaluates every subset of units. Gates that act only
+on gradients select paths of the backward pass.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from keras_resnet.network import deep_recursion
 
 
 def unit_layers(model: keras.Model) -> dict[str, list[keras.layers.Layer]]:
-    """The layers of each unit of a network, in order, without those in nested ones."""
+    """Returns each unit's layers in order, without those inside nested layers."""
     units: dict[str, list[keras.layers.Layer]] = {}
     for layer in model.layers:
         unit = unit_of(layer.name)
@@ -28,10 +28,10 @@ def unit_layers(model: keras.Model) -> dict[str, list[keras.layers.Layer]]:
 
 
 class GateValues:
-    """The gates of one place in every unit: on what flows forward, and back.
+    """The gates of one position in every unit, for values and for gradients.
 
     Args:
-        usual: The network's own values, ``(units,)``.
+        usual: The values of the original network, ``(units,)``.
     """
 
     def __init__(self, usual: np.ndarray) -> None:
@@ -40,28 +40,28 @@ class GateValues:
         self.backward = keras.Variable(self.usual, trainable=False)
 
     def set(self, forward: np.ndarray, backward: np.ndarray | None = None) -> None:
-        """Sets the gates; gradients flow as values do unless told otherwise."""
+        """Sets the gates; without ``backward``, the same gates apply to gradients."""
         self.forward.assign(forward)
         self.backward.assign(forward if backward is None else backward)
 
 
 class Gate(layers.Layer):
-    """Multiplies values by one gate, and the gradient by another.
+    """Multiplies values by one gate and gradients by another.
 
     Args:
-        values: Holds the gates.
-        index: The unit's place in them.
-        **kwargs: Of ``keras.layers.Layer``.
+        values: The gates of all units.
+        index: Index of the unit in the gates.
+        **kwargs: Arguments of ``keras.layers.Layer``.
     """
 
     def __init__(self, values: GateValues, index: int, **kwargs: str) -> None:
         super().__init__(**kwargs)
-        # As attributes of the layer they are part of the model's state.
+        # Attributes of the layer are part of the model's state.
         self.forward, self.backward = values.forward, values.backward
         self.index = index
 
     def call(self, x: KerasTensor) -> KerasTensor:
-        """Maps any x to ``forward·x``, whose gradient is ``backward``."""
+        """Maps any x to ``forward·x`` with gradient ``backward``."""
         forward = ops.cast(self.forward[self.index], x.dtype)
         backward = ops.cast(self.backward[self.index], x.dtype)
         return ops.stop_gradient((forward - backward) * x) + backward * x
@@ -69,7 +69,7 @@ class Gate(layers.Layer):
 
 @dataclass(frozen=True)
 class _Place:
-    """A unit whose gates are at ``index``; ``last`` is where it leaves a plain net."""
+    """A unit with gates at ``index``; ``last`` is its last layer in a plain network."""
 
     index: int
     residual: bool
@@ -77,23 +77,23 @@ class _Place:
 
 
 class GatedNetwork:
-    """A network's layers on a graph with gates; weights are the network's own.
+    """A network's layers on a graph with gates; it shares the network's weights.
 
-    In a residual unit the gates stand ahead of the addition, so that deletion leaves
-    f(h(x)), projections included, as Veit et al. do it; a survival probability is the
-    gate's usual value. In a unit that multiplies its branch by a transform gate
-    (Highway, exclusive gating) deletion closes that gate: the unit copies its input
-    (Srivastava et al., 2015, section 4.2). A unit or layer of a network of one path is
-    replaced by its input, where shapes allow.
+    In a residual unit the gates precede the addition, so that deletion leaves f(h(x)),
+    including projections, as in Veit et al. The usual value of a branch's gate is its
+    survival probability. In a unit that multiplies its branch by a transform gate
+    (Highway, exclusive gating), deletion closes that gate and the unit copies its input
+    (Srivastava et al., 2015, section 4.2). In a network of one path, a unit or layer is
+    replaced by its input if the shapes allow it.
 
     Args:
-        model: A network with residual units, or a plain or VGG one.
+        model: A network with residual units, or a plain or VGG network.
 
     Attributes:
         model: The gated graph, ``(N, H, W, C)`` → logits.
-        units: The units that can be deleted, by name.
-        kept: Those of a one-path network that cannot, since they change the shape.
-        residual: Whether each of ``units`` has a shortcut of its own, ``(units,)``.
+        units: Names of the units that can be deleted.
+        kept: Units of a one-path network that change the shape and cannot be deleted.
+        residual: Whether each of ``units`` has its own shortcut, ``(units,)``.
 
     Raises:
         UsageError: The network has no such units.
@@ -104,7 +104,7 @@ class GatedNetwork:
         self.units = tuple(self._places)
         if not self.units:
             raise UsageError(
-                "a network with residual units, or a plain or VGG one, is needed, got "
+                "the network must have residual units, or be a plain or VGG one, got "
                 f"{model.name}, whose layers do not form units"
             )
         self.residual = np.array([p.residual for p in self._places.values()])
@@ -121,26 +121,26 @@ class GatedNetwork:
         self._weights = {unit: _weights(model, unit) for unit in self.units}
 
     def reset(self) -> None:
-        """Makes it the network that it was made of."""
+        """Restores the function of the original network."""
         for gates in self._gates.values():
             gates.set(gates.usual)
 
     def keep(self, kept: np.ndarray) -> None:
-        """Deletes all units but those where ``kept``, ``(units,)``, is true."""
+        """Deletes all units except those where ``kept``, ``(units,)``, is true."""
         branch, shortcut = self._gates["branch"], self._gates["shortcut"]
         branch.set(np.where(kept, branch.usual, 0))
         shortcut.set(np.where(kept, shortcut.usual, 1))
         self._gates["transform"].set(np.asarray(kept, "float32"))
 
     def flow(self, branch: np.ndarray, shortcut: np.ndarray) -> None:
-        """Lets gradients through those branches and shortcuts only; values as ever."""
+        """Restricts gradients, not values, to the given branches and shortcuts."""
         for name, mask in (("branch", branch), ("shortcut", shortcut)):
             gates = self._gates[name]
             gates.set(gates.usual, gates.usual * mask)
 
     @property
     def exchangeable(self) -> list[list[int]]:
-        """Groups of at least two units of one stage whose weights have one shape."""
+        """Groups of at least two units of one stage with weights of the same shapes."""
         groups: dict[object, list[int]] = {}
         for index, unit in enumerate(self.units):
             shapes = [(name, v.shape) for name, v in self._weights[unit].items()]
@@ -148,9 +148,9 @@ class GatedNetwork:
         return [group for group in groups.values() if len(group) > 1]
 
     def order(self, order: np.ndarray) -> None:
-        """Puts unit ``order[i]`` in the place of unit i; a permutation of the indices.
+        """Moves unit ``order[i]`` to position i; ``order`` permutes the indices.
 
-        Units of a kind differ in nothing but weights and survival, so these move.
+        Exchangeable units differ only in weights and survival, so only these move.
         """
         values = {
             unit: [np.array(v) for v in variables.values()]
@@ -206,7 +206,7 @@ def _find(model: keras.Model) -> tuple[dict[str, _Place], tuple[str, ...]]:
 def _summands(
     layer: keras.layers.Layer, inputs: list[KerasTensor]
 ) -> tuple[KerasTensor, KerasTensor, keras.layers.Layer]:
-    """h, F(x) and the layer that adds them; of stochastic depth the bare branch."""
+    """Returns h, F(x) without stochastic depth, and the layer that adds them."""
     h, *x = inputs
     if not isinstance(layer, StochasticDepth):
         return h, x[0], layer
@@ -221,7 +221,7 @@ def _survivals(model: keras.Model, units: tuple[str, ...]) -> np.ndarray:
 
 
 def _weights(model: keras.Model, unit: str) -> dict[str, keras.Variable]:
-    """A unit's weights by name, without the unit's own."""
+    """Returns a unit's weights by name, without the unit's name."""
     return {
         f"{layer.name.removeprefix(unit)}/{variable.name}": variable
         for layer in leaf_layers(model)

@@ -1,4 +1,4 @@
-"""How large the gradient is in every layer, and which units are dead.
+"""Measures the gradient in every layer and the share of dead channels.
 
 References:
     He et al., "Identity Mappings in Deep Residual Networks", ECCV 2016, section 2.
@@ -24,10 +24,10 @@ class Gradients:
     """Norms for one batch, in the order of the layers.
 
     Attributes:
-        kernels: Norm of the loss' gradient at each layer's kernel, by layer.
-        units: Norm of its gradient at each unit's output, a mean over images, by unit.
-        dead: Share of the channels of each ReLU layer that are 0 in every pixel of
-            every image, by layer; without the branches that stochastic depth runs.
+        kernels: Norm of the loss gradient at each layer's kernel, by layer.
+        units: Norm of the gradient at each unit's output, mean over images, by unit.
+        dead: Share of each ReLU layer's channels that are 0 in every pixel of every
+            image, by layer; excludes the branches of stochastic depth.
     """
 
     kernels: dict[str, float]
@@ -36,7 +36,7 @@ class Gradients:
 
     @property
     def ratio(self) -> float:
-        """Gradient at the first layer's kernel over that at the last one's."""
+        """Gradient at the first layer's kernel divided by that at the last layer's."""
         norms = list(self.kernels.values())
         return norms[0] / norms[-1]
 
@@ -45,7 +45,7 @@ class Gradients:
         return {**vars(self), "ratio": self.ratio}
 
     def rows(self) -> list[dict[str, Any]]:
-        """Returns one row a measurement: kind, name, value."""
+        """Returns one row per measurement: kind, name, value."""
         return [
             {"kind": kind, "name": name, "value": value}
             for kind, values in vars(self).items()
@@ -54,17 +54,17 @@ class Gradients:
 
 
 class GradientProbe:
-    """Measures a network's gradients on one batch, changing nothing of it.
+    """Measures a network's gradients on one batch without changing the network.
 
-    Batch norms use the batch's statistics, as in training, and stochastic depth draws;
-    moving statistics and seeds are put back afterwards.
+    As in training, batch norms use the batch's statistics and stochastic depth draws.
+    Moving statistics and seeds are restored afterwards.
 
     Args:
-        model: Any network with one output, also one that holds such a network.
-        images: The batch, as the network takes it.
-        labels: Of the batch.
-        loss: Maps labels and outputs to the loss; None: the mean cross-entropy of class
-            numbers and logits.
+        model: A model with one output; it may contain a network of this library.
+        images: The batch, in the form that the model takes.
+        labels: The labels of the batch.
+        loss: Maps labels and outputs to the loss; None means the mean cross-entropy of
+            class numbers and logits.
     """
 
     def __init__(
@@ -91,13 +91,13 @@ class GradientProbe:
             for inner in leaf_layers(layer)
         }
         outer = [x for x in leaf_layers(model) if id(x) not in within]
-        # A unit's output is its last layer's.
+        # The output of a unit is that of its last layer.
         self._units = {unit: x for x in outer if (unit := unit_of(x.name))}
         self._relus = {x.name: x for x in outer if _is_relu(x)}
         self._computed = tf.function(self._measure, jit_compile=False)
 
     def __call__(self) -> Gradients:
-        """Measures the network as it is now."""
+        """Measures the network in its current state."""
         with _preserved(self._model):
             found = self._computed()
         return Gradients(
@@ -115,27 +115,27 @@ class GradientProbe:
             loss = self._loss(self._labels, output)
         graph = tf.compat.v1.get_default_graph()
         units, relus = (
-            # Without layers that ran in a function of their own, or not at all.
+            # Excludes layers that ran in their own function, or did not run.
             {n: y for n, x in layers.items() if _is_of(graph, y := outputs.get(id(x)))}
             for layers in (self._units, self._relus)
         )
         of_kernels, of_units = tape.gradient(loss, (kernels, units))
         return (
             {name: _norm(g) for name, g in of_kernels.items()},
-            # The loss is a mean: summed over images, each image's own gradient's norm.
+            # The loss is a mean, so the sum over images is the mean of their norms.
             {name: tf.reduce_sum(_image_norms(g)) for name, g in of_units.items()},
             {name: _dead(x) for name, x in relus.items()},
         )
 
 
 class GradientNorms(keras.callbacks.Callback):
-    """Records gradients while any Keras model trains.
+    """Records gradients during the training of any Keras model.
 
     Args:
         images: A batch to measure on.
-        labels: Of the batch.
-        every: Steps between two measurements; the first is ahead of the first step.
-        loss: As of ``GradientProbe``.
+        labels: The labels of the batch.
+        every: Steps between two measurements; the first precedes the first step.
+        loss: As in ``GradientProbe``.
 
     Attributes:
         records: ``(step, gradients)`` of every measurement.
@@ -152,7 +152,7 @@ class GradientNorms(keras.callbacks.Callback):
         self._probe: GradientProbe | None = None
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Measures ahead of every ``every``-th step."""
+        """Measures before every ``every``-th step."""
         if self._probe is None:
             self._probe = GradientProbe(self.model, *self._batch)
         if self._step % self._every == 0:
@@ -162,7 +162,7 @@ class GradientNorms(keras.callbacks.Callback):
 
 @contextmanager
 def _preserved(model: keras.Model) -> Iterator[None]:
-    """Puts back statistics and seeds, which a forward pass in training mode changes."""
+    """Restores statistics and seeds, which a forward pass in training mode changes."""
     trained = {id(v) for v in model.trainable_variables}
     state = [(v, np.array(v)) for v in model.variables if id(v) not in trained]
     try:
@@ -208,7 +208,7 @@ def _is_of(graph: Any, output: Any) -> bool:
 def _norm(gradient: Any) -> Any:
     import tensorflow as tf
 
-    # A branch that stochastic depth dropped has none.
+    # A branch that stochastic depth dropped has no gradient.
     return (
         tf.constant(0.0) if gradient is None else tf.norm(tf.cast(gradient, tf.float32))
     )

@@ -1,4 +1,4 @@
-"""What becomes of a trained network whose units are deleted or reordered.
+"""Measures the error of a trained network after its units are deleted or reordered.
 
 Reference: Veit et al., "Residual Networks Behave Like Ensembles of Relatively Shallow
 Networks", NIPS 2016, section 4.
@@ -16,22 +16,22 @@ from keras_resnet.analysis.gated import GatedNetwork
 
 Batch = tuple[np.ndarray, np.ndarray]  # normalised images (N, H, W, C), labels (N,)
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
-MOST = 20  # units deleted, or pairs swapped, at once; the paper's figure 5
+MOST = 20  # most units deleted, or pairs swapped, together; the paper's figure 5
 
 
 @dataclass(frozen=True)
 class Lesions:
-    """Errors are shares of wrongly classified images, 0 to 1.
+    """Errors after lesions, as fractions of misclassified images, 0 to 1.
 
     Attributes:
         model: The network's name.
-        images: Images that every error was measured on.
-        error: Of the whole network.
-        kept: Units that cannot be deleted, since they change the shape.
-        single: Error without each unit.
-        deleted: For 1, 2, … random units deleted: the error of every draw.
-        reordered: For 1, 2, … pairs of units swapped: Kendall's τ between orders and
-            error, of every draw.
+        images: Number of images that every error was measured on.
+        error: Error of the intact network.
+        kept: Units that cannot be deleted because they change the shape.
+        single: Error without each unit, by unit.
+        deleted: Errors of all draws for 1, 2, … random units deleted, by count.
+        reordered: Kendall's τ between orders, and the error, of all draws for 1, 2, …
+            pairs of units swapped, by count.
     """
 
     model: str
@@ -43,7 +43,7 @@ class Lesions:
     reordered: dict[int, list[tuple[float, float]]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the fields, with mean and deviation of the draws, as JSON values."""
+        """Returns the fields with mean and deviation of the draws, as JSON values."""
         return {
             "model": self.model,
             "images": self.images,
@@ -66,7 +66,7 @@ class Lesions:
         }
 
     def rows(self) -> list[dict[str, Any]]:
-        """Returns one row an evaluation: experiment, unit or count, τ, error."""
+        """Returns one row per evaluation: experiment, unit or count, τ, error."""
         rows = [_row("whole", "", 0, 1.0, self.error)]
         rows += [_row("single", unit, 1, 1.0, e) for unit, e in self.single.items()]
         for k, errors in self.deleted.items():
@@ -76,7 +76,7 @@ class Lesions:
         return rows
 
     def table(self) -> str:
-        """Returns errors in percent by count, mean ± deviation, for people to read."""
+        """Returns a readable table of errors in percent, mean ± deviation, by count."""
         lines = ["count  deleted         swapped         τ"]
         for k in sorted({*self.deleted, *self.reordered}):
             draws = self.reordered.get(k, [])
@@ -104,11 +104,11 @@ def _spread(errors: list[float]) -> dict[str, float]:
 
 
 class Lesioned:
-    """Evaluates a network without any subset of its units, compiled once.
+    """Evaluates a network without given units; compiles it only once.
 
     Args:
         model: A trained network: normalised images → logits.
-        batches: What errors are measured on.
+        batches: The images and labels to measure errors on.
 
     Attributes:
         network: The network with gates.
@@ -120,7 +120,7 @@ class Lesioned:
         self._batches = batches
 
     def error(self) -> float:
-        """Returns the share of images that are now classified wrongly."""
+        """Returns the fraction of images that the current network misclassifies."""
         wrong = images = 0
         for x, labels in self._batches:
             logits = self.network.model.predict_on_batch(x)
@@ -129,7 +129,7 @@ class Lesioned:
         return wrong / images
 
     def without(self, deleted: Sequence[int] | np.ndarray) -> float:
-        """Returns the error without those units, by their indices."""
+        """Returns the error without the units of the given indices."""
         kept = np.ones(len(self.network.units), bool)
         kept[list(deleted)] = False
         self.network.keep(kept)
@@ -139,7 +139,7 @@ class Lesioned:
             self.network.reset()
 
     def reordered(self, order: np.ndarray) -> float:
-        """Returns the error with unit ``order[i]`` in the place of unit i."""
+        """Returns the error with unit ``order[i]`` at position i."""
         self.network.order(order)
         try:
             return self.error()
@@ -148,7 +148,7 @@ class Lesioned:
 
 
 def kendall_tau(order: np.ndarray) -> float:
-    """Kendall's rank correlation of an order with the original one, −1 to 1."""
+    """Returns Kendall's rank correlation with the original order, −1 to 1."""
     from scipy.stats import kendalltau
 
     return float(kendalltau(np.arange(len(order)), order).statistic)
@@ -157,13 +157,13 @@ def kendall_tau(order: np.ndarray) -> float:
 def swapped(
     groups: Sequence[Sequence[int]], units: int, pairs: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Returns 0 … units − 1 after random swaps of two places of one group.
+    """Returns the order 0 … units − 1 after random swaps within groups.
 
     Args:
-        groups: Places whose units may take each other's.
-        units: Number of units in all.
-        pairs: Swaps, one after another.
-        rng: Draws them, every pair of places alike.
+        groups: Groups of positions whose units are exchangeable.
+        units: Total number of units.
+        pairs: Number of successive swaps.
+        rng: Draws the swaps; every pair of positions is equally likely.
     """
     order = np.arange(units)
     sizes = np.array([len(group) * (len(group) - 1) for group in groups], float)
@@ -183,15 +183,15 @@ def lesions(
     seed: int = 0,
     progress: Progress = iter,
 ) -> Lesions:
-    """Deletes every unit, random units, and reorders units of a trained network.
+    """Returns errors with each unit or random units deleted, or units reordered.
 
     Args:
-        model: Normalised images → logits.
-        batches: What errors are measured on.
-        draws: Random subsets, and orders, for each count.
-        most: Highest count of deleted units and of swapped pairs.
-        seed: Of the draws.
-        progress: Wraps the evaluations, say ``tqdm.tqdm``.
+        model: A trained network: normalised images → logits.
+        batches: The images and labels to measure errors on.
+        draws: Number of random subsets, and of orders, per count.
+        most: Maximum number of deleted units and of swapped pairs.
+        seed: Seed of the draws.
+        progress: Wraps the evaluations, e.g. ``tqdm.tqdm``.
 
     Raises:
         UsageError: The network has no units to delete.

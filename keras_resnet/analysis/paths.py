@@ -1,4 +1,4 @@
-"""The paths through a residual network: how many of each length, how much gradient.
+"""Counts the paths of each length through a residual network, and their gradients.
 
 Reference: Veit et al., "Residual Networks Behave Like Ensembles of Relatively Shallow
 Networks", NIPS 2016, section 4 ("The importance of short paths").
@@ -17,22 +17,22 @@ from keras_resnet.errors import UsageError
 
 Batch = tuple[np.ndarray, np.ndarray]  # normalised images (N, H, W, C), labels (N,)
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
-COVERED = 0.95  # share of the gradient that the effective lengths carry
+COVERED = 0.95  # fraction of the gradient in the effective lengths
 
 
 @dataclass(frozen=True)
 class Paths:
-    """Lists are indexed by a path's length, the units whose branch it takes, 0 … n.
+    """Measurements by path length: the number of branches in the path, 0 … n.
 
     Attributes:
         model: The network's name.
         units: n.
-        pmf: Share of the 2ⁿ paths that have each length.
-        gradient: Mean norm of the loss' gradient at an image, along one path.
-        samples: Paths that each of the means is over.
+        pmf: Fraction of the 2ⁿ paths that have each length.
+        gradient: Mean norm of the loss gradient at an image along one path.
+        samples: Number of paths in each mean.
         contribution: ``pmf · gradient``, scaled to a sum of 1.
-        effective: Shortest range of lengths that carries ``COVERED`` of it.
-        share: Share of all paths whose length is in that range.
+        effective: Shortest range of lengths that contributes ``COVERED``.
+        share: Fraction of all paths whose length is in that range.
     """
 
     model: str
@@ -49,7 +49,7 @@ class Paths:
         return {**vars(self), "effective": list(self.effective)}
 
     def rows(self) -> list[dict[str, Any]]:
-        """Returns one row a length."""
+        """Returns one row per length."""
         return [
             {"length": k, "pmf": p, "gradient": g, "contribution": c}
             for k, (p, g, c) in enumerate(
@@ -59,14 +59,14 @@ class Paths:
 
 
 def lengths_pmf(units: int) -> np.ndarray:
-    """Share of the paths of each length 0 … units: binomial, C(n, k) / 2ⁿ."""
+    """Returns the fraction of paths of each length 0 … units, C(n, k) / 2ⁿ."""
     return np.array([comb(units, k) / 2**units for k in range(units + 1)])
 
 
 def shortest_range(weights: Sequence[float], covered: float) -> tuple[int, int]:
-    """The shortest ``(low, high)`` with at least that share of the weights' sum.
+    """Returns the shortest ``(low, high)`` with at least that share of all weights.
 
-    Of two ranges of one size the one that carries more.
+    Of two ranges of the same size, the one with the larger share wins.
     """
     sums = np.concatenate([[0.0], np.cumsum(weights)])
     enough = covered * sums[-1]
@@ -75,14 +75,14 @@ def shortest_range(weights: Sequence[float], covered: float) -> tuple[int, int]:
         low = int(carried.argmax())
         if carried[low] >= enough:
             return low, low + size - 1
-    return 0, len(weights) - 1  # rounding: all of it
+    return 0, len(weights) - 1  # rounding: no range is enough
 
 
 class PathGradients:
-    """The loss' gradient at the images along any set of paths, compiled once.
+    """Computes loss gradients at images along given paths; compiles only once.
 
-    Values flow through the whole network in inference mode; what is sampled is the way
-    back: through the branch alone in some units, the shortcut alone in the others.
+    Values flow through the whole network in inference mode. A path only restricts the
+    gradient: to the branch in some units, to the shortcut in the others.
 
     Args:
         model: A residual network: normalised images → logits.
@@ -91,7 +91,7 @@ class PathGradients:
         network: The network with gates.
 
     Raises:
-        UsageError: The network has one path only.
+        UsageError: The network has only one path.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -105,14 +105,23 @@ class PathGradients:
         self._gradient = tf.function(self._computed, reduce_retracing=True)
 
     def full(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Gradient of each image's own loss along all paths, ``(N, H, W, C)``."""
+        """Returns the gradient of each image's loss on all paths, ``(N, H, W, C)``."""
         self.network.reset()
         return np.array(self._gradient(images, labels))
 
     def along(
         self, branches: np.ndarray, images: np.ndarray, labels: np.ndarray
     ) -> np.ndarray:
-        """The same along one path, that of the branches where ``(units,)`` is true."""
+        """Returns the gradient of each image's loss along one path.
+
+        Args:
+            branches: Whether the path takes each unit's branch, ``(units,)``.
+            images: Normalised images ``(N, H, W, C)``.
+            labels: Class numbers ``(N,)``.
+
+        Returns:
+            Gradients ``(N, H, W, C)``.
+        """
         taken = np.asarray(branches, "float32")
         self.network.flow(branch=taken, shortcut=1 - taken)
         try:
@@ -139,17 +148,17 @@ def paths(
     seed: int = 0,
     progress: Progress = iter,
 ) -> Paths:
-    """Samples paths of every length and measures the gradient along them.
+    """Returns the gradients along sampled paths of every length.
 
     Args:
         model: A residual network: normalised images → logits.
-        batches: Batches of one size; every sample takes one of them.
-        samples: Paths of each length.
-        seed: Of the draws.
-        progress: Wraps the measurements, say ``tqdm.tqdm``.
+        batches: Batches of one size; every sample uses one of them.
+        samples: Number of paths of each length.
+        seed: Seed of the draws.
+        progress: Wraps the measurements, e.g. ``tqdm.tqdm``.
 
     Raises:
-        UsageError: The network has one path only.
+        UsageError: The network has only one path.
     """
     gradients = PathGradients(model)
     units = len(gradients.network.units)
@@ -168,7 +177,13 @@ def paths(
 
 
 def summary(name: str, gradient: np.ndarray, samples: int) -> Paths:
-    """Weighs the gradient of every length, ``(n + 1,)``, by the number of paths."""
+    """Returns gradients by length, weighted by the number of paths.
+
+    Args:
+        name: The network's name.
+        gradient: Mean norm of the gradient for every length, ``(n + 1,)``.
+        samples: Number of paths in each mean.
+    """
     pmf = lengths_pmf(len(gradient) - 1)
     product = pmf * gradient
     low, high = shortest_range(product.tolist(), COVERED)
@@ -185,16 +200,16 @@ def summary(name: str, gradient: np.ndarray, samples: int) -> Paths:
 
 
 class EffectivePaths(keras.callbacks.Callback):
-    """Trains along effective paths only: each step a few branches take gradients.
+    """Trains only along effective paths: in each step, few branches get gradients.
 
-    Values flow through the whole network. With m units drawn the lengths of the paths
-    that take gradients are binomial over m, and m = low + high centres them on the
-    effective range (for 5 … 17 that is 22; the paper draws 23 of 54).
+    Values flow through the whole network. With m units drawn, the lengths of the paths
+    with gradients are binomial over m, and m = low + high centres them on the effective
+    range (for 5 … 17 that is 22; the paper draws 23 of 54).
 
     Args:
-        network: What is trained.
+        network: The network to train.
         effective: The range of lengths, ``(low, high)``.
-        seed: Of the draws, one for each step.
+        seed: Seed of the draws, one per step.
     """
 
     def __init__(
@@ -207,7 +222,7 @@ class EffectivePaths(keras.callbacks.Callback):
         self._epoch = 0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Notes the epoch: a draw depends on seed, epoch and step alone."""
+        """Stores the epoch; a draw depends only on seed, epoch and step."""
         self._epoch = epoch
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:

@@ -1,4 +1,4 @@
-"""The pictures of the analyses, each with the sentence that says what it shows."""
+"""Plots the results of the analyses, each with a sentence that describes the plot."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ COLOURS = (ACCENT, WARM, "#5b8c5a", "#7a5195", INK)
 
 
 def plot_lesions(result: Lesions) -> "Figure":
-    """Error without each unit, without k units, and of reordered units."""
+    """Plots the error without each unit, without k units, and with reordered units."""
     figure, (single, deleted, reordered) = axes_row(3, f"Lesions of {result.model}")
     names = list(result.single)
     single.bar(range(len(names)), _percent(list(result.single.values())), color=ACCENT)
@@ -44,24 +44,24 @@ def plot_lesions(result: Lesions) -> "Figure":
 
 
 def describe_lesions(result: Lesions) -> str:
-    """Says what ``plot_lesions`` shows."""
+    """Describes the plot of ``plot_lesions``."""
     worst = max(result.single, key=lambda unit: result.single[unit])
     last, errors = list(result.deleted.items())[-1]
     median = float(np.median(list(result.single.values())))
-    said = (
-        f"{result.model} errs on {result.error:.2%} of {result.images} images; without "
-        f"one unit on {median:.2%} (median), at most {result.single[worst]:.2%} "
-        f"({worst}); without {last} random units on {np.mean(errors):.2%}"
+    text = (
+        f"{result.model} misclassifies {result.error:.2%} of {result.images} images; "
+        f"{median:.2%} without one unit (median), at most {result.single[worst]:.2%} "
+        f"({worst}); {np.mean(errors):.2%} without {last} random units"
     )
     if not result.reordered:
-        return said + "."
+        return text + "."
     pairs, draws = list(result.reordered.items())[-1]
     tau, error = np.mean(draws, axis=0)
-    return f"{said}; after {pairs} swaps (τ {tau:.2f}) on {error:.2%}."
+    return f"{text}; {error:.2%} after {pairs} swaps (τ {tau:.2f})."
 
 
 def plot_paths(result: Paths) -> "Figure":
-    """Number of paths, gradient, and their product, over the length."""
+    """Plots the number of paths, the gradient and their product over the length."""
     figure, (number, gradient, product) = axes_row(3, f"Paths through {result.model}")
     lengths = np.arange(result.units + 1)
     low, high = result.effective
@@ -82,17 +82,17 @@ def plot_paths(result: Paths) -> "Figure":
 
 
 def describe_paths(result: Paths) -> str:
-    """Says what ``plot_paths`` shows."""
+    """Describes the plot of ``plot_paths``."""
     low, high = result.effective
     return (
         f"Of the paths through the {result.units} units of {result.model}, those of "
         f"length {low} to {high} carry 95 % of the gradient; they are "
-        f"{result.share:.3%} of all."
+        f"{result.share:.3%} of all paths."
     )
 
 
 def plot_gradients(results: Mapping[str, Gradients]) -> "Figure":
-    """Gradient at every kernel and unit, and dead channels, a line a network."""
+    """Plots gradients at kernels and units and dead channels, one line per network."""
     figure, (kernels, units, dead) = axes_row(
         3, "Gradients from the first layer to the last"
     )
@@ -113,7 +113,7 @@ def plot_gradients(results: Mapping[str, Gradients]) -> "Figure":
 
 
 def describe_gradients(results: Mapping[str, Gradients]) -> str:
-    """Says what ``plot_gradients`` shows."""
+    """Describes the plot of ``plot_gradients``."""
     parts = [f"{name}: {result.ratio:.3g}" for name, result in results.items()]
     return (
         "Gradient at the first kernel over that at the last: " + "; ".join(parts) + "."

@@ -164,7 +164,16 @@ class GoogLeNetSpec(AuxiliarySpec):
 
 
 def inception(x: KerasTensor, module: Inception, *, name: str) -> KerasTensor:
-    """Applies four parallel paths and concatenates their channels; [1] fig. 2b."""
+    """Applies four parallel paths and concatenates their channels; [1] fig. 2b.
+
+    Args:
+        x: Features ``(N, H, W, C)``.
+        module: Channels of the paths' convolutions.
+        name: Prefix of the layers' names.
+
+    Returns:
+        Features ``(N, H, W, conv1 + conv3 + conv5 + pool_proj)``.
+    """
 
     def path(x: KerasTensor, filters: int, kernel: int, part: str) -> KerasTensor:
         return _convolve(x, filters, kernel, name=f"{name}_{part}")

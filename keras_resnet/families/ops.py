@@ -65,7 +65,18 @@ def conv(
     initial_bias: float = 0.0,
     initializer: keras.initializers.Initializer | None = None,
 ) -> KerasTensor:
-    """Convolves ``(N, H, W, C)`` as ``c`` says, to height ``⌈H/stride⌉`` by default."""
+    """Applies a convolution.
+
+    Args:
+        x: Features ``(N, H, W, C)``.
+        c: The convolution.
+        name: Name of the layer.
+        initial_bias: Initial value of the bias.
+        initializer: Initialiser of the kernel; None means ``he_normal()``.
+
+    Returns:
+        Features ``(N, H', W', filters)``, with ``H' = ⌈H/stride⌉`` by default.
+    """
     padding = c.kernel // 2 if c.padding is None else c.padding
     # Keras' "same" is symmetric only if the stride is 1.
     same = c.stride == 1 and 2 * padding == c.kernel - 1
@@ -101,7 +112,17 @@ STEPS = {"norm": norm, "relu": relu}
 def activate(
     x: KerasTensor, steps: tuple[Step, ...], *, prefix: str, suffix: str = ""
 ) -> KerasTensor:
-    """Applies ``steps`` in order; each layer is named ``{prefix}_{step}{suffix}``."""
+    """Applies normalisation and ReLU in a given order.
+
+    Args:
+        x: Features ``(N, H, W, C)``.
+        steps: Keys of ``STEPS``, in order.
+        prefix: Start of each layer's name, ``{prefix}_{step}{suffix}``.
+        suffix: End of each layer's name.
+
+    Returns:
+        Features of the same shape.
+    """
     for step in steps:
         x = STEPS[step](x, name=f"{prefix}_{step}{suffix}")
     return x
@@ -110,13 +131,32 @@ def activate(
 def conv_relu(
     x: KerasTensor, c: Conv, *, name: str, fan: str = "fan_out"
 ) -> KerasTensor:
-    """Applies a convolution, initialised by ``he_normal(fan)``, and a ReLU."""
+    """Applies a convolution and a ReLU.
+
+    Args:
+        x: Features ``(N, H, W, C)``.
+        c: The convolution, initialised by ``he_normal(fan)``.
+        name: Name of the convolution.
+        fan: ``"fan_out"`` or ``"fan_in"``.
+
+    Returns:
+        Features as of ``conv``.
+    """
     x = conv(x, c, name=name, initializer=he_normal(fan))
     return relu(x, name=f"{name}_relu")
 
 
 def fully_connected(x: KerasTensor, units: int, *, name: str) -> KerasTensor:
-    """Applies a dense layer with ReLU: ``(N, C)`` to ``(N, units)``."""
+    """Applies a hidden dense layer and a ReLU, without normalisation.
+
+    Args:
+        x: Features ``(N, C)``.
+        units: Number of outputs.
+        name: Name of the dense layer.
+
+    Returns:
+        Features ``(N, units)``.
+    """
     initial = he_normal("fan_in")
     x = layers.Dense(units, kernel_initializer=initial, name=name)(x)
     return relu(x, name=f"{name}_relu")
@@ -137,7 +177,17 @@ def flatten(x: KerasTensor, *, name: str = "flatten") -> KerasTensor:
 
 
 def max_pool(x: KerasTensor, size: int, stride: int, *, name: str) -> KerasTensor:
-    """Takes the maximum of ``size``×``size`` windows, padded by ``size // 2`` of −∞."""
+    """Applies max pooling, padded on every side by ``size // 2`` of −∞.
+
+    Args:
+        x: Features ``(N, H, W, C)``.
+        size: Side of the square window in pixels.
+        stride: Step in pixels.
+        name: Name of the layer.
+
+    Returns:
+        Features ``(N, ⌈H/stride⌉, ⌈W/stride⌉, C)`` for an odd size.
+    """
     return MaxPooling2D(size, stride, name=name)(x)
 
 
@@ -156,7 +206,16 @@ def head(x: KerasTensor, classes: int) -> KerasTensor:
 
 
 def logits(x: KerasTensor, classes: int, *, name: str = HEAD) -> KerasTensor:
-    """Applies a linear classifier to features ``(N, C)`` unless ``classes`` is 0."""
+    """Applies a linear classifier unless ``classes`` is 0.
+
+    Args:
+        x: Features ``(N, C)``.
+        classes: Number of classes; 0 omits the classifier.
+        name: Name of the layer.
+
+    Returns:
+        Float32 logits ``(N, classes)``, or ``x``.
+    """
     if classes == 0:
         return x
     return layers.Dense(classes, dtype="float32", name=name)(x)

@@ -1,4 +1,4 @@
-"""Pictures by matplotlib: their one style, and how they are saved with their text."""
+"""Styles matplotlib figures and saves them with a text description."""
 
 from collections.abc import Sequence
 from html import escape
@@ -18,18 +18,18 @@ ACCENT = "#2f6f9f"
 WARM = "#c8662b"
 PAPER = "#ffffff"
 SUFFIXES = (".svg", ".png")
-DOTS = 200  # per inch, of a PNG
+DOTS = 200  # dots per inch of a PNG
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """Returns an empty figure of that size in inches, apart from pyplot's state."""
+    """Returns an empty figure of the given size in inches, independent of pyplot."""
     from matplotlib.figure import Figure
 
     return Figure((width, height), layout="constrained", facecolor=PAPER)
 
 
 def axes_row(count: int, title: str) -> tuple["Figure", Sequence["Axes"]]:
-    """Returns a figure with plots side by side."""
+    """Returns a figure with ``count`` plots side by side."""
     figure = new_figure(4.2 * count, 3.6)
     figure.suptitle(title, color=INK, fontweight="bold")
     row = figure.subplots(1, count)
@@ -42,25 +42,25 @@ def axes_row(count: int, title: str) -> tuple["Figure", Sequence["Axes"]]:
 
 
 def require_suffix(path: Path) -> None:
-    """Raises UsageError unless a picture's file name says what it is."""
+    """Raises UsageError unless a figure's file name ends in ``.svg`` or ``.png``."""
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(
-            f"a figure's file must end in {' or '.join(SUFFIXES)}, got {str(path)!r}"
+            f"the figure file must end in {' or '.join(SUFFIXES)}, got {str(path)!r}"
         )
 
 
 def save(figure: "Figure", path: Path, *, title: str, text: str) -> None:
-    """Saves a picture as its suffix says, with a text for those who cannot see it.
+    """Saves a figure in the format of its suffix, with an alternative text.
 
     Args:
-        figure: The picture.
-        path: ``.svg``, whose root gets title and text for screen readers, or ``.png``,
-            which carries them as metadata.
-        title: A few words.
-        text: What the picture shows.
+        figure: The figure.
+        path: An ``.svg`` file, whose root element stores title and text for screen
+            readers, or a ``.png`` file, which stores them as metadata.
+        title: A short title.
+        text: A description of the figure.
 
     Raises:
-        UsageError: The suffix is another.
+        UsageError: The suffix is unsupported.
     """
     from matplotlib import rc_context
 
@@ -68,7 +68,7 @@ def save(figure: "Figure", path: Path, *, title: str, text: str) -> None:
     if path.suffix.lower() == ".png":
         savefig(figure, path, dpi=DOTS, metadata={"Title": title, "Description": text})
         return
-    # Text stays text: it can be read aloud, searched and copied.
+    # Text remains text, which can be read aloud, searched and copied.
     with rc_context({"svg.fonttype": "none"}):
         savefig(figure, path, metadata={"Title": title, "Date": None})
     drawn = path.read_text(encoding="utf-8")
@@ -80,10 +80,10 @@ def save(figure: "Figure", path: Path, *, title: str, text: str) -> None:
 
 
 def write(figure: "Figure", path: Path, *, title: str, text: str) -> None:
-    """Saves a picture where a user asked for it; arguments as of ``save``.
+    """Saves a figure to a path from the user; takes the arguments of ``save``.
 
     Raises:
-        UsageError: The suffix is another, or the file cannot be written.
+        UsageError: The suffix is unsupported, or the file cannot be written.
     """
     require_local(path)
     try:

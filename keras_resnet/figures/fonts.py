@@ -1,4 +1,4 @@
-"""Fonts for characters that matplotlib's own font lacks, such as Chinese ones."""
+"""Finds fonts for characters that matplotlib's font lacks, e.g. Chinese ones."""
 
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LAST_RESORT = "Last Resort"  # matplotlib's font of boxes
+LAST_RESORT = "Last Resort"  # matplotlib's font that draws boxes
 
 
 def savefig(figure: "Figure", target: Any, **options: Any) -> None:
-    """Saves a figure, its text in installed fonts that have the characters.
+    """Saves a figure with text in installed fonts that contain its characters.
 
-    Where none has one, a PNG shows a box, while text that an SVG keeps as text is in
-    the viewer's own font; matplotlib's warnings of it are left out.
+    If no font contains a character, a PNG shows a box, and an SVG with text elements
+    uses the viewer's font. The function suppresses matplotlib's warnings about it.
 
     Args:
-        figure: The picture.
+        figure: The figure.
         target: A path or an open file.
-        **options: Of ``Figure.savefig``.
+        **options: Options of ``Figure.savefig``.
     """
     from matplotlib.text import Text
 
@@ -33,7 +33,7 @@ def savefig(figure: "Figure", target: Any, **options: Any) -> None:
 
 
 def _fonts_for(characters: set[str]) -> list[str]:
-    """Names of fonts that together have what the default font lacks of characters."""
+    """Returns fonts that together contain characters missing from the default font."""
     from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 
     def lacking(path: Any) -> set[str]:
@@ -42,7 +42,7 @@ def _fonts_for(characters: set[str]) -> list[str]:
 
     missing, chosen = {c for c in characters if c.isprintable()}, []
     missing = lacking(findfont(FontProperties()))
-    # Of other weights matplotlib would say that it has no normal one.
+    # matplotlib warns about fonts without a normal weight.
     plain = {
         font.name: font.fname
         for font in fontManager.ttflist

@@ -1,4 +1,4 @@
-"""A residual unit as a diagram: the branch, the shortcut, what each of them does."""
+"""Draws a residual unit as a diagram of its branch and its shortcut."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,13 +28,13 @@ COLOURS = {"conv": "#cfe0ec", "norm": "#eef2f5", "relu": "#f3d9c7", "other": "#e
 
 @dataclass(frozen=True)
 class Diagram:
-    """What stands where in a unit, each in the order of the data.
+    """The operations of a unit by position, in the order of the data flow.
 
     Attributes:
-        branch: F.
-        shortcut: h.
-        gate: g, which multiplies one or both of them.
-        out: After the addition.
+        branch: Operations of F.
+        shortcut: Operations of h.
+        gate: Operations of g, which multiplies F, h or both.
+        out: Operations after the addition.
     """
 
     branch: tuple[str, ...]
@@ -44,7 +44,13 @@ class Diagram:
 
 
 def diagram(order: str, skip: str, unit: str = "basic") -> Diagram:
-    """Reads a unit's diagram off the layers that it is made of."""
+    """Returns the diagram of a unit, derived from its layers.
+
+    Args:
+        order: A key of ``ORDERS``.
+        skip: A key of ``SKIPS``.
+        unit: A key of ``BRANCHES``.
+    """
     convs = BRANCHES[unit]
     x = keras.Input((8, 8, convs[-1].filters))
     y = residual(x, Unit(convs, ORDERS[order], skip=SKIPS[skip]), name="unit")
@@ -53,15 +59,15 @@ def diagram(order: str, skip: str, unit: str = "basic") -> Diagram:
         name = layer.name.removeprefix("unit_")
         if name != "add" and not isinstance(layer, keras.layers.InputLayer):
             places[_place(name)].append(_said(layer, name))
-    return Diagram(**{place: tuple(said) for place, said in places.items()})
+    return Diagram(**{place: tuple(boxes) for place, boxes in places.items()})
 
 
 def draw(
     orders: list[str], skips: list[str], unit: str = "basic"
 ) -> tuple["Figure", str]:
-    """Draws units side by side, a column a kind of shortcut and a row an order.
+    """Draws units in a grid with one column per kind of shortcut and one row per order.
 
-    One order or one kind of shortcut gives a single row.
+    A single order or a single kind of shortcut gives one row.
 
     Args:
         orders: Keys of ``ORDERS``.
@@ -69,7 +75,7 @@ def draw(
         unit: A key of ``BRANCHES``.
 
     Returns:
-        The figure, and a text that says the same.
+        The figure and its text description.
     """
     pairs = [[(order, skip) for skip in skips] for order in orders]
     if len(skips) == 1:
@@ -155,37 +161,37 @@ def _draw(ax: "Axes", shown: Diagram, high: float) -> None:
         bbox={"boxstyle": "circle,pad=0.12", "fc": "white", "ec": INK},
     )
     y = addition - 0.3
-    for said in (*shown.out, "x′"):
+    for label in (*shown.out, "x′"):
         _arrow(ax, (0, y), (0, y - 0.45))
         y -= STEP * 0.45 + BOX / 2
-        if said == "x′":
+        if label == "x′":
             ax.text(
-                0, y + 0.08, said, ha="center", va="center", color=INK, style="italic"
+                0, y + 0.08, label, ha="center", va="center", color=INK, style="italic"
             )
         else:
-            _box(ax, 0, y, said)
+            _box(ax, 0, y, label)
         y -= BOX / 2
 
 
 def _column(
     ax: "Axes", x: float, boxes: tuple[str, ...], ends: tuple[float, float], colour: str
 ) -> None:
-    """A line from the fork down to the addition, through boxes at even distances."""
+    """Draws a line from the fork to the addition through evenly spaced boxes."""
     start, end = ends
     ax.plot([0, x, x], [start, start, end], color=colour, lw=1.4, zorder=0)
     _arrow(ax, (x, end), (0.3 if x > 0 else -0.3, end), colour)
     distance = (start - end) / (len(boxes) + 1)
-    for i, said in enumerate(boxes, 1):
-        _box(ax, x, start - i * distance, said)
+    for i, label in enumerate(boxes, 1):
+        _box(ax, x, start - i * distance, label)
 
 
 def _gate(ax: "Axes", shown: Diagram, fork: float, addition: float) -> None:
-    """g, from the unit's input to the products with it."""
+    """Draws the gate g, which starts at the unit's input."""
     first = fork - (fork - addition) / 3
     ys = [first, first - STEP]
     ax.plot([0, 0], [fork, ys[-1] - 0.7], color=MUTED, lw=1.2, zorder=0)
-    for y, said in zip(ys, shown.gate, strict=True):
-        _box(ax, 0, y, said)
+    for y, label in zip(ys, shown.gate, strict=True):
+        _box(ax, 0, y, label)
     ax.text(0, ys[-1] - 0.9, "g", ha="center", va="center", color=INK, style="italic")
 
 

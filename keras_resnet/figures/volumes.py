@@ -1,4 +1,4 @@
-"""A network as the row of feature maps that an image becomes on its way through."""
+"""Describes a network as the sequence of its feature maps."""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from keras_resnet.describe import layer_label
 from keras_resnet.layer_names import PART, VGG_LAYER
 from keras_resnet.layers import ZeroPaddedShortcut, leaf_layers
 
-SHOWN = 6  # volumes of one stage that are drawn
+SHOWN = 6  # maximum number of volumes drawn per stage
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,11 @@ class Volume:
     """The output of a layer or unit.
 
     Attributes:
-        name: Of the unit or layer.
+        name: Name of the unit or layer.
         shape: ``(H, W, C)`` or ``(units,)``.
-        layers: What is in it, say ``("3×3 64/2", "3×3 64")``.
-        shortcut: ``"identity"``, ``"zero-padded"``, ``"projection"``, ``"dense"`` or,
-            where nothing leads around it, empty.
+        layers: Its operations, e.g. ``("3×3 64/2", "3×3 64")``.
+        shortcut: ``"identity"``, ``"zero-padded"``, ``"projection"``, ``"dense"``, or
+            empty without a shortcut.
     """
 
     name: str
@@ -34,14 +34,14 @@ class Volume:
 
 @dataclass(frozen=True)
 class Group:
-    """Volumes of a stage.
+    """The volumes of a stage.
 
     Attributes:
-        name: Of the stage.
-        count: Volumes in it.
-        first: The first of them, which may have a stride.
-        last: The last of them.
-        shown: Those to draw; None stands for those left out.
+        name: Name of the stage.
+        count: Number of volumes.
+        first: The first volume, which may have a stride.
+        last: The last volume.
+        shown: The volumes to draw; None replaces the omitted ones.
     """
 
     name: str
@@ -66,24 +66,24 @@ def volumes(model: keras.Model) -> list[Volume]:
 
 
 def groups(found: list[Volume]) -> list[Group]:
-    """Joins the volumes of a stage, leaving out the middle of a long one."""
+    """Groups the volumes by stage and omits the middle of long stages."""
     joined = []
     for name, members in groupby(found, key=_stage):
-        all_of_it = tuple(members)
-        shown: tuple[Volume | None, ...] = all_of_it
-        if len(all_of_it) > SHOWN:
-            shown = (*all_of_it[: SHOWN - 2], None, all_of_it[-1])
-        joined.append(Group(name, len(all_of_it), all_of_it[0], all_of_it[-1], shown))
+        stage = tuple(members)
+        shown: tuple[Volume | None, ...] = stage
+        if len(stage) > SHOWN:
+            shown = (*stage[: SHOWN - 2], None, stage[-1])
+        joined.append(Group(name, len(stage), stage[0], stage[-1], shown))
     return joined
 
 
 def size(shape: tuple[int | None, ...]) -> str:
-    """A shape for people, ``56×56×64``."""
+    """Formats a shape for display, e.g. ``56×56×64``."""
     return "×".join("?" if side is None else str(side) for side in shape)
 
 
 def text(name: str, found: list[Volume]) -> str:
-    """Says what the picture of a network shows."""
+    """Describes the figure of a network."""
     parts = []
     for group in groups(found):
         times = f"{group.count} × " if group.count > 1 else ""
@@ -118,7 +118,7 @@ def _stage(volume: Volume) -> str:
 
 
 def _labels(name: str, members: list[Layer]) -> tuple[str, ...]:
-    """What is in a volume; of an inception module the four paths."""
+    """Returns the operations of a volume; for an inception module, its four paths."""
     labels = {
         layer.name.removeprefix(f"{name}_"): layer_label(layer)
         for layer in members

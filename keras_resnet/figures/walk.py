@@ -1,4 +1,4 @@
-"""The feature-map walk as a picture: boxes, and arcs for the shortcuts."""
+"""Draws the feature maps of a network as boxes, with arcs for the shortcuts."""
 
 from math import log2
 from typing import TYPE_CHECKING
@@ -16,20 +16,20 @@ GAP = 0.24  # between two boxes
 MARGIN = 0.3  # between two groups
 COLUMN = 1.7  # width of a group's text
 LINE = 0.3  # height of a line of text
-SLANT = 0.2  # of the receding edges
+SLANT = 0.2  # slant of the receding edges
 ARCS = {"identity": "-", "projection": "--", "zero-padded": ":", "dense": "-"}
 FACES = ("#cfe0ec", "#e6eff6", "#a9c6da")  # front, top, side
-FLAT_FACES = ("#f3d9c7", "#f9ece3", "#e3b698")  # of vectors
+FLAT_FACES = ("#f3d9c7", "#f9ece3", "#e3b698")  # the same for vectors
 
 
 def draw(model: keras.Model) -> tuple["Figure", str]:
-    """Draws the volumes through a network.
+    """Draws the feature maps of a network.
 
     Args:
         model: A network of this library, of a fixed input size.
 
     Returns:
-        The figure, and a text that says the same.
+        The figure and its text description.
     """
     found = volumes(model)
     stages = groups(found)
@@ -45,7 +45,7 @@ def draw(model: keras.Model) -> tuple["Figure", str]:
     ax.set(xlim=(-COLUMN / 2 - 0.3, width), ylim=(bottom, top), aspect="equal")
     ax.axis("off")
     ax.set_title(model.name, color=INK, fontweight="bold", loc="left")
-    chain: list[tuple[float, Volume]] = []  # what the next volume is made of
+    chain: list[tuple[float, Volume]] = []  # inputs of the next volume
     for stage, middle, places in placed:
         for volume, x in zip(stage.shown, places, strict=True):
             if volume is None:
@@ -69,7 +69,7 @@ def draw(model: keras.Model) -> tuple["Figure", str]:
 
 
 def _placed(stages: list[Group]) -> list[tuple[Group, float, list[float]]]:
-    """Each group with the x of its middle and of its boxes' left front edges."""
+    """Returns each group with the x of its centre and of its boxes' left edges."""
     placed, x = [], 0.0
     for stage in stages:
         widths = [_box_width(v) for v in stage.shown]
@@ -86,7 +86,7 @@ def _placed(stages: list[Group]) -> list[tuple[Group, float, list[float]]]:
 
 
 def _height(shape: tuple[int | None, ...]) -> float:
-    """Grows with the side by its logarithm, since sides span 224 to 1."""
+    """Returns a height that grows with the logarithm of the side (224 to 1)."""
     if len(shape) == 1:
         return 0.3 + 0.22 * log2(shape[0] or 1)
     return 0.35 + 0.42 * log2(max(2, shape[0] or 2))
@@ -141,9 +141,9 @@ def _box(ax: "Axes", x: float, volume: Volume) -> None:
 def _connected(
     ax: "Axes", chain: list[tuple[float, Volume]], to: tuple[float, Volume]
 ) -> list[tuple[float, Volume]]:
-    """Draws the way forward to a volume, and arcs around; returns the new chain.
+    """Draws the arrow and the arcs to a volume; returns the new chain.
 
-    A dense layer reads all that stand before it in its stage, others the last one.
+    A dense layer reads all earlier volumes of its stage, other layers only the last.
     """
     x, volume = to
     if chain:

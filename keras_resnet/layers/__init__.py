@@ -1,4 +1,4 @@
-"""Provides layers that Keras lacks, or that are faster or more exact than Keras' own."""
+"""Provides layers that Keras lacks, or that are faster or more exact than its own."""
 
 from keras_resnet.layers.grouped_conv import GroupedConv2D
 from keras_resnet.layers.local_response import LocalResponseNormalization

@@ -8,8 +8,8 @@ from keras import KerasTensor, ops
 
 from keras_resnet.layers.registry import register
 
-# The computation paths with the minimum of channels per group in each, the fastest on a
-# CPU (docs/performance.md). 16 float32 channels, in the split path, fill AVX-512 vectors.
+# The paths with their minimum of channels per group, chosen for speed on a CPU
+# (docs/performance.md). The split path's 16 float32 channels fill an AVX-512 vector.
 PATHS = {"native": 1, "merged": 8, "split": 16}
 
 
@@ -76,7 +76,7 @@ class GroupedConv2D(keras.layers.Conv2D):
         return ops.concatenate([self.convolution_op(x, k) for x, k in parts], axis=-1)
 
     def _merged_kernel(self, channels: int) -> KerasTensor:
-        """Returns the kernel for the same convolution with groups of ``channels`` or more."""
+        """Returns the same convolution's kernel in groups of at least ``channels``."""
         rows, columns, width, filters = self.kernel.shape
         merged = merged_groups(self.groups, width, channels)
         if merged == 1:
@@ -97,7 +97,7 @@ def merged_groups(groups: int, width: int, channels: int) -> int:
     Args:
         groups: Number of groups.
         width: Channels per group.
-        channels: Minimum channels per merged group; all groups merge if they have fewer.
+        channels: Minimum channels of a merged group; all merge if they have fewer.
     """
     wanted = -(-channels // width)
     return next(n for n in range(min(wanted, groups), groups + 1) if groups % n == 0)

@@ -30,7 +30,7 @@ class Nested(keras.layers.Layer):
         pairs = list(zip(self.branch.inputs, shapes, strict=True))
         if any(x.shape[1:] != tuple(shape[1:]) for x, shape in pairs):
             inputs = [keras.Input(shape[1:], dtype=x.dtype) for x, shape in pairs]
-            self._layers.remove(self.branch)  # Keras would still track the replaced layer
+            self._layers.remove(self.branch)  # Keras tracks a replaced layer, too
             self.branch = keras.models.clone_model(
                 self.branch, keras.tree.pack_sequence_as(self.branch.input, inputs)
             )
@@ -56,7 +56,7 @@ class Nested(keras.layers.Layer):
 def branch_model(
     build: Callable[..., KerasTensor], inputs: list[KerasTensor], *, name: str
 ) -> keras.Model:
-    """Creates a model from the function ``build``.
+    """Returns a model of the function ``build``.
 
     Args:
         build: Maps tensors to the output tensor.

@@ -17,8 +17,8 @@ class TableConv2D(keras.layers.Conv2D):
     """Convolution of the channels that a table of connections lists for each filter.
 
     Every connection has one k×k kernel; unconnected channels have none. ``kernel`` has
-    the shape ``(k, k, 1, connections)``, in the order of the table. The layer expands it
-    to one dense kernel with zeros, which is three times as fast as one convolution per
+    the shape ``(k, k, 1, connections)``, in the order of the table. It is expanded to
+    one dense kernel with zeros, which is three times as fast as one convolution per
     filter.
 
     Reference: LeCun et al., "Gradient-Based Learning Applied to Document Recognition",
@@ -60,7 +60,7 @@ class TableConv2D(keras.layers.Conv2D):
     def _initial_kernel(
         self, shape: tuple[int, ...], dtype: str | None = None
     ) -> KerasTensor:
-        """Draws for one input channel and scales by each filter's number of channels."""
+        """Draws for one input channel, and scales by each filter's channel count."""
         inputs = np.repeat([len(x) for x in self.table], [len(x) for x in self.table])
         scale = ops.convert_to_tensor(1 / np.sqrt(inputs), dtype)
         return self.kernel_initializer(shape, dtype=dtype) * scale
@@ -68,7 +68,7 @@ class TableConv2D(keras.layers.Conv2D):
     def enable_lora(self, *args: Any, **kwargs: Any) -> None:
         """Adds low-rank weights as in Keras' convolutions, one per connection."""
         filters: int = self.filters
-        self.filters = self._kernel.shape[-1]  # Keras takes it as the size of the last axis
+        self.filters = self._kernel.shape[-1]  # Keras reads the last axis from it
         try:
             super().enable_lora(*args, **kwargs)
         finally:

@@ -111,7 +111,15 @@ def require_same(
     differs: str,
     fix: str = "",
 ) -> None:
-    """Raises UsageError with a short diff unless the mappings are the same."""
+    """Raises UsageError with a short diff unless the mappings are the same.
+
+    Args:
+        wanted: The expected values by name.
+        given: The actual values by name.
+        rule: The constraint, with which the message starts.
+        differs: Words for a value that differs, e.g. ``"of a different shape"``.
+        fix: The end of the message.
+    """
     missing = [f"{name} {wanted[name]}" for name in wanted if name not in given]
     unknown = [f"{name} {given[name]}" for name in given if name not in wanted]
     others = [
