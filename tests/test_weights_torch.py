@@ -237,7 +237,7 @@ def test_mismatch_is_a_short_diff_and_changes_nothing() -> None:
     [
         ("googlenet", {}, "3×3 convolutions where the paper and this network have 5×5"),
         ("resnet50", {"depths": (1, 1)}, "in the first 1×1; load it into a '_v1_5'"),
-        ("resnet50_v2", {"depths": (2,)}, "networks do not use pre-activation"),
+        ("resnet50_v2", {"depths": (2,)}, "residual networks do not use pre-"),
         ("alexnet", {"hidden": 8}, "one-tower network of 2014; load it into"),
         ("lenet5", {}, "they have no such network"),
         ("highway20_cifar", {"depths": (1,)}, "they have no such network"),
