@@ -1,1 +1,1 @@
-"""From stored images to batches: sources, reading, the way into the network."""
+"""Loads data sets, decodes and augments images, and makes batches of them."""

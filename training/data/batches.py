@@ -1,4 +1,4 @@
-"""Batches of a pipeline, and what becomes of a file that changed under it."""
+"""Iterates over batches and reports image files that changed during iteration."""
 
 import re
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ from training.data.examples import CHANGED
 
 @dataclass(frozen=True)
 class Batches:
-    """Batches to iterate over, as often as need be.
+    """Batches that can be iterated over any number of times.
 
-    Iterating raises ``Stopped`` if an image file has vanished or is not the one that
-    was checked when the data set was loaded.
+    Iterating raises ``Stopped`` if an image file has disappeared or has changed since
+    it was checked when the data set was loaded.
 
     Attributes:
-        dataset: Makes them.
+        dataset: The source of the batches.
     """
 
     dataset: tf.data.Dataset
@@ -30,7 +30,7 @@ class Batches:
             yield from self.dataset
 
     def as_numpy_iterator(self) -> Iterator[Any]:
-        """Iterates over batches of arrays."""
+        """Iterates over batches of NumPy arrays."""
         with _files_named():
             yield from self.dataset.as_numpy_iterator()
 
@@ -48,7 +48,7 @@ def _files_named() -> Iterator[None]:
         if not place:
             raise
         raise Stopped(
-            "image files must stay as they were when they were checked, got "
+            "image files must not change after they are checked, got "
             f"{place}: {reason}; restore it and repeat the command (training.fit: with "
-            "--resume; what was saved is kept)"
+            "--resume; saved checkpoints are kept)"
         ) from error

@@ -1,4 +1,4 @@
-"""One example of a split, in a graph: from what is stored to the input's pixels."""
+"""Reads one example of a split in a graph, as pixels of the input's size."""
 
 from functools import partial
 
@@ -8,7 +8,7 @@ from training.data.decoding import images
 from training.data.decoding.images import Known
 from training.data.types import Split, Tensor, fingerprint, read_encoded
 
-CHANGED = "it has other contents"
+CHANGED = "its contents have changed"
 
 
 def read_window(
@@ -19,16 +19,16 @@ def read_window(
     *,
     quickly: bool = False,
 ) -> Tensor:
-    """Reads a window of one image (None: the whole) at the input's size, uint8.
+    """Reads a window of one image and resizes it to the input's size, uint8.
 
     Args:
-        split: Has the image.
-        index: Of the image in the split.
+        split: The split that has the image.
+        index: Index of the image in the split.
         shape: Height, width and channels to return.
-        window_of: Gives the window, of the image's height and width.
-        quickly: A JPEG is decoded by a fast transform, at a fraction of its size where
-            the window then still has the input's, and ``images.resize_quickly``
-            resizes: good enough for training, but not what an exported network does.
+        window_of: Maps the image's height and width to the window; None: whole image.
+        quickly: Use a fast JPEG transform, at a reduced scale if the window stays at
+            least as large as the input, and ``images.resize_quickly``. This is good
+            enough for training, but differs from an exported model's preprocessing.
     """
     stored = split.images[index]
     *_, channels = shape
@@ -51,22 +51,22 @@ def read_window(
 
 
 def _contents(split: Split, index: Tensor) -> Tensor:
-    """Reads an encoded image, which must be the one that was checked."""
+    """Reads an encoded image and asserts that it has not changed since its check."""
     data = read_encoded(split.images[index], split.kind)
     if split.kind == "bytes" or split.facts is None:
         return data
     same = fingerprint(data) == split.facts.fingerprints[index]
-    said = [CHANGED, split.images[index]]  # where a copy is read, the copy
-    with tf.control_dependencies([tf.debugging.Assert(same, said)]):
+    message = [CHANGED, split.images[index]]  # of a cached image, the copy's path
+    with tf.control_dependencies([tf.debugging.Assert(same, message)]):
         return tf.identity(data)
 
 
 def _known(split: Split, index: Tensor) -> Known:
-    """What decoding need not find out, each of it a tenth of its time.
+    """Returns known facts; each saves a tenth of the decoding time.
 
     Args:
-        split: Of encoded images.
-        index: Of the image.
+        split: A split of encoded images.
+        index: Index of the image.
     """
     facts = split.facts
     if facts is None:

@@ -1,4 +1,4 @@
-"""Whether a data set is the one that a run was trained on, and where that is."""
+"""Compares a data set with the one that a run was trained on, and resolves names."""
 
 import os
 from typing import Any
@@ -8,11 +8,11 @@ from training.storage import filesystem
 
 
 def changed(stored: dict[str, Any], dataset: Dataset) -> str | None:
-    """Returns what a data set has other than a run's; None: nothing.
+    """Describes how a data set differs from a run's; None: it does not differ.
 
     Args:
-        stored: ``"dataset"`` of the run's config. Where it has no digests, from an
-            older version, the numbers of images and the classes are compared.
+        stored: ``"dataset"`` of the run's config. If an older version wrote it without
+            digests, only the numbers of images and the classes are compared.
         dataset: The data set.
     """
     examples = {name: len(split) for name, split in dataset.splits.items()}
@@ -25,14 +25,14 @@ def changed(stored: dict[str, Any], dataset: Dataset) -> str | None:
     others = [n for n, d in dataset.digest.items() if before.get(n, d) != d]
     if not others:
         return None
-    return f"the same images and labels; got others in the split {' and '.join(others)}"
+    return f"the same images and labels; got others in {' and '.join(others)}"
 
 
 def absolute(name: str) -> str:
-    """Returns a data set's name with its place as one that is the same from anywhere.
+    """Returns a data set's name with an absolute path, valid in any working directory.
 
     Args:
-        name: As of the command line, say ``folder:photos/``.
+        name: Name as on the command line, such as ``folder:photos/``.
     """
     kind, colon, argument = name.partition(":")
     if filesystem.is_remote(argument):
@@ -44,6 +44,6 @@ def absolute(name: str) -> str:
 
 
 def resolved(name: str) -> str:
-    """Returns ``absolute`` without links in the path, to compare places."""
+    """Returns ``absolute`` with symbolic links resolved, to compare places."""
     kind, _, path = absolute(name).partition(":")
     return f"{kind}:{os.path.realpath(path) if os.path.isabs(path) else path}"

@@ -1,8 +1,8 @@
-"""Batches of a data set, as a pure function of seed, epoch and position.
+"""Makes batches that depend only on the data set, the seed, the epoch and the position.
 
 The order of an epoch is a stateless permutation of the indices, and every example has
-its own seed. So an epoch can be entered at any step, and any number of threads yields
-the same batches.
+its own seed. Therefore an epoch can start at any step, and any number of threads
+produces the same batches.
 """
 
 import os
@@ -19,19 +19,19 @@ from training.data.examples import read_window
 from training.data.preprocessing import Preprocessing
 from training.data.types import WHOLE, Share, Split, Tensor
 
-AHEAD = 4  # batches that are made while one is trained on
+AHEAD = 4  # batches to prepare during a training step
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The images that a model is trained on, and everything that is done to them.
+    """Training images and how they are augmented, shuffled and batched.
 
     Attributes:
         split: Images and labels.
-        channels: Of the model's input.
+        channels: Number of channels of the model's input.
         augmentation: Random changes to the images.
-        batch_size: Examples in a batch.
-        seed: Of order and augmentation.
+        batch_size: Number of examples in a batch.
+        seed: Seed of the order and the augmentation.
     """
 
     split: Split
@@ -42,26 +42,26 @@ class TrainingData:
 
     @property
     def steps(self) -> int:
-        """Batches of an epoch."""
+        """Number of batches in an epoch."""
         return -(-len(self.split) // self.batch_size)
 
     def batches(self, epoch: int, first_step: int = 0, share: Share = WHOLE) -> Batches:
         """Returns one epoch's batches of augmented pixels and labels.
 
-        An epoch has each example once. With ``repeats`` N of the augmentation it has
-        each N-th example N times instead, in a row, each augmented by itself.
+        An epoch has each example once. If the augmentation's ``repeats`` is N, it has
+        one in N examples instead, N times in a row, each augmented independently.
 
         Args:
-            epoch: Number of the epoch, from 0.
-            first_step: Batches to skip at the beginning.
+            epoch: Number of the epoch, counted from 0.
+            first_step: Number of batches to skip at the beginning.
             share: The part of every batch to read; the batch size must be a multiple of
                 the number of parts.
 
         Returns:
-            Batches ``(uint8 (B, H, W, C), int64 (B,))``; the last one may be smaller,
-            and is whole in every share if it has fewer examples than there are shares
+            Batches ``(uint8 (B, H, W, C), int64 (B,))``. The last one may be smaller;
+            if it has fewer examples than there are shares, every share has all of it
             (``copies``). If the augmentation mixes images, targets ``float32
-            (B, classes)`` take the place of labels; each share is mixed by itself.
+            (B, classes)`` replace the labels; each share is mixed separately.
         """
         epoch_seed = tf.constant([self.seed, epoch])
         size = self.augmentation.size(epoch)
@@ -93,12 +93,12 @@ def evaluation_batches(
 ) -> Batches:
     """Returns batches of a split's pixels and labels, in order, each example once.
 
-    Every share has the same number of batches; the last one may be empty.
+    Every share has the same number of batches; the last batch may be empty.
 
     Args:
         split: Images and labels.
         preprocessing: Size and crop of the images.
-        batch_size: Examples in a batch of all shares together.
+        batch_size: Number of examples in a batch, over all shares.
         share: The part of every batch to read.
     """
     window = preprocessing.window if preprocessing.crop < 1 else None
@@ -114,13 +114,13 @@ def evaluation_batches(
 def sample_index_and_seed(
     position: Tensor, count: int, epoch_seed: Tensor, repeats: int = 1
 ) -> tuple[Tensor, Tensor]:
-    """Samples which image stands at a position of an epoch, and its seed.
+    """Returns the index and the seed of the image at a position of an epoch.
 
     Args:
-        position: Of the example in the epoch, int64.
-        count: Images of the split.
-        epoch_seed: int32 ``(2,)``.
-        repeats: Copies of an image that stand side by side.
+        position: Position of the example in the epoch, int64.
+        count: Number of images in the split.
+        epoch_seed: Seed of the epoch, int32 ``(2,)``.
+        repeats: Number of consecutive copies of each image.
 
     Returns:
         The index of the image, and the seed of its augmentation.
@@ -139,8 +139,8 @@ def copies(examples: int, shares: int) -> int:
     """Returns how many shares hold each example of a training batch.
 
     Args:
-        examples: Left in the epoch, those of this batch included.
-        shares: The parts of every batch.
+        examples: Number of examples left in the epoch, including this batch.
+        shares: Number of parts of every batch.
     """
     return shares if examples < shares else 1
 
@@ -155,8 +155,8 @@ def _batches(
         .map(example, num_parallel_calls=cpu_count(), deterministic=True)
         .batch(size)
     )
-    own, most = (-(-len(indices[first::parts]) // size) for first in (part, 0))
-    if own < most:  # the replicas take every step together
+    count, most = (-(-len(indices[first::parts]) // size) for first in (part, 0))
+    if count < most:  # all replicas must take the same number of steps
         shapes = tf.nest.map_structure(
             lambda x: tf.zeros((0, *x.shape[1:]), x.dtype), batches.element_spec
         )
@@ -167,11 +167,11 @@ def _batches(
 def _mixed(
     batches: tf.data.Dataset, mixing: Mixing, epoch_seed: Tensor, first_step: int
 ) -> tf.data.Dataset:
-    """Mixes the images of each batch with each other."""
+    """Mixes the images within each batch."""
     fold = tf.random.experimental.stateless_fold_in
 
     def mix(step: Tensor, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        # Minus one sets it apart from the seeds of the images, folded by their index.
+        # −1 differs from all indices, which are folded into the seeds of the images.
         return mixing(*batch, seed=fold(fold(epoch_seed, -1), step))
 
     return batches.enumerate(first_step).map(
@@ -180,16 +180,16 @@ def _mixed(
 
 
 def cpu_count() -> int:
-    """Returns how many CPU cores this process may use."""
+    """Returns the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def threading() -> tf.data.Options:
     """Returns options for one thread per core, each working on a different image.
 
-    On two idle cores this is 1.4 to 1.7 times as fast as TensorFlow's defaults. Its
-    autotuning is off: an iterator that uses it sometimes waits at the end of an epoch
-    for the tuner's next look, for as long as the epoch took.
+    On two idle cores this is 1.4 to 1.7 times as fast as TensorFlow's defaults.
+    Autotuning is off because its iterators sometimes wait for the tuner at the end of
+    an epoch, for as long as the epoch took.
     """
     options = tf.data.Options()
     options.threading.private_threadpool_size = cpu_count()

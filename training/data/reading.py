@@ -1,10 +1,10 @@
-"""How a data set's files are read, as a recipe has it."""
+"""Defines options for reading the files of a data set."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 # A file of a few kilobytes can hold an image of gigabytes. Decoding takes up to 8.5
-# bytes a pixel (a progressive JPEG): 430 MB.
+# bytes per pixel (progressive JPEG), which is 430 MB for this limit.
 MAX_PIXELS = 50_000_000
 
 Cache = Literal["none", "memory", "disk"]
@@ -12,12 +12,12 @@ Cache = Literal["none", "memory", "disk"]
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How files are read.
+    """Options for reading image files.
 
     Attributes:
-        skip_bad_images: Leave out files that are no image, with a note.
-        cache: Where images are kept, encoded as they are.
-        max_pixels: The largest image that is decoded, width times height.
+        skip_bad_images: Whether to skip bad image files, with a note.
+        cache: Where encoded images are kept.
+        max_pixels: Largest image to decode, as width times height.
     """
 
     skip_bad_images: bool = False

@@ -1,4 +1,4 @@
-"""Images as the network sees them, for people to look at."""
+"""Returns images as the network sees them, for display."""
 
 import io
 from collections.abc import Sequence
@@ -14,10 +14,9 @@ COUNT = 16
 
 
 def training_samples(data: TrainingData) -> np.ndarray:
-    """Returns the first ``COUNT`` images that a model is trained on, augmented.
+    """Returns the first ``COUNT`` augmented training images, uint8 ``(N, H, W, 1|3)``.
 
-    If the data's batches are mixed, these images are mixed with each other. uint8
-    ``(N, H, W, 1 or 3)``.
+    If the augmentation mixes batches, these images are mixed with each other.
     """
     images, _ = next(iter(replace(data, batch_size=COUNT).batches(epoch=0)))
     return visible(np.asarray(images))
@@ -26,21 +25,28 @@ def training_samples(data: TrainingData) -> np.ndarray:
 def evaluation_samples(
     dataset: Dataset, split: str, indices: Sequence[int], preprocessing: Preprocessing
 ) -> np.ndarray:
-    """Returns images of a split as evaluation looks at them, likewise."""
+    """Returns images as evaluation uses them, uint8 ``(N, H, W, 1|3)``.
+
+    Args:
+        dataset: The data set.
+        split: Name of the split.
+        indices: Indices of the images in the split.
+        preprocessing: Size and crop of the images.
+    """
     examples = dataset.split(split).take(np.array(indices))
     batches = evaluation_batches(examples, preprocessing, len(indices))
     return visible(np.concatenate([np.asarray(images) for images, _ in batches]))
 
 
 def visible(images: np.ndarray) -> np.ndarray:
-    """Returns uint8 images; of unusual numbers of channels the mean, in grey."""
+    """Returns uint8 images; other channel counts than 1 and 3 become their mean."""
     if images.shape[-1] not in (1, 3):
         images = images.mean(-1, keepdims=True)
     return np.clip(np.rint(images), 0, 255).astype(np.uint8)
 
 
 def png(image: np.ndarray, side: int) -> bytes:
-    """Returns an image as a PNG file of at most ``side`` pixels a side."""
+    """Returns an image as a PNG file of at most ``side`` × ``side`` pixels."""
     from PIL import Image
 
     picture = Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image)

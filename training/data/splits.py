@@ -1,4 +1,4 @@
-"""Test and validation splits held out of the training split."""
+"""Holds out test and validation splits from the training split."""
 
 import math
 from dataclasses import replace
@@ -8,27 +8,30 @@ import numpy as np
 from keras_resnet.errors import UsageError
 from training.data.types import Dataset
 
-TEST_SHARE = 0.2  # held out for testing where the data comes in one piece
+TEST_SHARE = 0.2  # held out for testing if the data has only one split
 
 
 def with_test(dataset: Dataset) -> Dataset:
-    """Ensures a split to test on: its own, else that for validation, else a share."""
+    """Ensures a test split: an existing one, the validation split, or a held-out part."""
     if "test" in dataset.splits:
         return dataset
     if "val" in dataset.splits:
         splits = {"train": dataset.splits["train"], "test": dataset.splits["val"]}
-        note = "no test split: the validation split is tested on"
+        note = "no test split: the validation split is used for testing"
         return replace(dataset, splits=splits, notes=(*dataset.notes, note))
     return hold_out(dataset, "test", TEST_SHARE)
 
 
 def hold_out(dataset: Dataset, name: str, share: float) -> Dataset:
-    """Moves a fixed share of each class from the training split into a new one.
+    """Moves a fixed part of the training split to a new split; both have every class.
 
-    Each class that has images has at least one in both.
+    Args:
+        dataset: The data set.
+        name: Name of the new split; a split that exists is kept.
+        share: Fraction of each class to move, 0 to 1; 0 changes nothing.
 
     Raises:
-        UsageError: A class has one image, or the share is too small or too large.
+        UsageError: A class has only one image, or the share is too small or too large.
     """
     if share == 0 or name in dataset.splits:
         return dataset
@@ -38,28 +41,25 @@ def hold_out(dataset: Dataset, name: str, share: float) -> Dataset:
     labels = train.labels.numpy()
     classes, counts = np.unique(labels, return_counts=True)
     held_count = math.ceil(share * len(train))
-    sides = f"a {name} split of {share:.0%} must leave an image of every class on both"
+    rule = f"a {name} split of {share:.0%} must leave an image of every class in both"
     if counts.min() < 2:
         label = dataset.labels[classes[counts.argmin()]]
         raise UsageError(
-            f"{sides} sides, got 1 of class {label!r} in the training split; add "
-            "images or a split of your own"
+            f"{rule} splits, got 1 of class {label!r} in the training split; add "
+            f"images or a {name} split"
         )
     if min(held_count, len(train) - held_count) < len(classes):
         raise UsageError(
-            f"{sides} sides, got {held_count} images for it and "
-            f"{len(train) - held_count} left of {len(classes)} classes; add images, "
-            "change the share or add a split of your own"
+            f"{rule} splits, got {held_count} images for it and "
+            f"{len(train) - held_count} left for {len(classes)} classes; add images, "
+            f"change the share or add a {name} split"
         )
     kept, held = train_test_split(
         np.arange(len(train)), test_size=share, stratify=labels, random_state=0
     )
     kept, held = _with_every_class(kept, held, labels)
-    splits = {
-        **dataset.splits,
-        "train": train.take(np.sort(kept)),
-        name: train.take(np.sort(held)),
-    }
+    parts = {"train": train.take(np.sort(kept)), name: train.take(np.sort(held))}
+    splits = {**dataset.splits, **parts}
     note = f"{name} split: {len(held)} of {len(train)} training images held out"
     return replace(dataset, splits=splits, notes=(*dataset.notes, note))
 
@@ -67,9 +67,9 @@ def hold_out(dataset: Dataset, name: str, share: float) -> Dataset:
 def _with_every_class(
     kept: np.ndarray, held: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Moves one image of each class that scikit-learn rounded away from a side.
+    """Moves one image of each class that a split lacks after scikit-learn's rounding.
 
-    Its other images stay where they are, so that most splits are scikit-learn's.
+    All other images stay, so most splits equal scikit-learn's.
     """
 
     def lacking(side: np.ndarray, other: np.ndarray) -> np.ndarray:

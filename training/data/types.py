@@ -1,4 +1,4 @@
-"""Labelled images as arrays, encoded bytes or files, whatever source they have."""
+"""Defines data sets and their splits, with images as arrays, bytes or files."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,24 +14,24 @@ from training.storage import filesystem
 
 Tensor = Any  # tf.Tensor, which ships no type information
 Size = tuple[int, int]  # height and width, in pixels
-Share = tuple[int, int]  # the i-th of n parts of every batch
+Share = tuple[int, int]  # (i, n): part i of the n parts of every batch
 WHOLE: Share = (0, 1)
 
-# Data sets of characters, whose mirror images mean something else or nothing.
+# Data sets of characters; mirrored characters have another meaning or none.
 CHARACTERS = ("digits", "mnist", "svhn", "omniglot", "cmaterdb", "binary_alpha")
 
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What is known of encoded images, so that reading them need not find it out.
+    """Facts about encoded images that save work when they are read.
 
     Attributes:
-        orientations: EXIF's, int32 ``(N,)``.
-        upright: All orientations are 1.
-        jpegs: All images are JPEGs.
-        cmyk: Some images are JPEGs of CMYK.
-        largest: No image, as it is shown, is higher or wider.
-        fingerprints: Of their contents, int64 ``(N,)``.
+        orientations: EXIF orientations, int32 ``(N,)``.
+        upright: Whether all orientations are 1.
+        jpegs: Whether all images are JPEGs.
+        cmyk: Whether some images are CMYK JPEGs.
+        largest: Greatest height and greatest width of the images as shown.
+        fingerprints: Fingerprints of the contents, int64 ``(N,)``.
     """
 
     orientations: Tensor
@@ -50,13 +50,13 @@ class Split:
         kind: What ``images`` holds: ``"pixels"``, uint8 ``(N, H, W, C)``; ``"bytes"``,
             encoded images, string ``(N,)``; ``"files"``, their paths, string ``(N,)``;
             ``"remote"``, their URLs, string ``(N,)``.
-        images: The images, in a tensor.
+        images: The images, as one tensor.
         labels: Class numbers, int64 ``(N,)``.
-        facts: Of encoded images; None: nothing is known.
-        origins: The places of the user's own files, string ``(N,)``; None: the images
-            come from something else.
-        hashes: The SHA-256 of each image's contents, uint8 ``(N, 32)``; None: it is of
-            pixels that come from no files.
+        facts: Facts about encoded images; None: unknown.
+        origins: Places of the user's files, string ``(N,)``; None: the images do not
+            come from such files.
+        hashes: SHA-256 of each image's contents, uint8 ``(N, 32)``; None: the pixels
+            do not come from files.
     """
 
     kind: Literal["pixels", "bytes", "files", "remote"]
@@ -70,7 +70,7 @@ class Split:
         return int(self.labels.shape[0])
 
     def take(self, indices: np.ndarray) -> "Split":
-        """Returns the examples of those indices, in that order."""
+        """Returns a split of the examples at ``indices``, in that order."""
         with tf.device("CPU"):
             images, labels = (tf.gather(x, indices) for x in (self.images, self.labels))
             facts = self.facts
@@ -88,9 +88,9 @@ class Split:
 
     @cached_property
     def digest(self) -> str:
-        """The SHA-256 of images and labels in their order, in hexadecimal.
+        """The SHA-256 of images and labels in order, in hexadecimal.
 
-        The same wherever the images are, and in memory or on disk.
+        It does not depend on where the images are stored.
         """
         found = hashlib.sha256(self.labels.numpy().astype("<i8"))
         if self.hashes is not None:
@@ -104,7 +104,7 @@ class Split:
         return found.hexdigest()
 
     def encoded(self, index: int) -> bytes:
-        """Returns one image as a file's bytes, pixels as a PNG."""
+        """Returns one image as the bytes of a file; pixels become a PNG."""
         image = self.images[index]
         if self.kind == "pixels":
             image = tf.io.encode_png(image)
@@ -112,7 +112,7 @@ class Split:
 
 
 def read_encoded(stored: Tensor, kind: str) -> Tensor:
-    """Reads an encoded image, of any kind but pixels, in or out of a graph."""
+    """Reads an encoded image of any kind except pixels, also in a graph."""
     if kind == "files":
         return tf.io.read_file(stored)
     if kind == "remote":
@@ -122,34 +122,34 @@ def read_encoded(stored: Tensor, kind: str) -> Tensor:
 
 
 def fingerprint(data: Tensor) -> Tensor:
-    """A number of an encoded image's contents, int64, quickly made, also in a graph.
+    """Returns a fast, int64 hash of an encoded image's contents, also in a graph.
 
-    It shows that a file has changed; somebody who means to can make one with the same.
+    It detects changed files, but is not secure against deliberate collisions.
     """
     return tf.strings.to_hash_bucket_fast(data, 2**63 - 1)
 
 
 def _fetch(url: Any) -> bytes:
-    # Bytes in a graph, an array of them outside.
+    # TensorFlow passes bytes in a graph, but an array in eager mode.
     place = np.asarray(url).item().decode()
     try:
         return filesystem.read(place)
-    except OSError as error:  # said as TensorFlow says it of a path
+    except OSError as error:  # in the form of TensorFlow's error for a path
         raise OSError(f"{place}; {filesystem.reason(error)}") from None
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set in memory, or on disk one file an image.
+    """A data set in memory, or on disk with one file per image.
 
     Attributes:
-        name: As the user wrote it.
-        splits: ``"train"`` and ``"test"``, and ``"val"`` where there is one.
-        labels: The names of the classes.
-        channels: 1 or 3 (or any number, for pixels).
-        size: Height and width that all images share, None where they differ.
-        mirrors: An image's mirror image belongs to the same class.
-        notes: What was found or decided on the way, for the user to read.
+        name: Name as the user wrote it.
+        splits: ``"train"``, ``"test"`` and, if present, ``"val"``.
+        labels: Names of the classes.
+        channels: 1 or 3 (any number for pixels).
+        size: Height and width that all images share; None: they differ.
+        mirrors: Whether a mirrored image keeps its class.
+        notes: Messages for the user about findings and decisions during loading.
     """
 
     name: str
@@ -166,10 +166,10 @@ class Dataset:
         return {name: split.digest for name, split in self.splits.items()}
 
     def split(self, name: str) -> Split:
-        """Returns a split.
+        """Returns the split called ``name``.
 
         Raises:
-            UsageError: There is none of that name.
+            UsageError: The data set has no such split.
         """
         if name not in self.splits:
             raise UsageError(
@@ -195,11 +195,11 @@ def strings(
     """Returns a split of encoded images, or of the places of image files.
 
     Args:
-        images: All of one kind: contents, paths, or URLs.
+        images: Contents, paths or URLs, all of one kind.
         labels: Class numbers.
-        facts: What is known of them.
-        origins: Where the user has them.
-        hashes: The SHA-256 of each image's contents.
+        facts: Facts about the images; None: unknown.
+        origins: Places of the user's files.
+        hashes: SHA-256 of each image's contents.
     """
     first = images[0]
     kind: Literal["bytes", "files", "remote"] = "bytes"
@@ -207,15 +207,15 @@ def strings(
         kind = "remote" if filesystem.is_remote(first) else "files"
     with tf.device("CPU"):
         stored = tf.constant(list(images))
-        known_as = None if origins is None else tf.constant(list(origins))
+        places = None if origins is None else tf.constant(list(origins))
         numbers = tf.constant(labels, tf.int64)
     rows = None
     if hashes is not None:
         rows = np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32)
-    return Split(kind, stored, numbers, facts, known_as, rows)
+    return Split(kind, stored, numbers, facts, places, rows)
 
 
 def may_be_mirrored(name: str) -> bool:
-    """Whether the images of a data set of that name may be mirrored."""
+    """Returns whether mirroring keeps the classes of the data set ``name``."""
     name = name.lower().replace("-", "_")
     return "fashion" in name or not any(word in name for word in CHARACTERS)

@@ -1,1 +1,1 @@
-"""What a user asks for: hyperparameters, and the papers' values of them."""
+"""Hyperparameters of a run, and recipes with the values of the papers."""

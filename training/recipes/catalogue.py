@@ -1,4 +1,4 @@
-"""The papers' recipes by name, and recipes as JSON files."""
+"""Defines the recipes of the papers, and reads and writes recipes as JSON files."""
 
 import json
 from dataclasses import replace
@@ -42,20 +42,20 @@ _COLD: dict[str, Any] = {"warmup": "constant", "warmup_from": 0.1}
 
 RECIPES = {
     "default": Recipe(),
-    # scikit-learn's digits, 8×8, 1,437 to train on.
+    # scikit-learn's digits: 8×8, 1,437 training images.
     "digits": Recipe(epochs=40),
-    # Section 4.2: 64k steps, a tenth at 32k and 48k.
+    # Section 4.2: 64k steps, learning rate divided by 10 at 32k and 48k.
     "resnet_cifar": replace(_CIFAR, epochs=164),
     # Ibid.: 0.01 until the training error is below 80 %, "about 400 iterations".
     "resnet110_cifar": replace(
         _CIFAR, model="resnet110_cifar", epochs=164, warmup_steps=400, **_COLD
     ),
-    # Appendix: as the ResNet paper's, with the same 400 steps at 0.01 ahead.
+    # Appendix: as in the ResNet paper, with the same 400 steps at 0.01 first.
     "preactivation_cifar": replace(
         _CIFAR, model="resnet164_v2_cifar", epochs=164, warmup_steps=400, **_COLD
     ),
-    # Appendix A: 300 epochs, a tenth at 150 and 225; Nesterov's momentum and the crops
-    # padded with zeros are the authors' code's.
+    # Appendix A: 300 epochs, learning rate divided by 10 at 150 and 225. Nesterov
+    # momentum and zero padding of the crops come from the authors' code.
     "resnext29_cifar": replace(
         _CIFAR,
         model="resnext29_8x64d_cifar",
@@ -63,7 +63,7 @@ RECIPES = {
         nesterov=True,
         weight_decay=5e-4,
     ),
-    # Section 4.2: batch 64, 300 epochs, a tenth at 50 % and 75 %.
+    # Section 4.2: batch 64, 300 epochs, learning rate divided by 10 at 50 % and 75 %.
     "densenet_cifar": replace(
         _CIFAR,
         model="densenet40_k12_cifar",
@@ -79,7 +79,7 @@ RECIPES = {
         batch_size=64,
         nesterov=True,
     ),
-    # Section 4: 500 epochs, a tenth at 250 and 375; 5,000 images for validation.
+    # Section 4: 500 epochs, rate divided by 10 at 250 and 375; 5,000 validation images.
     "stochastic_depth_cifar": replace(
         _CIFAR,
         model="resnet110_sd_cifar",
@@ -87,7 +87,7 @@ RECIPES = {
         nesterov=True,
         validation=0.1,
     ),
-    # Ibid.: 300 epochs, 0.01 for the first 10, a tenth at 150 and 225.
+    # Ibid.: 300 epochs, 0.01 for the first 10, rate divided by 10 at 150 and 225.
     "stochastic_depth1202_cifar": replace(
         _CIFAR,
         model="resnet1202_sd_cifar",
@@ -97,9 +97,9 @@ RECIPES = {
         warmup_epochs=10.0,
         **_COLD,
     ),
-    # Page, "How to Train Your ResNet", 2018–19: a short one-cycle run, weights decayed
-    # 5e-4. His network is shallow and wide, and he has cutout; on two cores ResNet-20
-    # without it came further on Fashion-MNIST (docs/training.md).
+    # Page, "How to Train Your ResNet", 2018–19: a short one-cycle run, weight decay
+    # 5e-4. Page uses a shallow, wide network and cutout; on two cores, ResNet-20
+    # without cutout reached more on Fashion-MNIST (docs/training.md).
     "fast_cifar": Recipe(
         dataset="tfds:cifar10",
         epochs=20,
@@ -126,9 +126,9 @@ RECIPES = {
         augmentation="scale_crop",
         lighting=0.1,
     ),
-    # The 2021 post and torchvision's reference scripts. Their average is updated every
-    # 32 steps with 1 − 2e-5·1024·32/600; this is that of one step. Uncovered pixels are
-    # black there.
+    # The 2021 post and torchvision's reference scripts. They update the average every
+    # 32 steps with 1 − 2e-5·1024·32/600; the value here is for one step. They fill
+    # uncovered pixels with black.
     "torchvision_new": replace(
         _IMAGENET,
         model="resnet50_v1_5",
@@ -150,9 +150,9 @@ RECIPES = {
         train_size=176,
         eval_crop=224 / 232,
     ),
-    # Table 2, columns A2 and A3; gradients of length 1 and targets above 0.2 are
-    # timm's. Not had: timm's last γ of each branch that begins at zero, its bicubic or
-    # bilinear interpolation at random.
+    # Table 2, columns A2 and A3; gradient norm 1 and target threshold 0.2 come from
+    # timm. Not included: timm's zero initial value for the last γ of each branch, and
+    # its random choice between bicubic and bilinear interpolation.
     "rsb_a2": replace(
         _IMAGENET,
         model="resnet50_v1_5",
@@ -176,12 +176,12 @@ RECIPES = {
 
 
 def load_recipe(name: str) -> Recipe:
-    """Returns the recipe called ``name``, or the one in the JSON file of that path.
+    """Returns the recipe called ``name``, or reads it from the JSON file ``name``.
 
-    The file holds a recipe's fields, or is the ``config.json`` of a run.
+    The file holds the fields of a recipe, or is the ``config.json`` of a run.
 
     Raises:
-        UsageError: There is neither, or the file is not a recipe.
+        UsageError: No such recipe or file exists, or the file is not a recipe.
     """
     if name in RECIPES:
         return RECIPES[name]
@@ -193,7 +193,7 @@ def load_recipe(name: str) -> Recipe:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"recipe {name} must be JSON: {error}") from None
+        raise UsageError(f"recipe {name} must be JSON, got {error}") from None
     if isinstance(values, dict):
         values = as_trained(values).get("recipe", values)
     if not isinstance(values, dict):
@@ -202,5 +202,5 @@ def load_recipe(name: str) -> Recipe:
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:
-    """Writes a recipe as JSON that ``load_recipe`` reads."""
+    """Writes a recipe as a JSON file that ``load_recipe`` can read."""
     path.write_text(json.dumps(recipe.to_dict(), indent=2) + "\n", encoding="utf-8")

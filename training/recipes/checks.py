@@ -1,4 +1,4 @@
-"""What a value must be: checks whose failure is told in one sentence."""
+"""Checks the ranges and types of values."""
 
 import math
 from typing import Any, Literal, get_args, get_origin
@@ -7,13 +7,13 @@ from keras_resnet.errors import UsageError
 
 
 def check_range(name: str, value: float | None, low: float, high: float | None) -> None:
-    """Raises UsageError unless a number is between ``low`` and ``high``, or None.
+    """Raises UsageError unless a number is None or between ``low`` and ``high``.
 
     Args:
-        name: What the number is called.
+        name: Name of the number in the message.
         value: The number.
-        low: The lowest allowed.
-        high: The highest allowed; None: any finite number.
+        low: The lowest allowed number.
+        high: The highest allowed number; None: any finite number.
     """
     if value is None or (low <= value < math.inf and (high is None or value <= high)):
         return
@@ -24,13 +24,13 @@ def check_range(name: str, value: float | None, low: float, high: float | None) 
 
 
 def check_type(name: str, value: Any, hint: Any) -> None:
-    """Raises UsageError unless a value is of the type of an annotation.
+    """Raises UsageError unless a value has the type of an annotation.
 
     Args:
-        name: What the value is called.
+        name: Name of the value in the message.
         value: The value.
-        hint: A class, a union, a Literal or a tuple of one type; an int passes for a
-            float.
+        hint: A class, a union, a Literal or a tuple of one type; an int is accepted
+            as a float.
     """
     if get_origin(hint) is Literal:
         choices = get_args(hint)
@@ -47,7 +47,7 @@ def check_type(name: str, value: Any, hint: Any) -> None:
         return
     options = get_args(hint) or (hint,)
     allowed = (*options, int) if float in options else options
-    truth = isinstance(value, bool) and bool not in options
-    if truth or not isinstance(value, allowed):
+    wrong_bool = isinstance(value, bool) and bool not in options
+    if wrong_bool or not isinstance(value, allowed):
         named = " or ".join(getattr(o, "__name__", str(o)) for o in options)
         raise UsageError(f"{name} must be {named}, got {value!r}")

@@ -1,6 +1,6 @@
-"""The hyperparameters of a run, in groups: what each is called, means and defaults to.
+"""Defines the hyperparameters of a run, in groups.
 
-Each field is an option of the command line, with the string below it as its help.
+Each field is a command-line option; the string below a field is its help text.
 """
 
 from dataclasses import dataclass
@@ -11,161 +11,163 @@ from training.data.reading import MAX_PIXELS
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained, on what."""
+    """Selects the network and the data set."""
 
     model: str = "resnet20_cifar"
-    """Network: a name that `python -m keras_resnet list` prints."""
+    """Name of the network; `python -m keras_resnet list` prints all names."""
     overrides: tuple[str, ...] = ()
-    """Fields of the network's spec to replace, say `shortcut=C width=32`."""
+    """Fields of the network's spec to replace, such as `shortcut=C width=32`."""
     dataset: str = "digits"
     """digits, tfds:NAME, idx:DIR, folder:DIR or synthetic:HxWxC:CLASSES:N. DIR may be
-    a URL, say gs://bucket/photos."""
+    a URL, such as gs://bucket/photos."""
     image_size: int | None = None
-    """Side of the network's input in pixels; None: the data's own, else the paper's."""
+    """Side of the network's input in pixels. None: the side that all images share,
+    else the paper's."""
     validation: float = 0.0
-    """Share of the training images held out where the data has no split for it."""
-
+    """Fraction of the training images to hold out if there is no validation split."""
     skip_bad_images: bool = False
-    """Leave out files of a folder that are no image, instead of refusing the folder."""
+    """Skip bad image files of a data set instead of stopping with an error."""
     cache: Literal["none", "memory", "disk"] = "none"
-    """Keep images, encoded as they are, in memory or on a local disk, after a check
-    that there is room. What is trained is the same to the bit."""
+    """Keep the encoded images in memory or on a local disk, after a check that they
+    fit. Training gives bit-identical results with and without a cache."""
     max_pixels: int = MAX_PIXELS
-    """Largest image that is decoded, width times height, told from a file's header."""
+    """Largest image to decode, as width times height according to the file header."""
 
 
 @dataclass(frozen=True)
 class Optimization:
-    """How the weights are updated."""
+    """Controls how the weights are updated."""
 
     epochs: int = 30
-    """Passes over the training images."""
+    """Number of passes over the training images."""
     batch_size: int = 128
-    """Images per optimizer step."""
+    """Number of images per optimizer step."""
     accumulation: int = 1
-    """Parts of equal size (the last may be smaller) in which a batch is computed one
-    after the other, to save memory; gradients are those of the whole, batch-norm
-    statistics those of a part."""
+    """Number of equal parts (the last may be smaller) into which a batch is split to
+    save memory. The parts are computed one after the other; gradients are those of
+    the whole batch, batch-norm statistics those of each part."""
     optimizer: Literal["sgd", "adamw", "lamb"] = "sgd"
     """SGD with momentum, AdamW, or LAMB for large batches."""
     learning_rate: float = 0.1
-    """Highest learning rate."""
+    """Peak learning rate."""
     base_batch_size: int = 0
-    """Batch size that the learning rates are meant for; they are scaled by the real
-    one over it. 0: they are taken as they are."""
+    """Batch size that the learning rates are given for. They are multiplied by
+    batch_size / base_batch_size. 0: no scaling."""
     schedule: Literal["constant", "step", "cosine", "linear", "one_cycle"] = "cosine"
-    """Learning rate over time, after the warm-up. one_cycle has a rise of its own."""
+    """Learning rate schedule after the warm-up. one_cycle includes its own rise."""
     milestones: tuple[float, ...] = (0.5, 0.75)
-    """Shares of the run at which `step` divides the learning rate by ten."""
+    """Fractions of the run at which `step` divides the learning rate by ten."""
     peak_at: float = 0.3
-    """Share of the run at which one_cycle is highest, rising from 1/25 of that."""
+    """Fraction of the run at which one_cycle peaks; it starts at 1/25 of the peak."""
     warmup: Literal["linear", "constant"] = "linear"
-    """During the warm-up the learning rate rises, or stays at warmup_from."""
+    """Warm-up: raise the learning rate linearly, or keep it at warmup_from."""
     warmup_epochs: float = 1.0
     """Length of the warm-up in epochs."""
     warmup_steps: int = 0
-    """Length of the warm-up in optimizer steps, instead of epochs where it is not 0."""
+    """Length of the warm-up in optimizer steps; replaces warmup_epochs unless 0."""
     warmup_from: float = 0.0
-    """Share of the learning rate that the warm-up begins with."""
+    """Learning rate at the start of the warm-up, as a fraction of learning_rate."""
     momentum: float = 0.9
-    """Momentum of SGD; AdamW's and LAMB's β₁."""
+    """Momentum of SGD; β₁ of AdamW and LAMB."""
     nesterov: bool = True
-    """Nesterov's form of the momentum, for SGD."""
+    """Use Nesterov momentum (SGD only)."""
     weight_decay: float = 5e-4
     """SGD: λ of the penalty λ/2·‖w‖² added to the loss. AdamW and LAMB: decoupled."""
     decay: Literal["kernels", "all"] = "kernels"
-    """Decay kernels only, or biases and batch-norm parameters too, as the papers do."""
+    """Decay only kernels, or biases and batch-norm parameters too, as in the papers."""
     clip_norm: float = 0.0
-    """Length that the gradient of all weights together is cut to; 0: not at all."""
+    """Maximum norm of the gradient of all weights together; 0: no clipping."""
     ema: float = 0.0
-    """Decay a step of the moving average of weights and batch-norm statistics, which
-    is then what is evaluated and saved; 0: none."""
+    """Decay per step of the moving average of weights and batch-norm statistics. The
+    average is then evaluated and saved. 0: no average."""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What is minimised."""
+    """Defines the loss to minimize."""
 
     loss: Literal["softmax", "bce"] = "softmax"
-    """Cross-entropy of the softmax, or the mean binary cross-entropy of each class."""
+    """Softmax cross-entropy, or binary cross-entropy averaged over the classes."""
     label_smoothing: float = 0.0
-    """Share of each target that is spread evenly over all classes."""
+    """Fraction of each target to spread evenly over all classes."""
     bce_threshold: float | None = None
-    """bce: targets above it become 1, the others 0; None: they stay as mixed."""
+    """bce: set targets above it to 1 and the others to 0. None: keep mixed targets."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How training images are changed at random."""
+    """Controls the random changes to training images."""
 
     augmentation: Literal["auto", "none", "pad_crop", "scale_crop", "area_crop"] = (
         "auto"
     )
-    """pad_crop: pad, crop back. scale_crop: the ResNet paper's. area_crop: Inception's.
-    auto: pad_crop where all images have one size, else area_crop."""
+    """pad_crop: pad, then crop to the old size. scale_crop: the ResNet paper's crop.
+    area_crop: Inception's crop. auto: pad_crop if all images have one size, else
+    area_crop."""
     pad: int | None = None
-    """Pixels that pad_crop adds on each side; None: an eighth of the image."""
+    """Pixels that pad_crop adds on each side. None: an eighth of the image."""
     flip: Literal["auto", "on", "off"] = "auto"
-    """Mirror half of the images; auto: unless they show characters."""
+    """Mirror half of the images. auto: on unless the images show characters."""
     policy: Literal["none", "randaugment", "randaugment_timm", "trivial_wide"] = "none"
-    """Random operations on each image: RandAugment with the paper's operations or
-    timm's, or TrivialAugment with torchvision's wide ranges."""
+    """Random operations on each image: RandAugment with the paper's or timm's
+    operations, or TrivialAugment with torchvision's wide ranges."""
     policy_count: int = 2
-    """Operations in a row, of RandAugment."""
+    """Number of RandAugment operations applied in sequence."""
     policy_magnitude: float = 9.0
-    """Strength of RandAugment's operations, 0 to 10."""
+    """Strength of the RandAugment operations, 0 to 10."""
     policy_deviation: float = 0.0
-    """Standard deviation of that strength."""
+    """Standard deviation of the RandAugment strength."""
     policy_probability: float = 1.0
-    """Probability of each of RandAugment's operations to be applied."""
+    """Probability of applying each RandAugment operation."""
     color_jitter: float = 0.0
-    """Brightness, contrast and saturation are scaled by up to this share either way."""
+    """Maximum relative change of brightness, contrast and saturation, 0 to 1."""
     lighting: float = 0.0
     """Standard deviation of AlexNet's colour noise along ImageNet's principal axes."""
     erasing: float = 0.0
-    """Probability that a random rectangle is replaced by the mean colour."""
+    """Probability of replacing a random rectangle with the mean colour."""
     mixup: float = 0.0
-    """α of mixup, in Beta(α, α); 0: none. With cutmix, each batch draws one of them."""
+    """α of mixup's Beta(α, α); 0: no mixup. If cutmix is set too, a batch draws one."""
     cutmix: float = 0.0
-    """α of cutmix; 0: none."""
+    """α of cutmix's Beta(α, α); 0: no cutmix."""
     repeats: int = 1
-    """Copies of an image, each augmented by itself, that an epoch holds side by side;
-    it then sees one image in as many."""
+    """Number of copies of an image, augmented independently, that stand side by side
+    in an epoch. An epoch then uses one in `repeats` images."""
     train_size: int | None = None
-    """Side of the images trained on, where it is not the size evaluated at."""
+    """Side of the training images in pixels. None: the size used for evaluation."""
     progressive: tuple[float, ...] = ()
-    """Rising shares of that side, of which each, and at last the whole, is trained on
-    for an equal part of the run."""
+    """Increasing fractions of the training image side. Each of them, and finally the
+    full side, is used for an equal part of the run."""
     eval_crop: float | None = None
-    """Share of the image's side that evaluation looks at; None: 1, or 0.875 after a
-    scale_crop or area_crop."""
+    """Fraction of the image side that evaluation uses. None: 0.875 with scale_crop or
+    area_crop, else 1."""
 
 
 @dataclass(frozen=True)
 class FineTuning:
-    """What training starts from, and what of it stays."""
+    """Sets the initial weights and the frozen layers."""
 
     weights: str | None = None
-    """Weights to start from: a run's model.keras, another file of this network, or
-    imagenet. None: fresh ones."""
+    """Initial weights: a run's model.keras, another weights file for this network, or
+    imagenet. None: random initial weights."""
     freeze: tuple[str, ...] = ()
-    """Parts of the network that stay as they are, batch-norm statistics too, say `stem
-    stage1`; `all`: all but the head."""
+    """Parts of the network to freeze, with their batch-norm statistics, such as `stem
+    stage1`. `all`: everything except the head."""
     head_learning_rate: float | None = None
-    """Learning rate of the head; None: that of the rest."""
+    """Learning rate of the head. None: learning_rate."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where chance and arithmetic come from."""
+    """Controls random seeds, numerical precision and compilation."""
 
     seed: int = 0
-    """Seed of initial weights, order and augmentation."""
+    """Seed of the initial weights, the order of the images and the augmentation."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Arithmetic of the network in training; weights stay in float32. auto: bfloat16
-    where the device has it and it pays, which a resumed run keeps to."""
+    """Precision of training computations; weights stay in float32. auto: bfloat16 if
+    the device supports it and gains from it; a resumed run keeps its precision."""
     xla: Literal["auto", "on", "off"] = "auto"
     """Compile the training step with XLA."""
     deterministic: bool = False
-    """Use only operations that give the same bits every time; slower on a GPU, and
-    needed there for a resumed run to equal an uninterrupted one. A CPU's always do."""
+    """Use only operations that give the same bits every time, as a CPU always does.
+    Slower on a GPU, but needed there if a resumed run must equal an uninterrupted
+    one."""

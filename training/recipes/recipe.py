@@ -1,4 +1,4 @@
-"""A run as data: every hyperparameter in one frozen record."""
+"""Defines ``Recipe``, a frozen dataclass with every hyperparameter of a run."""
 
 import math
 from ast import literal_eval
@@ -22,14 +22,14 @@ from training.recipes.fields import (
 @dataclass(frozen=True)
 class Recipe(
     Machine, FineTuning, Augmentation, Objective, Optimization, Task
-):  # fields in the opposite order
-    """Every hyperparameter of a run; the command line is made from these fields."""
+):  # a dataclass takes the fields of its last base first
+    """Every hyperparameter of a run; each field is a command-line option."""
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(Recipe).items():
             value = plain(getattr(self, name))  # JSON has no NumPy numbers
             check_type(name, value, hint)
-            if hint is float:  # Keras refuses an int, as JSON has for 1.0
+            if hint is float:  # JSON may hold 1 for 1.0, but Keras rejects an int
                 value = float(value)
             object.__setattr__(self, name, value)
         for name, low, high in _RANGES:
@@ -50,7 +50,7 @@ class Recipe(
         for name in ("milestones", "progressive"):
             shares = getattr(self, name)
             if list(shares) != sorted(shares):
-                raise UsageError(f"{name} must rise, got {shares}")
+                raise UsageError(f"{name} must be in ascending order, got {shares}")
         for name, value, most, of in (
             ("warmup_epochs", self.warmup_epochs, self.epochs, "epochs"),
             ("accumulation", self.accumulation, self.batch_size, "batch_size"),
@@ -71,22 +71,22 @@ class Recipe(
 
     @property
     def spec_fields(self) -> dict[str, Any]:
-        """The overrides as a mapping, numbers and tuples read as such."""
+        """The overrides as a mapping; numbers and tuples are parsed."""
         pairs = [item.partition("=") for item in self.overrides]
         for field, sign, value in pairs:
             if not (field and sign and value):
                 raise UsageError(
-                    f"overrides must look like FIELD=VALUE, got "
+                    f"overrides must have the form FIELD=VALUE, got "
                     f"{field + sign + value!r}"
                 )
         return {field: literal(value) for field, _, value in pairs}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Recipe":
-        """Reads what ``to_dict`` made, also where fields are missing.
+        """Creates a recipe from the result of ``to_dict``; missing fields get defaults.
 
         Raises:
-            UsageError: A field is unknown or its value out of range.
+            UsageError: A field is unknown or its value is out of range.
         """
         known = [field.name for field in fields(cls)]
         for name in values:
@@ -106,7 +106,8 @@ class Recipe(
         return asdict(self)
 
 
-# What the rows of these networks had before a config held its network's spec.
+# Overrides that restore the former architectures of these names; older configs, which
+# have no network spec, refer to them.
 _FORMER = {
     "resnet110_sd_cifar": "shortcut=A",
     "resnet1202_sd_cifar": "shortcut=A",
@@ -114,12 +115,11 @@ _FORMER = {
 
 
 def as_trained(config: Any) -> Any:
-    """Returns a run's config with the network that the run trained.
+    """Returns a run's config with overrides that give the network the run trained.
 
-    The name of a network in an older config may stand for another one today; it gets
-    the overrides that make it the former one.
+    A network's name in an older config may denote another architecture today.
     """
-    if not isinstance(config, dict):  # no config, which its reader tells
+    if not isinstance(config, dict):  # not a config, which the caller reports
         return config
     recipe, model = config.get("recipe"), config.get("model")
     if not isinstance(recipe, dict) or not isinstance(model, dict) or "spec" in model:
@@ -127,15 +127,15 @@ def as_trained(config: Any) -> Any:
     former = _FORMER.get(recipe.get("model", ""))
     if former is None:
         return config
-    overrides = [former, *recipe.get("overrides", ())]  # the last one of a field counts
+    overrides = [former, *recipe.get("overrides", ())]  # the last one of a field wins
     return {**config, "recipe": {**recipe, "overrides": overrides}}
 
 
-# What a resumed run may have otherwise: it changes no bit, or it is warned of. Of the
-# data set only its place may differ, which config.require_same sees to.
+# Fields that may differ when a run is resumed: they change no bit of the result, or
+# the run warns. Of the data set, only the place may differ (config.require_same).
 EPHEMERAL = ("cache", "dataset", "deterministic")
 
-# Bounds of the numbers: field, lowest, highest (None: any finite). None values pass.
+# Ranges: field, lowest, highest (None: any finite number). Values may be None.
 _RANGES: tuple[tuple[str, float, float | None], ...] = (
     ("image_size", 1, None),
     ("validation", 0, 0.9),
@@ -172,7 +172,7 @@ _RANGES: tuple[tuple[str, float, float | None], ...] = (
     ("seed", 0, 2**31 - 1),
 )
 
-# Far above any use, so that a slip of the finger is told before it fills the memory.
+# Far above any sensible value, so that a typo is reported before it fills the memory.
 _LIMITS = {
     "image_size": 2**15,
     "epochs": 10**6,
@@ -193,16 +193,16 @@ def _check_rate(name: str, value: float | None) -> None:
         raise UsageError(f"{name} must be finite and greater than 0, got {value}")
 
 
-_TRUTHS = {"true": True, "false": False}
+_BOOLEANS = {"true": True, "false": False}
 
 
 def literal(text: str) -> Any:
-    """Reads a value: numbers, true, false, None and lists of these; the rest is text.
+    """Parses numbers, true, false, None and lists of these; other text stays a string.
 
-    Lists are read as tuples, so that both mean the same and can be compared.
+    Lists become tuples, so that a list and a tuple compare equal.
     """
-    if text.lower() in _TRUTHS:
-        return _TRUTHS[text.lower()]
+    if text.lower() in _BOOLEANS:
+        return _BOOLEANS[text.lower()]
     try:
         return _plain(literal_eval(text))
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):

@@ -1,4 +1,4 @@
-"""The folder of a run."""
+"""Reads and writes the folder of a run."""
 
 from training.runs.run import Run
 

@@ -9,10 +9,10 @@ from training.storage.writing import write_atomically
 
 
 def save_model(model: keras.Model, path: Path) -> None:
-    """Writes a network as a ``.keras`` file atomically.
+    """Writes a model to a ``.keras`` file atomically.
 
-    Without its optimizer, and with nothing frozen: what a recipe keeps as it is, who
-    trains the network further may not want to.
+    The file has no optimizer and no frozen layers: a user who trains the model further
+    may not want the layers frozen that the recipe froze.
     """
     optimizer, model.optimizer = model.optimizer, None
     frozen = [layer for layer in leaf_layers(model) if not layer.trainable]

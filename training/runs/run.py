@@ -1,4 +1,4 @@
-"""The folder of a run: what is in it."""
+"""Defines ``Run``, which reads and writes the folder of a run."""
 
 import csv
 import json
@@ -17,7 +17,7 @@ from training.storage.writing import make_folder, report_write_errors, write_jso
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder.
+    """The folder of a run.
 
     Attributes:
         path: The folder.
@@ -30,7 +30,7 @@ class Run:
         """Returns the run in a folder.
 
         Raises:
-            UsageError: There is none.
+            UsageError: The folder has no run, or its config is invalid.
         """
         run = cls(Path(path))
         if not run.exists:
@@ -39,7 +39,7 @@ class Run:
                 "train one with python -m training.fit --out RUN"
             )
         try:
-            run.recipe  # noqa: B018 - reads and checks it
+            run.recipe  # noqa: B018 - reads and validates the config
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(
                 f"{run._config} must be a run's config, got {type(error).__name__}: "
@@ -49,12 +49,12 @@ class Run:
 
     @property
     def exists(self) -> bool:
-        """There is a run in the folder."""
+        """Whether the folder contains a run."""
         return self._config.is_file()
 
     @property
     def complete(self) -> bool:
-        """The run was trained to its end and evaluated."""
+        """Whether training and evaluation have finished."""
         return self.model.is_file() and self.evaluation.is_file()
 
     @property
@@ -63,22 +63,22 @@ class Run:
 
     @property
     def model(self) -> Path:
-        """The trained network, as it was after the last epoch."""
+        """Path of the model after the last epoch."""
         return self.path / "model.keras"
 
     @property
     def best_model(self) -> Path:
-        """The network as it was after the epoch with the highest val_top1."""
+        """Path of the model after the epoch with the highest val_top1."""
         return self.path / "best.keras"
 
     @property
     def history(self) -> Path:
-        """A row an epoch."""
+        """Path of the CSV file with one row per epoch."""
         return self.path / "history.csv"
 
     @property
     def epochs(self) -> list[dict[str, float]]:
-        """The rows of ``history`` so far, NaN where an epoch lacks the number."""
+        """The rows of ``history`` so far; missing numbers are NaN."""
         if not self.history.is_file():
             return []
         with self.history.open(newline="", encoding="utf-8") as file:
@@ -87,31 +87,31 @@ class Run:
 
     @property
     def evaluation(self) -> Path:
-        """What the trained network reaches on the test split."""
+        """Path of the model's results on the test split."""
         return self.path / "evaluation.json"
 
     @property
     def assessment(self) -> Path:
-        """The same class by class, with its calibration and its worst mistakes."""
+        """Path of the results per class, the calibration and the worst mistakes."""
         return self.path / "assessment.json"
 
     @property
     def checkpoints(self) -> Path:
-        """The training state, for resuming."""
+        """Path of the folder with the training state, for resuming."""
         return self.path / "checkpoints"
 
     @property
     def lock(self) -> Path:
-        """Held by the process that trains the run."""
+        """Path of the lock file that the training process holds."""
         return self.checkpoints / "lock"
 
     @property
     def merely_locked(self) -> bool:
-        """The folder is empty, or was left by a process that had only locked it."""
+        """Whether the folder is empty or contains only a lock or a config's draft."""
         if not self.path.is_dir():
             return False
         inside = [*self.path.iterdir(), *self.checkpoints.glob("*")]
-        drafts = ".config-"  # write_atomically's
+        drafts = ".config-"  # prefix of write_atomically's temporary files
         return all(
             path in (self.checkpoints, self.lock) or path.name.startswith(drafts)
             for path in inside
@@ -119,62 +119,62 @@ class Run:
 
     @property
     def tensorboard(self) -> Path:
-        """TensorBoard's logs."""
+        """Path of the TensorBoard logs."""
         return self.path / "tensorboard"
 
     @property
     def report(self) -> Path:
-        """The page about the run."""
+        """Path of the HTML report."""
         return self.path / "report.html"
 
     @property
     def config(self) -> dict[str, Any]:
-        """Everything needed to repeat the run."""
+        """The contents of ``config.json``: everything needed to repeat the run."""
         stored = json.loads(self._config.read_text(encoding="utf-8"))
         return dict(as_trained(stored))
 
     @property
     def recipe(self) -> Recipe:
-        """Its hyperparameters."""
+        """The hyperparameters of the run."""
         return Recipe.from_dict(self.config["recipe"])
 
     @property
     def evaluated(self) -> dict[str, Any]:
-        """What the trained network reached on the test split."""
+        """The contents of ``evaluation``."""
         return dict(json.loads(self.evaluation.read_text(encoding="utf-8")))
 
     @property
     def artifacts(self) -> dict[str, Any]:
-        """What ``export.verify`` found about exported artifacts, by path."""
+        """Results of ``export.verify`` for exported artifacts, by path."""
         file = self.path / "artifacts.json"
         return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
     def create(self, config: dict[str, Any]) -> None:
-        """Makes the folder and writes the config."""
+        """Creates the folder and writes the config."""
         with report_write_errors(self.path):
             make_folder(self.path)
             write_json(self._config, config)
 
     def require_complete(self) -> None:
-        """Checks that training has ended.
+        """Checks that training has finished.
 
         Raises:
-            UsageError: It has not.
+            UsageError: Training has not finished.
         """
         if not self.complete:
             raise UsageError(
-                f"run must be complete, got {self.path} in the middle of training; "
+                f"training must be complete, got the unfinished run {self.path}; "
                 f"continue it with python -m training.fit --resume --out {self.path}"
             )
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps other processes from training in the folder inside the ``with``.
+        """Locks the folder against training by other processes inside the ``with``.
 
-        The lock is the system's: it ends with the process, however that ends.
+        The operating system releases the lock when the process ends for any reason.
 
         Raises:
-            UsageError: Another process holds it.
+            UsageError: Another process holds the lock.
         """
         with report_write_errors(self.path):
             make_folder(self.checkpoints)

@@ -1,1 +1,1 @@
-"""Files: local or remote, written completely or not at all."""
+"""Reads local and remote files, and writes files atomically."""

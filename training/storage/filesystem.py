@@ -1,4 +1,4 @@
-"""Files wherever they are: on this machine's disks, or behind a URL, through fsspec.
+"""Reads files on local disks or, through fsspec, behind URLs.
 
 A *place* is a path or a URL such as ``gs://bucket/photos`` or ``s3://bucket/photos``.
 """
@@ -17,19 +17,19 @@ import fsspec
 
 from keras_resnet.errors import UsageError
 
-# A file system's clock ticks in milliseconds, an old one's in up to 2 seconds. A file
-# that has just been written may change once more within the same tick.
+# File systems store times in milliseconds, old ones in steps of up to 2 seconds. A file
+# that has just been written may change again within the same step.
 SETTLED_NS = 2 * 10**9
-# What remote file systems tell of a file that changes with its contents.
+# Parts of the names of remote file attributes that change with the contents.
 MARKS = ("etag", "md5", "mtime", "modif", "updated", "created", "generation")
 
 
 class State(NamedTuple):
-    """What a file is now, without reading it.
+    """The current state of a file, determined without reading it.
 
     Attributes:
-        key: Differs whenever place or contents do; None: nothing vouches for that.
-        size: In bytes; 0 where it cannot be known.
+        key: Changes whenever place or contents change; None: cannot be guaranteed.
+        size: Size in bytes; 0 if unknown.
     """
 
     key: bytes | None
@@ -37,7 +37,7 @@ class State(NamedTuple):
 
 
 def is_remote(place: str) -> bool:
-    """Whether a place is not on this machine's disks."""
+    """Returns whether a place is not on a local disk."""
     return "://" in place and not place.startswith("file://")
 
 
@@ -50,7 +50,7 @@ def filesystem(place: str) -> Any:
     """Returns the fsspec file system that a place is on.
 
     Raises:
-        UsageError: Its scheme is unknown, or what it needs is not installed or set up.
+        UsageError: The scheme is unknown, or its client is not installed or set up.
     """
     return _filesystem(place.partition("://")[0] if is_remote(place) else "file")
 
@@ -61,25 +61,25 @@ def _filesystem(scheme: str) -> Any:
         return fsspec.filesystem(scheme)
     except ImportError as error:
         raise UsageError(
-            f"what reads {scheme}:// must be installed (for gs and s3: pip install "
-            f"keras-resnet[remote]), got: {error}"
+            f"the client for {scheme}:// must be installed, got {error}; for gs and s3 "
+            "use pip install keras-resnet[remote]"
         ) from None
     except ValueError:
         raise UsageError(
             "place must be a path or a URL of a scheme that fsspec knows, got "
             f"{scheme}://"
         ) from None
-    except Exception as error:  # clients look for an account as they are made
+    except Exception as error:  # clients look for an account when created
         raise UsageError(
-            f"{scheme}:// must be set up on this machine, got: {reason(error)}"
+            f"access to {scheme}:// must be set up on this machine, got {reason(error)}"
         ) from None
 
 
 def is_text(name: str) -> bool:
-    """Whether a name is UTF-8, without which neither graphs nor reports can hold it."""
+    """Returns whether a name is UTF-8, as graphs and reports require."""
     try:
         name.encode()
-    except UnicodeEncodeError:  # Python stands in for other bytes by surrogates
+    except UnicodeEncodeError:  # surrogates, which stand for other bytes
         return False
     return True
 
@@ -88,10 +88,10 @@ def read(place: str) -> bytes:
     """Returns a file's contents.
 
     Raises:
-        OSError: It cannot be read, is no regular file, or has a name that is not UTF-8.
+        OSError: The file cannot be read or is not regular, or its name is not UTF-8.
     """
     if not is_text(place):
-        raise OSError("its name is not UTF-8")
+        raise OSError("the file name is not UTF-8")
     with os_errors():
         if is_remote(place):
             return bytes(filesystem(place).cat_file(place))
@@ -102,11 +102,11 @@ def read(place: str) -> bytes:
 
 
 def state(place: str) -> State:
-    """Returns what tells whether a file is still the one that was read before.
+    """Returns the state that shows whether a file has changed since it was read.
 
-    Of a local file: size, inode, and when its contents and its inode were changed. So
-    a file is noticed that took another's place with the same size and time, as
-    ``cp -p``, ``touch -r`` and a rename do it.
+    For a local file it covers the size, the inode, and the times of the last change of
+    contents and inode. This detects a file that replaced another one of the same size
+    and time, as ``cp -p``, ``touch -r`` and a rename can do.
     """
     try:
         with os_errors():
@@ -119,15 +119,15 @@ def _local_state(place: str) -> State:
     path = os.path.abspath(local(place))
     found = os.stat(path)
     ago = [time.time_ns() - t for t in (found.st_ctime_ns, found.st_mtime_ns)]
-    settled = ago[0] > SETTLED_NS and abs(ago[1]) > SETTLED_NS  # mtime may be any time
+    settled = ago[0] > SETTLED_NS and abs(ago[1]) > SETTLED_NS  # mtime may be any value
     facts = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
     return State(_key(path, facts) if settled else None, found.st_size)
 
 
 def _remote_state(place: str) -> State:
-    told = filesystem(place).info(place)
-    marked = any(mark in name.lower() for name in told for mark in MARKS)
-    return State(_key(place, told) if marked else None, int(told.get("size") or 0))
+    info = filesystem(place).info(place)
+    marked = any(mark in name.lower() for name in info for mark in MARKS)
+    return State(_key(place, info) if marked else None, int(info.get("size") or 0))
 
 
 def _key(place: str, facts: object) -> bytes:
@@ -136,7 +136,7 @@ def _key(place: str, facts: object) -> bytes:
 
 @contextmanager
 def os_errors() -> Iterator[None]:
-    """Turns the many errors of remote file systems' clients into OSError."""
+    """Converts the errors of remote file systems' clients to OSError."""
     try:
         yield
     except (OSError, UsageError):
@@ -146,7 +146,7 @@ def os_errors() -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """What an error says, in a line, without TensorFlow's operations around it."""
-    said = error.strerror if isinstance(error, OSError) else None
-    said = re.sub(r"{{.*?}}| \[Op:.*", "", said or str(error), flags=re.DOTALL)
-    return " ".join(said.split())[:200] or type(error).__name__
+    """Returns an error's message in one line, without TensorFlow's operation names."""
+    text = error.strerror if isinstance(error, OSError) else None
+    text = re.sub(r"{{.*?}}| \[Op:.*", "", text or str(error), flags=re.DOTALL)
+    return " ".join(text.split())[:200] or type(error).__name__

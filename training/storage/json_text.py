@@ -1,16 +1,16 @@
-"""JSON that people read too."""
+"""Formats JSON for people to read."""
 
 import json
 from typing import Any
 
 
 def format_json(values: Any, indent: str = "", *, row: bool = False) -> str:
-    """Returns JSON that people can read: a list, or a mapping in a list, in one line.
+    """Returns indented JSON; flat lists, and flat mappings in a list, take one line.
 
     Args:
-        values: JSON values; those that hold others are spread over lines.
-        indent: Of the line that they begin in.
-        row: They are in a list.
+        values: JSON values; lists and mappings that hold others span several lines.
+        indent: Indentation of the line that the values begin in.
+        row: Whether the values are an element of a list.
     """
     mapping = isinstance(values, dict)
     parts = values.values() if mapping else values if isinstance(values, list) else ()

@@ -1,4 +1,4 @@
-"""A lock that one process at a time holds."""
+"""Provides a file lock that one process at a time can hold."""
 
 import fcntl
 import os
@@ -12,15 +12,15 @@ from training.storage.writing import report_write_errors
 
 @contextmanager
 def exclusive_lock(path: Path, what: str, where: Path) -> Iterator[None]:
-    """Holds the lock in a file inside the ``with``.
+    """Holds a lock on a file inside the ``with``.
 
     Args:
         path: The file.
-        what: Must be done by one process at a time, for people.
-        where: The folder in which it is done.
+        what: Start of the error message, such as "a run must be trained".
+        where: The folder in the error message.
 
     Raises:
-        UsageError: Another process holds it, or the file cannot be written.
+        UsageError: Another process holds the lock, or the file cannot be written.
     """
     with report_write_errors(path):
         opened = path.open("a+", encoding="ascii")
@@ -30,7 +30,7 @@ def exclusive_lock(path: Path, what: str, where: Path) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             raise UsageError(
-                f"{what} by one process at a time, got {where} in the hands of "
+                f"{what} by one process at a time, got {where} locked by "
                 f"process {file.read().strip()}; wait for it or stop it"
             ) from None
         file.truncate(0)

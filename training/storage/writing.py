@@ -1,4 +1,4 @@
-"""Files written so that they are complete or absent, and errors told in a sentence."""
+"""Writes files atomically and reports write errors in one sentence."""
 
 import os
 import secrets
@@ -32,27 +32,27 @@ NO_PLACE = (EACCES, EEXIST, EISDIR, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM, EROFS)
 def write_atomically(
     path: Path, write: Callable[[Path], object], *, synced: bool = True
 ) -> None:
-    """Writes a file so that it is complete or, as before, absent or the old one.
+    """Writes a file completely, or leaves the old file (or no file) as it was.
 
-    Its permissions are those that ``open`` would give: the old file's, or what the
-    umask leaves of ``rw-rw-rw-``.
+    The permissions are those that ``open`` would set: the old file's, or ``rw-rw-rw-``
+    minus the umask.
 
     Args:
         path: The file.
-        write: Writes a file of the path it is given (of the same suffix).
-        synced: It is on the disk, under its name, when this returns.
+        write: Writes to the path it is given, which has the same suffix.
+        synced: Whether to flush the file and its folder to disk before returning.
 
     Raises:
-        UsageError: There is something else than a file, say ``/dev/null``.
+        UsageError: The path is not a regular file, such as ``/dev/null``.
     """
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise UsageError(f"output must be a regular file, got {path}")
     temporary = path.with_name(f".{path.stem}-{secrets.token_hex(8)}{path.suffix}")
     try:
-        temporary.touch(0o666, exist_ok=False)  # less what the umask forbids
+        temporary.touch(0o666, exist_ok=False)  # minus the umask
         kept = path if path.is_file() else temporary
         mode = stat.S_IMODE(kept.stat().st_mode)
-        temporary.chmod(mode | stat.S_IWUSR)  # before there is anything to read
+        temporary.chmod(mode | stat.S_IWUSR)  # before the file has contents
         write(temporary)
         temporary.chmod(mode)
         if synced:
@@ -65,12 +65,12 @@ def write_atomically(
 
 
 def require_writable(path: Path) -> None:
-    """Checks that a file can be written, before the work whose result it is to hold.
+    """Checks that a file can be written, before the work whose result it will hold.
 
-    Nothing is left behind, not even the folders above it.
+    The check leaves no files or folders behind.
 
     Raises:
-        UsageError: It cannot.
+        UsageError: The file cannot be written.
     """
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
@@ -85,7 +85,7 @@ def require_writable(path: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Makes a folder, and those above it, that a power cut does not take away."""
+    """Creates a folder and its parents, and flushes them to disk."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
     for folder in missing:
@@ -93,11 +93,11 @@ def make_folder(path: Path) -> None:
 
 
 def flush(path: Path) -> None:
-    """Has the disk write a file, or the entries of a folder, before it returns."""
+    """Flushes a file, or the entries of a folder, to disk."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except PermissionError:
-        if path.is_dir():  # one that may be written to need not be readable
+        if path.is_dir():  # a writable folder may be unreadable
             return
         raise
     try:
@@ -107,37 +107,37 @@ def flush(path: Path) -> None:
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Writes JSON atomically."""
+    """Writes a JSON file atomically."""
     text = format_json(values) + "\n"
     write_atomically(path, lambda file: file.write_text(text, "utf-8"))
 
 
 def output_exists_error(path: Path, what: str | None) -> UsageError:
-    """What to say of an output folder that is not new.
+    """Returns the error for an output folder that already exists.
 
     Args:
         path: The folder.
-        what: What in it can be continued, with its article; None: nothing can.
+        what: What --resume can continue in it, with its article; None: nothing.
     """
     do = "continue it with --resume or " if what else ""
-    found = f"with {what or 'something else'} in it"
+    found = f"which contains {what or 'other files'}"
     if not path.is_dir():
-        found = "which is no folder"
+        found = "which is not a folder"
     return UsageError(
-        f"output folder must be new, got {path} {found}; {do}choose another --out"
+        f"output folder must be new, got {path}, {found}; {do}choose another --out"
     )
 
 
 @contextmanager
 def report_write_errors(path: Path) -> Iterator[None]:
-    """Turns the many errors of a full disk or an impossible path into one sentence.
+    """Converts errors of a full disk or an unusable path to one sentence.
 
-    Errors about other files than ``path``, those in it and its drafts are left as they
-    are.
+    Errors about files other than ``path``, its contents and its temporary files stay
+    unchanged.
 
     Raises:
-        UsageError: The disk (or quota) is full, or ``path`` is a URL or cannot be
-            written to, or a file in it vanished.
+        UsageError: The disk (or quota) is full, ``path`` is a URL or not writable, or
+            a file in it has disappeared.
     """
     require_local(path)
     try:
@@ -153,20 +153,20 @@ def report_write_errors(path: Path) -> Iterator[None]:
             raise
         raise UsageError(
             f"disk must have room for {path}, got {str(error).splitlines()[0]:.200}; "
-            "what was saved before is intact: free space, then repeat the command "
+            "files saved before are intact: free space, then repeat the command "
             "(training.fit: with --resume)"
         ) from error
 
 
 def _refused(number: int, file: Path, path: Path) -> str:
-    """What to say of a file that cannot be written, or is not there to be read."""
-    if number == ENOENT and file.parent.is_dir():  # where a new file could be made
-        return f"file must stay until the command has ended, got no {file} any more"
+    """Returns the message for a file that is not writable or has disappeared."""
+    if number == ENOENT and file.parent.is_dir():  # creating a file would work here
+        return f"files must stay until the command ends, got {file} missing"
     return f"output path must be writable, got {path}: {os.strerror(number)}"
 
 
 def _is_output(file: Any, path: Path) -> bool:
-    """Whether an error's file is a path, in it, above it, or a draft of it."""
+    """Returns whether ``file`` is ``path``, in it, above it, or its temporary file."""
     if not isinstance(file, str | bytes | os.PathLike):
         return False
     file, path = Path(os.fsdecode(file)).absolute(), path.absolute()
