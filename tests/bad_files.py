@@ -90,21 +90,23 @@ CASES = {
     "truncated JPEG": Case("cut.jpg", JPEG[:-300], TRUNCATED),
     "truncated PNG": Case("cut.png", PNG[: len(PNG) // 2], TRUNCATED),
     "PNG, CRC error in the header": Case(
-        "header.png", _crc_error(PNG, b"IHDR"), "no image file"
+        "header.png", _crc_error(PNG, b"IHDR"), "not an image file"
     ),
     "PNG, CRC error in the pixels": Case(
         "crc.png", _crc_error(PNG, b"IDAT"), "Invalid PNG data"
     ),
     "PNG, damaged pixels": Case("damaged.png", _damaged(PNG), "broken data stream"),
     "JPEG, damaged pixels": Case("damaged.jpg", _damaged(JPEG), None),
-    "zero bytes": Case("zero.jpg", b"", "no image file"),
-    "HTML named .jpg": Case("page.jpg", b"<html>404 not found</html>", "no image file"),
-    "text": Case("notes.txt", b"no image at all", "no image file"),
+    "zero bytes": Case("zero.jpg", b"", "not an image file"),
+    "HTML named .jpg": Case(
+        "page.jpg", b"<html>404 not found</html>", "not an image file"
+    ),
+    "text": Case("notes.txt", b"no image at all", "not an image file"),
     "TIFF": Case("scan.tif", encode(noise(4, 4, 3), "TIFF"), "a TIFF file"),
     "animated WebP": Case(
         "moving.webp", _animation("WEBP"), "WebP must not be animated"
     ),
-    "BMP of 16 bits": Case("deep.bmp", _deep_bmp(), "BMP must be a Windows BMP"),
+    "BMP of 16 bits": Case("deep.bmp", _deep_bmp(), "BMP must be an uncompressed"),
     "BMP of two colours": Case("bits.bmp", encode(noise(9, 9, 3), "BMP", "1")),
     "BMP with a palette": Case("palette.bmp", encode(noise(9, 9, 3), "BMP", "P")),
     "16-bit PNG": Case("deep.png", _deep()),
@@ -120,7 +122,7 @@ CASES = {
         "gone.jpg", lambda path: path.symlink_to("nowhere"), "No such file"
     ),
     "name that is not UTF-8": Case(
-        os.fsdecode(b"\xff.jpg"), JPEG, "its name is not UTF-8"
+        os.fsdecode(b"\xff.jpg"), JPEG, "the file name is not UTF-8"
     ),
     "named pipe": Case("pipe.jpg", os.mkfifo, "not a regular file"),
     "folder named .jpg": Case("folder.jpg", lambda path: path.mkdir()),

@@ -99,10 +99,10 @@ def test_hold_out_is_scikit_learns_where_that_keeps_every_class() -> None:
 @pytest.mark.parametrize(
     "counts, share, message",
     [
-        ([1, 50], 0.2, "every class on both sides, got 1 of class 'class0'"),
-        ([0, 1, 50], 0.2, "every class on both sides, got 1 of class 'class1'"),
-        ([20, 10], 0.01, "got 1 images for it and 29 left of 2 classes"),
-        ([2] * 10, 0.9, "got 18 images for it and 2 left of 10 classes"),
+        ([1, 50], 0.2, "every class in both splits, got 1 of class 'class0'"),
+        ([0, 1, 50], 0.2, "every class in both splits, got 1 of class 'class1'"),
+        ([20, 10], 0.01, "got 1 images for it and 29 left for 2 classes"),
+        ([2] * 10, 0.9, "got 18 images for it and 2 left for 10 classes"),
     ],
 )
 def test_hold_out_needs_images(counts: list[int], share: float, message: str) -> None:
@@ -115,7 +115,7 @@ def test_validation_split_serves_as_test_split() -> None:
     tested = with_test(dataset)
     assert tested.splits["test"] is dataset.splits["val"]
     assert "val" not in tested.splits
-    assert tested.notes[-1] == "no test split: the validation split is tested on"
+    assert tested.notes[-1] == "no test split: the validation split is used for testing"
     assert with_test(tested) is tested
 
 

@@ -85,7 +85,7 @@ DAMAGED = {
     "truncated gz": (
         GZ | {f"{TRAIN_LABELS}.gz": b"\x1f\x8b\x08"},
         "idx",
-        "cannot read",
+        "must be readable",
     ),
 }
 
@@ -123,7 +123,7 @@ def test_a_run_that_was_killed_before_it_began_is_new(tmp_path: Path) -> None:
         (run.path / ".config-x.json").touch()
         fit._require_new(run)
         (run.path / "mine").touch()
-        with pytest.raises(UsageError, match="with something else in it"):
+        with pytest.raises(UsageError, match="which contains other files"):
             fit._require_new(run)
 
 
@@ -143,12 +143,12 @@ def test_a_folder_with_something_in_it_is_refused(
     run: Run, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     code, stderr = run_command([], capsys, run.path)
-    assert code == 2 and "a run in it" in stderr
+    assert code == 2 and "contains a run; continue it" in stderr
     (tmp_path / "other").write_text("mine")
     code, stderr = run_command([], capsys, tmp_path)
-    assert code == 2 and "something else in it; choose another --out" in stderr
+    assert code == 2 and "contains other files; choose another --out" in stderr
     code, stderr = run_command([], capsys, tmp_path / "other")
-    assert code == 2 and "which is no folder" in stderr
+    assert code == 2 and "which is not a folder" in stderr
 
 
 def test_resume_refuses_another_recipe(

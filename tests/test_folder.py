@@ -122,7 +122,7 @@ def test_class_of_bad_files_only_is_refused(tmp_path: Path) -> None:
     write_classes(tmp_path)
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "0.png").write_bytes(b"")
-    with pytest.raises(UsageError, match=r"to train on, got none in .*/c$"):
+    with pytest.raises(UsageError, match=r"valid training images, got none in .*/c$"):
         load_dataset(f"folder:{tmp_path}", reading=ReadOptions(skip_bad_images=True))
 
 
@@ -166,22 +166,28 @@ def split_and_class(root: Path) -> None:
 @pytest.mark.parametrize(
     "write, message",
     [
-        (lambda root: None, "must hold one folder a class, at least 2, got 0"),
-        (lambda root: write_classes(root, "a"), "at least 2, got 1"),
-        (lambda root: write_classes(root / "train", "a"), "train must hold one folder"),
-        (empty_class, "good images to train on, got none in .*/empty$"),
-        (unknown_class, "test must hold classes of the training split only, got 'c'"),
-        (unnamed_class, "names of classes must be UTF-8, got"),
+        (lambda root: None, "must contain at least 2 class folders, got 0"),
+        (lambda root: write_classes(root, "a"), "at least 2 class folders, got 1"),
+        (
+            lambda root: write_classes(root / "train", "a"),
+            "train must contain at least 2 class folders",
+        ),
+        (empty_class, "valid training images, got none in .*/empty$"),
+        (
+            unknown_class,
+            "test must contain only classes of the training split, got 'c'",
+        ),
+        (unnamed_class, "class names must be UTF-8, got"),
         (
             lambda root: write_classes(root, ["a\rb", "c"]),
-            r"not be empty or have control characters, got 'a\\rb' for class 0",
+            r"not be empty or contain control characters, got 'a\\rb' for class 0",
         ),
-        (empty_split, "^test split must hold good images, .*, got none in .*/test;"),
-        (flat_splits, "train must hold one folder a class, at least 2, got 0"),
+        (empty_split, "^test split must contain valid images, .* got none in .*/test;"),
+        (flat_splits, "train must contain at least 2 class folders, got 0"),
         (splits("train", "val", "validation"), "val split, got 'val' and 'validation'"),
         (splits("train", "Test", "testing"), "test split, got 'Test' and 'testing'"),
-        (splits("val", "test"), "must hold a train split beside val, test, got none"),
-        (split_and_class, "splits or classes, got the split 'Train' beside 'c'"),
+        (splits("val", "test"), "must contain a train split, got only val, test"),
+        (split_and_class, "splits or classes, got the split 'Train' and 'c'"),
     ],
 )
 def test_bad_folder_is_refused(
@@ -193,7 +199,7 @@ def test_bad_folder_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("argument", "why"), [("/no/such/folder", ""), (__file__, ", which is no folder")]
+    "argument, why", [("/no/such/folder", ""), (__file__, ", which is not a folder")]
 )
 @pytest.mark.parametrize("kind", ["folder", "idx"])
 def test_missing_folder_is_refused(kind: str, argument: str, why: str) -> None:

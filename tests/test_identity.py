@@ -108,7 +108,7 @@ def test_a_digest_is_the_same_wherever_the_files_are(
 def test_data_that_changed_is_refused(trained: Run, photos: Path) -> None:
     assert load_run_dataset(trained).digest == trained.config["dataset"]["digest"]
     swap(photos / "a", photos / "b")
-    with pytest.raises(UsageError, match="got others in the split train and test and "):
+    with pytest.raises(UsageError, match="got others in train and test and "):
         load_run_dataset(trained)
     with pytest.raises(UsageError, match="the same images and labels of train"):
         now = described(trained.recipe)
@@ -191,8 +191,8 @@ def test_places_are_compared_as_places(
 
 CHANGED = {
     "gone": (None, "No such file or directory"),
-    "cut": (b"\x89PNG", "it has other contents"),
-    "replaced": ("a/0.png", "it has other contents"),
+    "cut": (b"\x89PNG", "its contents have changed"),
+    "replaced": ("a/0.png", "its contents have changed"),
 }
 
 

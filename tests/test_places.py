@@ -65,7 +65,7 @@ def test_splits_behind_a_url(bucket: str) -> None:
 
 def test_bad_file_behind_a_url_is_named(bucket: str) -> None:
     fsspec.filesystem("memory").pipe_file("/bucket/b/bad.jpg", b"<html>")
-    with pytest.raises(UsageError, match=rf"got {bucket}/b/bad\.jpg: no image file"):
+    with pytest.raises(UsageError, match=rf"{bucket}/b/bad\.jpg: not an image file"):
         load_dataset(f"folder:{bucket}")
 
 
@@ -86,7 +86,7 @@ def test_idx_behind_a_url() -> None:
         ("memory://nowhere", "folder must exist, got 'memory://nowhere'"),
         ("nosuch://bucket", "scheme that fsspec knows, got nosuch://"),
         ("file:///no/such", "folder must exist, got 'file:///no/such'"),
-        ("abfs://bucket", r"what reads abfs:// must be installed .*, got: .*adlfs"),
+        ("abfs://bucket", "the client for abfs:// must be installed, got .*adlfs"),
     ],
 )
 def test_place_that_cannot_be_read_is_told(kind: str, url: str, message: str) -> None:
@@ -103,7 +103,7 @@ def test_a_client_that_finds_no_account_is_told(
 
     monkeypatch.setattr(fsspec, "filesystem", refuse)
     with pytest.raises(
-        UsageError, match=r"^gone:// must be set up on this machine, got: no cred"
+        UsageError, match=r"^access to gone:// must be set up on this .*, got no cred"
     ):
         filesystem.filesystem("gone://bucket")
 

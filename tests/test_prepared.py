@@ -258,7 +258,8 @@ def test_damaged_shard_is_told(
         shard.unlink()
     else:
         shard.write_bytes(shard.read_bytes()[:whole])
-    message = f"^files of train of tfds:{name} must be whole, got [^\\n]+; prepare it"
+    message = f"^files of split train of tfds:{name} must be complete, got "
+    message += r"[^\n]+; prepare it"
     with pytest.raises(UsageError, match=message):
         load_dataset(f"tfds:{folder}", reading=ReadOptions(cache=cache))
 
@@ -279,17 +280,17 @@ def test_image_above_the_limit_is_told(
     assert sizes(dataset) == {"train": 8, "test": 6}
     assert dataset.notes[-1] == "skipped 4 bad images of 12"
     reading = ReadOptions(skip_bad_images=True, cache=cache, max_pixels=1)
-    with pytest.raises(UsageError, match=r"^train of .* good images, got 12 bad"):
+    with pytest.raises(UsageError, match=r"^train of .* valid images, got 12 bad"):
         load_dataset(place, reading=reading)
 
 
 @pytest.mark.parametrize(
     "argument, message",
     [
-        ("", "must be named, say tfds:cifar10"),
-        ("no_such_data_set", "must be prepared on disk .*DatasetNotFoundError"),
-        ("no such/name:9", "must be prepared on disk .* or downloadable"),
-        ("{prepared}", "must be prepared on disk .* or downloadable"),
+        ("", "must be named, got 'tfds:'; try tfds:cifar10"),
+        ("no_such_data_set", "or prepared on disk .*, got DatasetNotFoundError"),
+        ("no such/name:9", "must be downloadable or prepared on disk"),
+        ("{prepared}", "must be downloadable or prepared on disk"),
         (
             "{prepared}/tiny_unlabelled/1.0.0",
             "must have an image and a class label, got features ",

@@ -186,7 +186,7 @@ def test_override_is_read(text: str, value: Any) -> None:
 
 @pytest.mark.parametrize("text", ["", "shortcut", "shortcut=", "=C", "="])
 def test_malformed_override_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="overrides must look like FIELD=VALUE, got"):
+    with pytest.raises(UsageError, match="overrides must have the form FIELD=VALUE"):
         Recipe(overrides=("width=32", text))
 
 
@@ -206,11 +206,11 @@ def test_unknown_field_is_told_with_a_suggestion(name: str, hint: str) -> None:
 @pytest.mark.parametrize(
     "content, message",
     [
-        (b'{"epochs": ', "must be JSON: Expecting value"),
-        (b"\xff\xfe", "must be JSON: "),
+        (b'{"epochs": ', "must be JSON, got Expecting value"),
+        (b"\xff\xfe", "must be JSON, got "),
         (b"[1, 2]", r"must be a JSON object, got \[1, 2\]"),
         (b'{"recipe": 5}', "must be a JSON object, got 5"),
-        (b"[" * 100_000, "must be JSON: "),
+        (b"[" * 100_000, "must be JSON, got "),
         (b'{"epochs": 0}', "epochs must be at least 1, got 0"),
         (b'{"epoch": 1}', "unknown recipe field 'epoch'"),
     ],

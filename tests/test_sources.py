@@ -96,4 +96,4 @@ def test_bad_argument_is_refused(name: str) -> None:
 @pytest.mark.parametrize("cache", ["memory", "disk"])
 def test_what_is_in_memory_is_not_cached(cache: str) -> None:
     dataset = load_dataset("digits", reading=ReadOptions(cache=cache))
-    assert dataset.notes[0] == f"--cache {cache} changes nothing: digits is in memory"
+    assert dataset.notes[0] == f"--cache {cache} has no effect: digits is in memory"

@@ -134,11 +134,11 @@ def test_a_folder_is_one_sweep_s(tmp_path: Path) -> None:
     made = Sweep(tmp_path / "s")
     made.begin({"search": 1}, resume=False)
     made.begin({"search": 1}, resume=True)
-    with pytest.raises(UsageError, match=r"must be new, got .* with a sweep in it"):
+    with pytest.raises(UsageError, match=r"must be new, got .* which contains a sweep"):
         made.begin({"search": 1}, resume=False)
     with pytest.raises(UsageError, match="resumed with the same search, 1; got 2"):
         made.begin({"search": 2}, resume=True)
-    with pytest.raises(UsageError, match="with something else in it"):
+    with pytest.raises(UsageError, match="which contains other files"):
         Sweep(tmp_path).begin({}, resume=False)
 
 

@@ -12,7 +12,7 @@ TEST_SHARE = 0.2  # held out for testing if the data has only one split
 
 
 def with_test(dataset: Dataset) -> Dataset:
-    """Ensures a test split: an existing one, the validation split, or a held-out part."""
+    """Ensures a test split: its own, the validation split, or a held-out part."""
     if "test" in dataset.splits:
         return dataset
     if "val" in dataset.splits:

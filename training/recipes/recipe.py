@@ -193,7 +193,7 @@ def _check_rate(name: str, value: float | None) -> None:
         raise UsageError(f"{name} must be finite and greater than 0, got {value}")
 
 
-_BOOLEANS = {"true": True, "false": False}
+_TRUTHS = {"true": True, "false": False}
 
 
 def literal(text: str) -> Any:
@@ -201,8 +201,8 @@ def literal(text: str) -> Any:
 
     Lists become tuples, so that a list and a tuple compare equal.
     """
-    if text.lower() in _BOOLEANS:
-        return _BOOLEANS[text.lower()]
+    if text.lower() in _TRUTHS:
+        return _TRUTHS[text.lower()]
     try:
         return _plain(literal_eval(text))
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):

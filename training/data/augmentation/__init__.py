@@ -1,1 +1,1 @@
-"""Random changes to training images."""
+"""Changes training images at random."""

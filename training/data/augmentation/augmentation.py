@@ -1,4 +1,4 @@
-"""What is done to training images, with every choice made."""
+"""Defines the complete random augmentation of training images."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -20,19 +20,19 @@ class Augmentation:
     """Random changes to training images, each a pure function of the image's seed.
 
     Attributes:
-        sizes: Height and width of the images trained on. Each is used for an equal part
+        sizes: Heights and widths of the training images. Each is used for an equal part
             of the epochs, in this order.
         epochs: Number of epochs.
         geometry: How images are cropped.
         pad: Pixels that ``pad_crop`` adds on each side; None: an eighth of the image.
-        flip: Whether half of the images are mirrored.
-        policy: Random operations on each image; None: none.
-        color_jitter: Greatest relative change of brightness, contrast and saturation.
+        flip: Whether to mirror half of the images.
+        policy: Random operations on each image; None: no operations.
+        color_jitter: Maximum relative change of brightness, contrast and saturation.
         lighting: Standard deviation of AlexNet's colour noise.
-        erasing: Probability that a random rectangle is erased.
+        erasing: Probability of erasing a random rectangle.
         fill: Colour of erased and uncovered pixels, 0–255 per channel.
-        mixing: How the images of a batch are mixed; None: they are not.
-        repeats: Copies of an image in an epoch.
+        mixing: How to mix the images of a batch; None: no mixing.
+        repeats: Number of copies of an image in an epoch.
     """
 
     sizes: tuple[Size, ...]
@@ -49,15 +49,15 @@ class Augmentation:
     repeats: int = 1
 
     def size(self, epoch: int) -> Size:
-        """Returns height and width of the images of an epoch, counted from 0."""
+        """Returns height and width of the images in an epoch, counted from 0."""
         return self.sizes[epoch * len(self.sizes) // self.epochs]
 
     def window(self, size: Size, seed: Tensor) -> WindowOf | None:
-        """Returns what draws the window to crop; None: the whole image is used.
+        """Returns a function that draws the crop window; None: use the whole image.
 
         Args:
             size: Height and width that the window is resized to.
-            seed: Of the image, int32 ``(2,)``.
+            seed: Seed of the image, int32 ``(2,)``.
         """
         if self.geometry == "scale_crop":
             return partial(transforms.scale_window, size=size, seed=seed)
@@ -66,11 +66,11 @@ class Augmentation:
         return None
 
     def __call__(self, image: Tensor, seed: Tensor) -> Tensor:
-        """Changes an image, which has been cropped to its window and resized.
+        """Augments an image that has been cropped to its window and resized.
 
         Args:
             image: uint8 ``(H, W, C)``.
-            seed: Of the image, int32 ``(2,)``.
+            seed: Seed of the image, int32 ``(2,)``.
 
         Returns:
             uint8 ``(H, W, C)``.

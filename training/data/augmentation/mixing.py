@@ -1,7 +1,7 @@
-"""Mixup and cutmix: images and targets of a batch, mixed in pairs.
+"""Mixes images and targets of a batch in pairs by mixup or cutmix.
 
-Both are pure functions of the batch and its seed. A batch has one λ, as in the papers'
-own code, and its images are paired by a random permutation.
+Both are pure functions of the batch and its seed. Each batch has one λ, as in the code
+of the papers, and a random permutation pairs its images.
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ Batch = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Mixing:
-    """How batches are mixed.
+    """Mixes batches by mixup, cutmix or a random choice between the two.
 
     Attributes:
-        mixup: α of mixup; 0: never.
-        cutmix: α of cutmix; 0: never. With both, each is drawn half of the time.
+        mixup: α of mixup; 0: no mixup.
+        cutmix: α of cutmix; 0: no cutmix. If both are set, each has probability 0.5.
         classes: Number of classes.
     """
 
@@ -33,19 +33,19 @@ class Mixing:
         Args:
             images: uint8 ``(B, H, W, C)``.
             labels: Class numbers ``(B,)``.
-            seed: int32 ``(2,)``.
+            seed: Seed of the batch, int32 ``(2,)``.
 
         Returns:
-            Images like those given, and targets, float32 ``(B, classes)``.
+            Mixed images of the same shape, and targets, float32 ``(B, classes)``.
         """
-        own = tf.random.experimental.stateless_fold_in(seed, 1)
+        mix_seed = tf.random.experimental.stateless_fold_in(seed, 1)
         targets = tf.one_hot(labels, self.classes)
 
         def mixed_up() -> Batch:
-            return mixup(images, targets, self.mixup, own)
+            return mixup(images, targets, self.mixup, mix_seed)
 
         def cut() -> Batch:
-            return cutmix(images, targets, self.cutmix, own)
+            return cutmix(images, targets, self.cutmix, mix_seed)
 
         if not self.cutmix:
             return mixed_up()
@@ -59,7 +59,13 @@ class Mixing:
 
 
 def mixup(images: Tensor, targets: Tensor, alpha: float, seed: Tensor) -> Batch:
-    """``λ·x + (1 − λ)·x'`` of images and of targets, λ from Beta(α, α).
+    """Returns ``λ·x + (1 − λ)·x'`` of images and targets, with λ from Beta(α, α).
+
+    Args:
+        images: uint8 ``(B, H, W, C)``.
+        targets: float32 ``(B, classes)``.
+        alpha: α, greater than 0.
+        seed: Seed of the draws, int32 ``(2,)``.
 
     Reference: Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018, eq. 2.
     """
@@ -72,10 +78,11 @@ def mixup(images: Tensor, targets: Tensor, alpha: float, seed: Tensor) -> Batch:
 
 
 def cutmix(images: Tensor, targets: Tensor, alpha: float, seed: Tensor) -> Batch:
-    """Pastes a rectangle of each image's partner into it.
+    """Pastes a rectangle of each image's partner into the image.
 
-    Its sides are √(1 − λ) of the image's, its centre anywhere; the targets are mixed by
-    the area that is really pasted.
+    The sides are √(1 − λ) of the image's, with λ from Beta(α, α) and a random centre.
+    Targets are mixed by the area of the rectangle inside the image. For the arguments,
+    see ``mixup``.
 
     Reference: Yun et al., "CutMix", 2019, section 3.1 and algorithm 1.
     """
@@ -97,10 +104,10 @@ def cutmix(images: Tensor, targets: Tensor, alpha: float, seed: Tensor) -> Batch
 
 
 def beta(alpha: float, seed: Tensor) -> Tensor:
-    """A draw from Beta(α, α), float32.
+    """Returns a draw from Beta(α, α), float32.
 
-    As X / (X + Y) of two Gamma(α) draws, in float64: for a small α both are often less
-    than the least float32.
+    Computes X / (X + Y) from two Gamma(α) draws in float64, because for a small α both
+    are often less than the smallest float32.
     """
     x, y = tf.unstack(
         tf.random.stateless_gamma(
@@ -111,6 +118,6 @@ def beta(alpha: float, seed: Tensor) -> Tensor:
 
 
 def permutation(count: Tensor, seed: Tensor) -> Tensor:
-    """A random order of 0 … ``count`` − 1."""
+    """Returns a random permutation of 0 … ``count`` − 1."""
     keys = tf.random.stateless_uniform((count,), seed + 2)
     return tf.argsort(keys)

@@ -1,7 +1,8 @@
-"""Single changes to an image, as Pillow has them: what augmentation policies draw from.
+"""Defines the image operations of the augmentation policies, equivalent to Pillow's.
 
-Each maps an image, uint8 ``(H, W, C)``, and an amount, a float scalar, to an image of
-the same shape. What a geometric operation uncovers gets ``fill``, a colour ``(C,)``.
+Args of every operation: ``image``, uint8 ``(H, W, C)``; ``amount``, a float scalar; and
+``fill``, the colour ``(C,)`` of pixels that a geometric operation uncovers, 0–255.
+Each returns an image of the same shape and dtype.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,7 @@ GREY = (0.299, 0.587, 0.114)  # ITU-R 601-2, Pillow's conversion to "L"
 
 
 def identity(image: Tensor, amount: Tensor, fill: Tensor) -> Tensor:
-    """The image as it is."""
+    """Returns the image unchanged."""
     return image
 
 
@@ -31,27 +32,27 @@ def shear_y(image: Tensor, amount: Tensor, fill: Tensor) -> Tensor:
 
 
 def translate_x(image: Tensor, amount: Tensor, fill: Tensor) -> Tensor:
-    """Moves the image by that share of its width to the left."""
+    """Moves the image to the left by the fraction ``amount`` of its width."""
     return shift_x(image, amount * image.shape[1], fill)
 
 
 def translate_y(image: Tensor, amount: Tensor, fill: Tensor) -> Tensor:
-    """Moves the image by that share of its height up."""
+    """Moves the image up by the fraction ``amount`` of its height."""
     return shift_y(image, amount * image.shape[0], fill)
 
 
 def shift_x(image: Tensor, amount: Tensor, fill: Tensor) -> Tensor:
-    """Moves the image by that many pixels to the left."""
+    """Moves the image ``amount`` pixels to the left."""
     return _warp(image, (1, 0, amount, 0, 1, 0), fill)
 
 
 def shift_y(image: Tensor, amount: Tensor, fill: Tensor) -> Tensor:
-    """Moves the image by that many pixels up."""
+    """Moves the image ``amount`` pixels up."""
     return _warp(image, (1, 0, 0, 0, 1, amount), fill)
 
 
 def rotate(image: Tensor, amount: Tensor, fill: Tensor) -> Tensor:
-    """Rotates about the centre by that many degrees, anticlockwise."""
+    """Rotates the image about its centre by ``amount`` degrees, anticlockwise."""
     angle = amount * 3.141592653589793 / 180
     sine, cosine = tf.sin(angle), tf.cos(angle)
     x, y = (image.shape[1] - 1) / 2, (image.shape[0] - 1) / 2
@@ -61,25 +62,25 @@ def rotate(image: Tensor, amount: Tensor, fill: Tensor) -> Tensor:
 
 
 def brightness(image: Tensor, amount: Tensor, fill: Tensor) -> Tensor:
-    """Moves away from black: ``amount`` −1 is black, 0 the image, 1 twice as bright."""
+    """Scales the brightness: −1 gives black, 0 the image, 1 twice the brightness."""
     return _blend(tf.zeros_like(image), image, amount)
 
 
 def color(image: Tensor, amount: Tensor, fill: Tensor) -> Tensor:
-    """Moves away from the grey image; images of one channel stay as they are."""
+    """Scales the colour by 1 + ``amount``; images without 3 channels stay unchanged."""
     if image.shape[-1] != 3:
         return image
     return _blend(_grey(image), image, amount)
 
 
 def contrast(image: Tensor, amount: Tensor, fill: Tensor) -> Tensor:
-    """Moves away from the mean of the grey image."""
+    """Scales the difference from the grey image's mean by 1 + ``amount``."""
     mean = tf.round(tf.reduce_mean(_grey(image)))
     return _blend(mean, image, amount)
 
 
 def sharpness(image: Tensor, amount: Tensor, fill: Tensor) -> Tensor:
-    """Moves away from the image smoothed by Pillow's 3×3 filter; the border stays."""
+    """Scales the difference from Pillow's 3×3 smoothing, except at the border."""
     kernel = tf.constant([[1, 1, 1], [1, 5, 1], [1, 1, 1]], tf.float32) / 13
     kernel = tf.tile(kernel[..., None, None], (1, 1, image.shape[-1], 1))
     pixels = tf.cast(image, tf.float32)
@@ -90,25 +91,25 @@ def sharpness(image: Tensor, amount: Tensor, fill: Tensor) -> Tensor:
 
 
 def posterize(image: Tensor, amount: Tensor, fill: Tensor) -> Tensor:
-    """Keeps that many bits of each value."""
+    """Keeps the ``amount`` highest bits of each value."""
     step = tf.cast(tf.pow(2.0, 8 - tf.round(amount)), tf.int32)
     pixels = tf.cast(image, tf.int32)
     return tf.cast(pixels - pixels % step, tf.uint8)
 
 
 def solarize(image: Tensor, amount: Tensor, fill: Tensor) -> Tensor:
-    """Inverts values of at least that much."""
+    """Inverts values of at least ``amount``."""
     return tf.where(tf.cast(image, tf.float32) >= amount, 255 - image, image)
 
 
 def solarize_add(image: Tensor, amount: Tensor, fill: Tensor) -> Tensor:
-    """Adds that much to values below 128."""
+    """Adds ``amount`` to values below 128."""
     added = tf.minimum(tf.cast(image, tf.int32) + tf.cast(amount, tf.int32), 255)
     return tf.where(image < 128, tf.cast(added, tf.uint8), image)
 
 
 def invert(image: Tensor, amount: Tensor, fill: Tensor) -> Tensor:
-    """The negative."""
+    """Returns the negative."""
     return 255 - image
 
 
@@ -117,13 +118,13 @@ def autocontrast(image: Tensor, amount: Tensor, fill: Tensor) -> Tensor:
     pixels = tf.cast(image, tf.float32)
     low = tf.reduce_min(pixels, (0, 1))
     span = tf.reduce_max(pixels, (0, 1)) - low
-    # What Pillow truncates can lie a rounding error below a whole number.
+    # Rounding errors may put a value that Pillow truncates just below an integer.
     stretched = tf.floor((pixels - low) * 255 / tf.maximum(span, 1) + 1e-3)
     return tf.where(span > 0, tf.cast(stretched, tf.uint8), image)
 
 
 def equalize(image: Tensor, amount: Tensor, fill: Tensor) -> Tensor:
-    """Spreads each channel's values evenly, by its histogram."""
+    """Equalizes the histogram of each channel."""
     channels = tf.unstack(tf.cast(image, tf.int32), axis=-1)
     return tf.stack([_equalized(channel) for channel in channels], -1)
 
@@ -139,7 +140,7 @@ def _equalized(channel: Tensor) -> Tensor:
 
 
 def _blend(degenerate: Tensor, image: Tensor, amount: Tensor) -> Tensor:
-    """``image + amount·(image − degenerate)``, cut to 0–255."""
+    """Returns ``image + amount·(image − degenerate)``, clipped to 0–255."""
     pixels = tf.cast(image, tf.float32)
     moved = pixels + amount * (pixels - tf.cast(degenerate, tf.float32))
     return tf.cast(tf.clip_by_value(tf.round(moved), 0, 255), tf.uint8)
@@ -153,10 +154,10 @@ def _grey(image: Tensor) -> Tensor:
 
 
 def _warp(image: Tensor, rows: tuple[Tensor, ...], fill: Tensor) -> Tensor:
-    """Takes output pixel (x, y) from (a·x + b·y + c, d·x + e·y + f) of the image."""
+    """Maps output pixel (x, y) to (a·x + b·y + c, d·x + e·y + f) of the image."""
     transform = [tf.cast(value, tf.float32) for value in (*rows, 0, 0)]
     moved = tf.raw_ops.ImageProjectiveTransformV3(
-        # The fill is one number for all channels, so the colour is taken off before.
+        # The fill value is one number for all channels, so subtract the colour first.
         images=(tf.cast(image, tf.float32) - fill)[None],
         transforms=tf.stack(transform)[None],
         output_shape=image.shape[:2],

@@ -1,7 +1,7 @@
-"""Augmentation policies: which operations are drawn, how many and how strong.
+"""Defines augmentation policies: the random choice, number and strength of operations.
 
-An operation's strength m, 0 to 1, is mapped linearly to its amount; a signed amount is
-negated half of the time.
+An operation's strength, 0 to 1, is mapped linearly to its amount; a signed amount is
+negated with probability 0.5.
 """
 
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from training.data.types import Tensor
 
 @dataclass(frozen=True)
 class Range:
-    """The amounts of an operation.
+    """An operation and the range of its amounts.
 
     Attributes:
-        operation: What is done.
-        low: Its amount at strength 0.
-        high: Its amount at strength 1.
-        signed: The amount's sign is drawn.
+        operation: The operation.
+        low: Amount at strength 0.
+        high: Amount at strength 1.
+        signed: Whether to draw the sign of the amount.
     """
 
     operation: Operation
@@ -33,7 +33,14 @@ class Range:
     def apply(
         self, image: Tensor, strength: Tensor, fill: Tensor, seed: Tensor
     ) -> Tensor:
-        """Does it to an image."""
+        """Applies the operation to an image.
+
+        Args:
+            image: uint8 ``(H, W, C)``.
+            strength: Float scalar, 0 to 1.
+            fill: Colour of uncovered pixels ``(C,)``, 0–255.
+            seed: Seed of the sign, int32 ``(2,)``.
+        """
         amount = self.low + strength * (self.high - self.low)
         if self.signed:
             heads = tf.random.stateless_uniform((), seed) < 0.5
@@ -70,7 +77,7 @@ POLICIES: dict[str, tuple[Range, ...]] = {
         _signed(operations.translate_x, high=150 / 331),
         _signed(operations.translate_y, high=150 / 331),
     ),
-    # timm's "inc1" set, of "ResNet strikes back".
+    # timm's "inc1" set, used by "ResNet strikes back".
     "randaugment_timm": (
         *_PLAIN,
         Range(operations.invert),
@@ -82,7 +89,7 @@ POLICIES: dict[str, tuple[Range, ...]] = {
         _signed(operations.translate_x, high=0.45),
         _signed(operations.translate_y, high=0.45),
     ),
-    # Müller & Hutter, "TrivialAugment", 2021, table 1, as torchvision has it.
+    # Müller & Hutter, "TrivialAugment", 2021, table 1, as in torchvision.
     "trivial_wide": (
         Range(operations.identity),
         *_PLAIN,
@@ -100,16 +107,16 @@ POLICIES: dict[str, tuple[Range, ...]] = {
 
 @dataclass(frozen=True)
 class RandAugment:
-    """Some operations in a row, each drawn evenly from a set.
+    """Applies several operations in sequence, each drawn uniformly from a set.
 
     Reference: Cubuk et al., "RandAugment", 2020; probability and deviation are timm's.
 
     Attributes:
         ranges: The set.
-        count: Operations in a row.
+        count: Number of operations.
         magnitude: Mean strength, 0 to 10.
         deviation: Standard deviation of the strength.
-        probability: That an operation, once drawn, is applied.
+        probability: Probability of applying a drawn operation.
     """
 
     ranges: tuple[Range, ...]
@@ -121,27 +128,25 @@ class RandAugment:
     def __call__(self, image: Tensor, fill: Tensor, seed: Tensor) -> Tensor:
         """Maps uint8 ``(H, W, C)`` to the same; ``fill`` is a colour ``(C,)``."""
         for number in range(self.count):
-            own = _fold(seed, number)
-            strength = self.magnitude + self.deviation * tf.random.stateless_normal(
-                (), own
-            )
+            key = _fold(seed, number)
+            noise = tf.random.stateless_normal((), key)
+            strength = self.magnitude + self.deviation * noise
             strength = tf.clip_by_value(strength / 10, 0.0, 1.0)
-            applied = tf.random.stateless_uniform((), _fold(own, 1)) < self.probability
-            changed = partial(
-                _one_of, self.ranges, image, strength, fill, _fold(own, 2)
-            )
+            applied = tf.random.stateless_uniform((), _fold(key, 1)) < self.probability
+            inputs = (self.ranges, image, strength, fill, _fold(key, 2))
+            changed = partial(_one_of, *inputs)
             image = tf.cond(applied, changed, lambda image=image: image)
         return image
 
 
 @dataclass(frozen=True)
 class TrivialAugment:
-    """One operation, its strength drawn evenly from 0, 1/30, …, 1.
+    """Applies one operation, with a strength drawn uniformly from 0, 1/30, …, 1.
 
     Reference: Müller & Hutter, "TrivialAugment", 2021, algorithm 1.
 
     Attributes:
-        ranges: The set that the operation is drawn from.
+        ranges: The set from which the operation is drawn.
     """
 
     ranges: tuple[Range, ...]
@@ -161,8 +166,8 @@ def _one_of(
     seed: Tensor,
 ) -> Tensor:
     drawn = tf.random.stateless_uniform((), seed, 0, len(ranges), tf.int32)
-    own = _fold(seed, 1)
-    branches = [partial(each.apply, image, strength, fill, own) for each in ranges]
+    key = _fold(seed, 1)
+    branches = [partial(each.apply, image, strength, fill, key) for each in ranges]
     return tf.ensure_shape(tf.switch_case(drawn, branches), image.shape)
 
 

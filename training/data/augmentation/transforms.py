@@ -1,6 +1,7 @@
-"""Random changes to training images, each a pure function of its seed.
+"""Defines random changes to training images, each a pure function of its seed.
 
-Images are uint8 ``(H, W, C)``; a seed is an int tensor of two elements.
+Common Args: ``image``, uint8 ``(H, W, C)``; ``shape``, its height and width, int32
+``(2,)``; ``seed``, int32 ``(2,)``. A window is ``(top, left, height, width)``, int32.
 """
 
 import math
@@ -10,8 +11,8 @@ import tensorflow as tf
 from training.data.augmentation import operations
 from training.data.types import Size, Tensor
 
-# The principal components of ImageNet's RGB values, 0–1, and the square roots of their
-# variances, as fb.resnet.torch has them.
+# The principal components of ImageNet's RGB values, 0–1, and their standard deviations,
+# as in fb.resnet.torch.
 RGB_DEVIATIONS = (0.2175, 0.0188, 0.0045)
 RGB_AXES = (
     (-0.5675, 0.7192, 0.4009),
@@ -19,13 +20,12 @@ RGB_AXES = (
     (-0.5836, -0.6948, 0.4203),
 )
 
-WINDOW_DRAWS = 10  # of a window that is to fit into an image
-
-ERASED_AREA = (0.02, 0.33)  # of the image, as torchvision has it; the paper's 0.02–0.4
+WINDOW_DRAWS = 10  # attempts to draw a window that fits into the image
+ERASED_AREA = (0.02, 0.33)  # fraction of the image, as in torchvision; paper: 0.02–0.4
 
 
 def pad_crop(image: Tensor, pad: int, seed: Tensor) -> Tensor:
-    """Pads by ``pad`` black pixels a side and crops the old size at a random place.
+    """Adds ``pad`` black pixels on each side and crops the old size at random.
 
     Reference: He et al., "Deep Residual Learning", 2016, section 4.2, with a pad of 4.
     """
@@ -43,10 +43,10 @@ def flip(image: Tensor, seed: Tensor) -> Tensor:
 
 
 def scale_window(shape: Tensor, size: Size, seed: Tensor) -> Tensor:
-    """The window of the ResNet paper's scale augmentation.
+    """Returns the window of the ResNet paper's scale augmentation, at a random place.
 
-    The image's shorter side is scaled to a random length in 256…480 for a crop of 224
-    (in that proportion for other sizes), and a random place is cropped.
+    For a ``size`` (height and width) of 224 pixels, it corresponds to scaling the
+    image's shorter side to 256…480; for other sizes, in proportion.
 
     Reference: He et al., "Deep Residual Learning", 2016, section 3.4.
     """
@@ -61,12 +61,12 @@ def scale_window(shape: Tensor, size: Size, seed: Tensor) -> Tensor:
 
 
 def area_window(shape: Tensor, seed: Tensor) -> Tensor:
-    """A window of 8–100 % of the area and an aspect of 3:4 to 4:3, at a random place.
+    """Returns a random window of 8–100 % of the area, with an aspect of 3:4 to 4:3.
 
-    Both are drawn evenly, the aspect in the logarithm, until the window fits into the
-    image, ten times at most, as torchvision does it; then it is the largest one of
+    Area and log-aspect are drawn uniformly until the window fits into the image, at
+    most ten times, as in torchvision. If none fits, the window is the largest one with
     such an aspect. (TensorFlow's ``sample_distorted_bounding_box`` draws the height
-    evenly, which favours small areas.)
+    uniformly, which favours small areas.)
 
     Reference: Szegedy et al., "Going Deeper with Convolutions", 2015, section 6.
     """
@@ -87,10 +87,10 @@ def area_window(shape: Tensor, seed: Tensor) -> Tensor:
 def color_jitter(image: Tensor, strength: float, seed: Tensor) -> Tensor:
     """Scales brightness, contrast and saturation, in random order.
 
-    Each factor is drawn from 1 − ``strength`` to 1 + ``strength``.
+    Each factor is drawn from 1 − ``strength`` to 1 + ``strength`` (0 to 1).
 
     Reference: Howard, "Some Improvements on Deep Convolutional Neural Network Based
-    Image Classification", 2013; in random order in fb.resnet.torch.
+    Image Classification", 2013; the random order is from fb.resnet.torch.
     """
     changes = (operations.brightness, operations.contrast, operations.color)
     amounts = tf.random.stateless_uniform((3,), seed, -strength, strength)
@@ -108,12 +108,12 @@ def color_jitter(image: Tensor, strength: float, seed: Tensor) -> Tensor:
 
 
 def lighting(image: Tensor, deviation: float, seed: Tensor) -> Tensor:
-    """Adds one colour, drawn along the principal components of ImageNet's colours.
+    """Adds one random colour along the principal components of ImageNet's colours.
 
     Args:
         image: uint8 ``(H, W, 3)``.
-        deviation: Of the factor of each component's own deviation; AlexNet's is 0.1.
-        seed: Of the draw.
+        deviation: Standard deviation relative to each component's; AlexNet: 0.1.
+        seed: Seed of the draw, int32 ``(2,)``.
 
     Reference: Krizhevsky et al., "ImageNet Classification with Deep Convolutional
     Neural Networks", 2012, section 4.1; the ResNet paper's "standard color
@@ -127,10 +127,10 @@ def lighting(image: Tensor, deviation: float, seed: Tensor) -> Tensor:
 
 
 def erase(image: Tensor, probability: float, fill: Tensor, seed: Tensor) -> Tensor:
-    """Replaces a rectangle by the colour ``fill``, with that probability.
+    """Replaces a rectangle with the colour ``fill`` ``(C,)``, with ``probability``.
 
-    Its area is 2–33 % of the image's, its aspect 0.3 to 1/0.3 (even in the logarithm);
-    a rectangle that does not fit is cut to the image.
+    The area is 2–33 % of the image, the aspect 0.3 to 1/0.3 (log-uniform); a rectangle
+    that does not fit is cut to the image.
 
     Reference: Zhong et al., "Random Erasing Data Augmentation", 2020, algorithm 1.
     """

@@ -1,4 +1,7 @@
-"""Numbers in the bytes of a file, inside a graph."""
+"""Reads bytes and little-endian numbers from the contents of a file, in a graph.
+
+Unless noted, ``data`` is a scalar string; ``start`` and ``size`` count bytes.
+"""
 
 from typing import Any
 
@@ -8,8 +11,8 @@ from training.data.types import Tensor
 
 
 def substring(data: Tensor, start: Any, size: Any = -1) -> Tensor:
-    """Returns at most ``size`` bytes of a scalar string from ``start`` on; -1: all."""
-    # Beyond the end, the error would hold the whole string, which is no text.
+    """Returns up to ``size`` bytes from ``start``, as a string; -1: all bytes."""
+    # An offset beyond the end raises an error with the whole string, which is binary.
     start = tf.minimum(
         tf.cast(start, tf.int64), tf.cast(tf.strings.length(data), "int64")
     )
@@ -17,33 +20,33 @@ def substring(data: Tensor, start: Any, size: Any = -1) -> Tensor:
 
 
 def octets(data: Tensor, start: Any = 0, size: Any = -1) -> Tensor:
-    """Returns bytes of a scalar string, uint8 ``(N,)``, fewer where it ends before."""
+    """Returns up to ``size`` bytes from ``start``, uint8 ``(N,)``; -1: all bytes."""
     return tf.io.decode_raw(substring(data, start, size), tf.uint8)
 
 
 def part(data: Tensor, start: Any, size: int) -> Tensor:
-    """Returns bytes of a scalar string, int64 ``(size,)``, that must be there."""
+    """Returns exactly ``size`` bytes from ``start``, int64; fewer raise an error."""
     return tf.cast(tf.ensure_shape(octets(data, start, size), (size,)), tf.int64)
 
 
 def head(data: Tensor, size: int) -> Tensor:
-    """Returns a string's first bytes as int64 ``(size,)``, zeros behind its end."""
+    """Returns the first ``size`` bytes, int64, padded with zeros."""
     found = tf.cast(octets(data, 0, size), tf.int64)
     return tf.ensure_shape(tf.pad(found, [[0, size - tf.size(found)]]), (size,))
 
 
 def starts(head: Tensor, magic: bytes) -> Tensor:
-    """Whether bytes start with others."""
+    """Returns whether the bytes ``head`` start with ``magic``."""
     return tf.reduce_all(head[: len(magic)] == list(magic))
 
 
 def numbers(octets: Tensor, size: int) -> list[Tensor]:
-    """Returns the little-endian numbers of ``size`` bytes each, int64."""
+    """Returns the little-endian numbers of ``size`` bytes each in ``octets``, int64."""
     places = tf.constant([256**i for i in range(size)], tf.int64)
     values = tf.reduce_sum(tf.reshape(octets, (-1, size)) * places, -1)
     return list(tf.unstack(values))
 
 
 def number(data: Tensor, start: Any, size: int) -> Tensor:
-    """Returns the little-endian number of ``size`` bytes at ``start``, int64."""
+    """Returns the little-endian number at ``start`` in a tensor of bytes, int64."""
     return tf.reduce_sum(data[start : start + size] * [256**i for i in range(size)])

@@ -1,7 +1,7 @@
-"""BMP files to pixels, without TensorFlow and Pillow.
+"""Decodes BMP files without TensorFlow and Pillow.
 
-Both read only some BMP files, and TensorFlow takes palettes' indices for grey levels
-and exchanges the colours of some files of 32 bits a pixel. ``decoding`` reads the same
+Both decode only some BMP files, and TensorFlow reads palette indices as grey levels
+and swaps the colours of some files with 32 bits per pixel. ``graph`` decodes the same
 files to the same pixels in a graph.
 """
 
@@ -10,18 +10,16 @@ from typing import Any
 
 import numpy as np
 
-# How far apart the fields are does not change from header version 3 (40 bytes) on.
+# From header version 3 (40 bytes) on, the offsets of the fields do not change.
 HEADER_SIZE = 40
 PALETTE_BITS = (1, 4, 8)
-UNCOMPRESSED, BIT_FIELDS = 0, (3, 6)  # 6 has a mask for alpha as well
+UNCOMPRESSED, BIT_FIELDS = 0, (3, 6)  # 6 also has an alpha mask
 MASKS = tuple(255 << 8 * byte for byte in range(4))
-READ = (
-    "BMP must be a Windows BMP without compression, with a palette or 8 bits a channel"
-)
+READ = "BMP must be an uncompressed Windows BMP with a palette or 8 bits per channel"
 
 
 def size(data: bytes) -> tuple[int, int]:
-    """Returns height and width, as the header says.
+    """Returns height and width according to the header.
 
     Raises:
         OSError: The header is cut off.
@@ -33,7 +31,7 @@ def size(data: bytes) -> tuple[int, int]:
 
 
 def refusal(data: bytes) -> str | None:
-    """Returns why a BMP file is not read; None: it is, unless it is damaged.
+    """Returns why a BMP file is not supported; None: it is, unless it is damaged.
 
     Raises:
         OSError: The header is cut off.
@@ -47,13 +45,13 @@ def refusal(data: bytes) -> str | None:
 
 
 def read(data: bytes) -> np.ndarray:
-    """Decodes a BMP file that ``refusal`` has nothing against; alpha is dropped.
+    """Decodes a BMP file for which ``refusal`` returns None; drops alpha.
 
     Returns:
         uint8 ``(H, W, 3)``.
 
     Raises:
-        OSError: It is cut off.
+        OSError: The file is cut off.
     """
     start, size, width, height, bits, _, colours, masks = _header(data)
     row_bytes = (width * bits + 31) // 32 * 4
@@ -73,9 +71,9 @@ def read(data: bytes) -> np.ndarray:
 
 
 def _header(data: bytes) -> tuple[Any, ...]:
-    """Start of the pixels, header's size, width, height, bits, compression, colours.
+    """Returns the fields of the header and the masks of red, green and blue.
 
-    And the masks of red, green and blue.
+    Start of the pixels, header size, width, height, bits, compression, colours, masks.
     """
     try:
         fields = struct.unpack_from("<10xIIii2xHI12xI", data)

@@ -1,7 +1,7 @@
 """Reads and applies the EXIF orientation of a JPEG without TensorFlow.
 
-The EXIF tag *orientation* is 1 to 8; ``TURNS`` says what each stands for. Only a JPEG's
-first EXIF segment is read. The module ``orientation`` does the same in a graph.
+The EXIF tag *orientation* is 1 to 8; ``TURNS`` defines the values. Only the first EXIF
+segment of a JPEG is read. The module ``orientation`` does the same in a graph.
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ TAG = 0x0112
 
 @dataclass(frozen=True)
 class Turn:
-    """From the image as stored to the image as shown: flips first, then the transpose.
+    """Steps from the stored image to the shown image: flips first, then a transpose.
 
     Attributes:
-        rows: Turned upside down.
-        columns: Mirrored left to right.
-        transposed: Rows become columns.
+        rows: Whether to flip upside down.
+        columns: Whether to mirror left to right.
+        transposed: Whether to swap rows and columns.
     """
 
     rows: bool = False
@@ -40,7 +40,7 @@ TURNS = {
 
 
 def read_exif_orientation(image: Image.Image) -> int:
-    """Returns the orientation of an opened image; 1 where none is told."""
+    """Returns the orientation of an opened image; 1 if it has none."""
     if image.format not in ("JPEG", "MPO"):
         return 1
     exif = Image.Exif()
@@ -53,12 +53,12 @@ def read_exif_orientation(image: Image.Image) -> int:
 
 
 def apply_orientation(image: Image.Image, orientation: int) -> Image.Image:
-    """Turns an image to how it is to be shown."""
+    """Turns a stored image upright, as it is to be shown."""
     turn = TURNS[orientation]
-    for asked, step in (
+    for needed, step in (
         (turn.rows, Image.Transpose.FLIP_TOP_BOTTOM),
         (turn.columns, Image.Transpose.FLIP_LEFT_RIGHT),
         (turn.transposed, Image.Transpose.TRANSPOSE),
     ):
-        image = image.transpose(step) if asked else image
+        image = image.transpose(step) if needed else image
     return image

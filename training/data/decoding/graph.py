@@ -1,6 +1,6 @@
-"""Image files to pixels in a graph: what TensorFlow decodes, and what it gets wrong.
+"""Decodes image files in a graph, and corrects what TensorFlow decodes wrongly.
 
-``bmp`` and ``pillow``, beside this module, do the same without TensorFlow.
+The modules ``bmp`` and ``pillow`` do the same without TensorFlow.
 """
 
 import tensorflow as tf
@@ -18,15 +18,15 @@ from training.data.decoding.binary import (
 from training.data.decoding.pillow import KINDS, MOVES, MOVING_WEBP
 from training.data.types import Tensor
 
-BMP_FIELDS = ((28, 2), (30, 4), (46, 4))  # bits a pixel, compression, colours
-# Start of image; a segment APP14, see libjpeg's get_interesting_appn().
+BMP_FIELDS = ((28, 2), (30, 4), (46, 4))  # bits per pixel, compression, colours
+# Start of image and an APP14 segment, see libjpeg's get_interesting_appn().
 ADOBE = b"\xff\xd8\xff\xee\x00\x0eAdobe\x00\x64" + bytes(5)
-CMYK = 4  # channels of a JPEG
-MAX_BLOCKS = 10_000  # of a GIF, before its first image
+CMYK = 4  # channels of a CMYK JPEG
+MAX_BLOCKS = 10_000  # steps to the first image of a GIF
 
 
 def decode(data: Tensor, channels: int) -> Tensor:
-    """Decodes an image file; of several frames the first, without alpha.
+    """Decodes an image file, or the first of its frames, without alpha.
 
     Args:
         data: The bytes of a JPEG, PNG, GIF, BMP or WebP file, a scalar string.
@@ -36,7 +36,7 @@ def decode(data: Tensor, channels: int) -> Tensor:
         uint8 ``(H, W, channels)``.
 
     Raises:
-        InvalidArgumentError: When called: it is damaged or of another kind.
+        InvalidArgumentError: At run time: the file is damaged or of another kind.
     """
     return tf.cond(
         tf.io.is_jpeg(data),
@@ -46,7 +46,7 @@ def decode(data: Tensor, channels: int) -> Tensor:
 
 
 def decode_other(data: Tensor, channels: int) -> Tensor:
-    """Does what ``decode`` does, of what is no JPEG."""
+    """Decodes an image file like ``decode``, except JPEG files."""
     first = head(data, 4)
     cases = [
         (starts(first, b"\x89PNG"), lambda: tf.io.decode_png(data, channels)),
@@ -66,16 +66,16 @@ def decode_jpeg(
     cmyk: Tensor | None = None,
     exactly: bool = True,
 ) -> Tensor:
-    """Decodes a JPEG, or a window of it.
+    """Decodes a JPEG, or a window of it, to uint8 ``(H, W, channels)``.
 
     Args:
-        data: The bytes of the file.
+        data: The bytes of the file, a scalar string.
         channels: 1 or 3.
         window: ``(top, left, height, width)`` at the reduced size; None: all.
-        ratio: 1, 2, 4 or 8, by which the size is reduced.
-        cmyk: Whether it is stored as CMYK; None: the bytes say so.
-        exactly: By the exact transform, which Pillow's libjpeg uses as well; else by
-            the fast one, whose pixels differ a little.
+        ratio: Factor by which to reduce the size, 1, 2, 4 or 8.
+        cmyk: Whether the JPEG is stored as CMYK; None: determined from the bytes.
+        exactly: Use the exact transform, like Pillow's libjpeg, instead of the fast
+            one, whose pixels differ slightly.
     """
 
     def decoded(channels: int) -> Tensor:
@@ -97,10 +97,10 @@ def decode_jpeg(
 
 
 def _with_adobe(data: Tensor) -> Tensor:
-    """A JPEG of CMYK with Adobe's marker in front of its own, if there is one.
+    """Inserts Adobe's marker in a CMYK JPEG, before a marker it may already have.
 
-    Adobe's CMYK is inverted, and so are files without the marker for Pillow, djpeg,
-    ImageMagick and OpenCV, but not for TensorFlow.
+    Adobe's CMYK is inverted. Pillow, djpeg, ImageMagick and OpenCV also invert files
+    without the marker, but TensorFlow does not.
     """
     return tf.strings.join([ADOBE, substring(data, 2)])
 
@@ -112,22 +112,22 @@ def _of_colour(image: Tensor, channels: int) -> Tensor:
 def _webp(data: Tensor) -> Tensor:
     first = head(data, 21)
     webp = starts(first, b"RIFF") & starts(first[8:], b"WEBP")
-    # TensorFlow 2.21 writes all frames of an animation into the memory of one.
+    # TensorFlow 2.21 writes all frames of an animation to memory for one frame.
     moving = starts(first[12:], b"VP8X") & (first[20] // MOVES % 2 == 1)
     known = tf.debugging.Assert(webp, [f"image must be {KINDS}"])
     still = tf.debugging.Assert(~moving, [MOVING_WEBP])
     with tf.control_dependencies([known, still]):
         data = tf.identity(data)
-    # Not of 3 channels, for which files with alpha would be refused.
+    # With channels=3 instead of 0, TensorFlow rejects files with alpha.
     return tf.io.decode_image(data, 0, expand_animations=False)[..., :3]
 
 
 def _gif(data: Tensor) -> Tensor:
-    """The first frame on its canvas, black around it; transparency is dropped.
+    """Decodes the first frame on its black canvas; drops transparency.
 
-    TensorFlow leaves transparent pixels as they were in memory, and takes the largest
-    frame for the canvas. So it is given the first frame without the extensions before
-    it, which say what is transparent, and at the canvas' corner.
+    TensorFlow leaves transparent pixels uninitialized and uses the largest frame as
+    the canvas. Therefore it gets only the first frame, moved to the corner of the
+    canvas and without the extensions before it, which define transparent pixels.
     """
     first = head(data, 13)
     right, bottom = numbers(first[6:10], 2)
@@ -137,7 +137,7 @@ def _gif(data: Tensor) -> Tensor:
         return inside | (part(data, position, 1)[0] == ord("!"))
 
     def step(position: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
-        # "!", a label, and sub-blocks up to an empty one; each has its length first.
+        # "!", a label, and sub-blocks until an empty one; each starts with its length.
         length = part(data, position, 1)[0]
         return position + tf.where(inside, 1 + length, 2), ~inside | (length > 0)
 
@@ -153,12 +153,12 @@ def _gif(data: Tensor) -> Tensor:
 
 
 def colour_table(flags: Tensor) -> Tensor:
-    """Returns the bytes of the table of colours that a GIF's flags announce."""
+    """Returns the size in bytes of the colour table that a GIF's flags declare."""
     return tf.where(flags >= 128, 3 * 2 ** (flags % 8 + 1), 0)
 
 
 def _bmp(data: Tensor) -> Tensor:
-    """Does what ``bmp.read`` does."""
+    """Decodes a BMP file like ``bmp.read``."""
     first = head(data, 66)
     start, size, width, height = numbers(first[10:26], 4)
     top_down = height >= 2**31  # a negative number

@@ -1,9 +1,8 @@
-"""From a stored image to the network's input, the one way, in training and serving.
+"""Decodes, crops, resizes and normalises images, in training and serving alike.
 
-Whatever looks at a part of an image does it through a *window*, an integer tensor
-``(top, left, height, width)`` in pixels: the window of a JPEG is decoded without the
-rest, then resized to the input's size. Images are uint8 ``(H, W, C)`` until
-``normalise``.
+A part of an image is given by a *window*, an integer tensor ``(top, left, height,
+width)`` in pixels. Of a JPEG, only the window is decoded, and then resized to the size
+of the network's input. Images are uint8 ``(H, W, C)`` until ``normalise``.
 """
 
 from collections.abc import Callable
@@ -23,20 +22,20 @@ from training.data.decoding.orientation import (
 )
 from training.data.types import Size, Tensor
 
-JPEG_RATIOS = (1, 2, 4, 8)  # at which libjpeg decodes by itself
-FILE_CHANNELS = (1, 3)  # what decoding gives; arrays may have any number
+JPEG_RATIOS = (1, 2, 4, 8)  # reductions that libjpeg supports
+FILE_CHANNELS = (1, 3)  # of decoded files; arrays may have any number
 WindowOf = Callable[[Tensor], Tensor]  # (height, width) -> window
 
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of an encoded image, so that decoding it need not find it out.
+    """Facts about an encoded image that save work during decoding.
 
     Attributes:
-        is_jpeg: Whether it is one; None: the bytes say so.
-        orientation: EXIF's, of a JPEG; None: it is read from the bytes.
-        cmyk: False: it is no JPEG of CMYK; None: the bytes say so.
-        largest: It is not higher or wider; None: any size.
+        is_jpeg: Whether it is a JPEG; None: determined from the bytes.
+        orientation: EXIF orientation of a JPEG; None: read from the bytes.
+        cmyk: False: it is not a CMYK JPEG; None: determined from the bytes.
+        largest: Upper bounds of height and width; None: any size.
     """
 
     is_jpeg: bool | None = None
@@ -46,12 +45,12 @@ class Known:
 
 
 def centre_window(shape: Tensor, size: Size, crop: float) -> Tensor:
-    """The largest centred window of the aspect of ``size``, scaled by ``crop``.
+    """Returns the largest centred window with the aspect of ``size``, times ``crop``.
 
     Args:
         shape: Height and width of the image, int32.
         size: Height and width to resize to.
-        crop: Share of the window's sides to keep, 0 to 1; 0.875 is 224 of 256.
+        crop: Fraction of the window's sides to keep, 0 to 1; 0.875 is 224 of 256.
     """
     sides = tf.cast(shape, tf.float32)
     wanted = tf.constant(size, tf.float32)
@@ -68,20 +67,19 @@ def decode_window(
     known: Known = Known(),
     at_least: Size | None = None,
 ) -> Tensor:
-    """Decodes the window of an encoded image; of a JPEG, only that window, upright.
+    """Decodes a window of an image file, upright; of a JPEG, decodes only the window.
 
-    Where a JPEG's colour is stored at half resolution, the window's outermost columns
-    may differ a little from those of the whole image: libjpeg interpolates colour from
+    If a JPEG stores colour at half resolution, the outermost columns of the window may
+    differ slightly from those of the whole image, because libjpeg interpolates colour
     within the window.
 
     Args:
-        data: The bytes of an image file.
-        window_of: Gives the window, of the image's height and width as it is shown.
+        data: The bytes of an image file, a scalar string.
+        window_of: Maps height and width of the image as shown to the window.
         channels: 1 or 3.
-        known: What need not be found out.
-        at_least: Decode a JPEG quickly, and at a half, a quarter or an eighth of its
-            size where the window then still has this height and width; None: exactly,
-            at its own size.
+        known: Known facts about the image.
+        at_least: Decode a JPEG quickly, reduced to 1/2, 1/4 or 1/8 if the window keeps
+            at least this height and width; None: decode exactly, at full size.
     """
     reducible = known.largest is None or (
         at_least and min(np.array(known.largest) / at_least) >= JPEG_RATIOS[1]
@@ -124,7 +122,7 @@ def decode_window(
 def _reduced(
     decode: Callable[..., Tensor], window: Tensor, at_least: Tensor | None
 ) -> Tensor:
-    """Decodes a JPEG's window, at a fraction of its size if it may be."""
+    """Decodes a window of a JPEG, reduced if ``at_least`` allows it."""
 
     def decoded(ratio: int) -> Tensor:
         return decode(window=tf.convert_to_tensor(window) // ratio, ratio=ratio)
@@ -137,26 +135,26 @@ def _reduced(
 
 
 def cut(image: Tensor, window: Tensor) -> Tensor:
-    """The window of a decoded image."""
+    """Returns the window of a decoded image."""
     top, left, height, width = tf.unstack(window)
     return image[top : top + height, left : left + width]
 
 
 def resize(image: Tensor, size: Size) -> Tensor:
-    """Resizes ``(H, W, C)`` uint8 by antialiased bilinear interpolation."""
+    """Resizes uint8 ``(H, W, C)`` by antialiased bilinear interpolation."""
     resized = tf.image.resize(image, size, antialias=True)
     return tf.cast(tf.round(tf.clip_by_value(resized, 0, 255)), tf.uint8)
 
 
 def resize_quickly(image: Tensor, size: Size) -> Tensor:
-    """Resizes as ``resize`` does, in a fifth of the time, a little less smoothly.
+    """Resizes like ``resize``, in a fifth of the time and slightly less smoothly.
 
-    Plain bilinear interpolation, which leaves no pixel of the image out where it has
-    less than four for one; antialiased where it has more.
+    Uses plain bilinear interpolation, which omits no pixels if the image has fewer
+    than four per output pixel; antialiases larger images.
     """
 
     def plainly() -> Tensor:
-        # In float at once: the kernel for bytes takes longer than cast and kernel.
+        # The uint8 kernel takes longer than a cast plus the float kernel.
         resized = tf.raw_ops.ResizeBilinear(
             images=tf.cast(image, tf.float32)[tf.newaxis],
             size=size,
@@ -169,7 +167,7 @@ def resize_quickly(image: Tensor, size: Size) -> Tensor:
 
 
 def normalise(images: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-    """Maps pixels 0–255 to the network's input: per channel (x − mean) / deviation."""
+    """Returns (x − mean) / deviation per channel for pixels x of 0–255, float32."""
     mean = tf.constant(mean, tf.float32)
     deviation = tf.constant(deviation, tf.float32)
     return (tf.cast(images, tf.float32) - mean) / deviation

@@ -1,4 +1,4 @@
-"""The EXIF orientation of a JPEG, read and undone inside a graph.
+"""Reads and applies the EXIF orientation of a JPEG in a graph.
 
 ``training.data.decoding.exif`` does the same without TensorFlow.
 """
@@ -13,12 +13,12 @@ from training.data.types import Tensor
 EXIF = b"Exif\0\0"
 SCAN, END = 0xDA, 0xD9  # markers: start of scan, end of image
 MAX_STEPS = 10_000  # segments, and bytes between them
-SHORT, LONG = 3, 4  # TIFF's types of unsigned numbers
+SHORT, LONG = 3, 4  # TIFF types of unsigned numbers
 
 
 def read_exif_orientation(data: Tensor) -> Tensor:
-    """Returns the orientation that a JPEG's bytes tell, int32; 1 where they do not."""
-    # Most files without EXIF are told by a search for its name, which is fast.
+    """Returns the orientation in a JPEG's bytes, int32; 1 if there is none."""
+    # A fast search for the name of EXIF rules out most files without it.
     named = tf.size(tf.strings.split(data, EXIF, maxsplit=1)) > 1
     return tf.cond(named, lambda: _searched(data), lambda: tf.constant(1))
 
@@ -33,11 +33,11 @@ def _searched(data: Tensor) -> Tensor:
     def step(position: Tensor, here: Tensor) -> tuple[Tensor, Tensor]:
         bare = (here[1] <= 1) | ((here[1] >= 0xD0) & (here[1] <= 0xD8))
         length = tf.maximum(_sum(here[2:4]), 2) * tf.cast(~bare, tf.int64)
-        # Any number of 255 may stand before a marker.
+        # Any number of bytes of 255 may precede a marker.
         ahead = 1 + (1 + length) * tf.cast(_is_marker(here), tf.int64)
         return position + ahead, _octets(octets, position + ahead, 10)
 
-    start = tf.constant(2, tf.int64)  # behind the start of image
+    start = tf.constant(2, tf.int64)  # after the start-of-image marker
     state = (start, _octets(octets, start, 10))
     position, here = tf.while_loop(goes_on, step, state, maximum_iterations=MAX_STEPS)
     return tf.cond(
@@ -46,12 +46,12 @@ def _searched(data: Tensor) -> Tensor:
 
 
 def stored_window(window: Tensor, shape: Tensor, orientation: Tensor) -> Tensor:
-    """Maps a window of the image as shown to one of the image as stored.
+    """Converts a window of the shown image to a window of the stored image.
 
     Args:
-        window: ``(top, left, height, width)``.
-        shape: Height and width as stored.
-        orientation: 1 to 8.
+        window: ``(top, left, height, width)`` of the shown image.
+        shape: Height and width of the stored image.
+        orientation: EXIF orientation, 1 to 8.
     """
     rows, columns, transposed = _turn(orientation)
     window = tf.where(transposed, tf.gather(window, [1, 0, 3, 2]), window)
@@ -62,12 +62,12 @@ def stored_window(window: Tensor, shape: Tensor, orientation: Tensor) -> Tensor:
 
 
 def shown_shape(shape: Tensor, orientation: Tensor) -> Tensor:
-    """Returns height and width as shown, of those as stored."""
+    """Returns the shown height and width for a stored ``shape``."""
     return tf.where(_turn(orientation)[2], shape[::-1], shape)
 
 
 def apply_orientation(image: Tensor, orientation: Tensor) -> Tensor:
-    """Turns an image ``(H, W, C)`` as stored to how it is shown."""
+    """Turns a stored image ``(H, W, C)`` upright, as it is shown."""
     rows, columns, transposed = _turn(orientation)
     image = tf.cond(rows, lambda: image[::-1], lambda: image)
     image = tf.cond(columns, lambda: image[:, ::-1], lambda: image)
@@ -86,13 +86,13 @@ def _is_marker(here: Tensor) -> Tensor:
 
 
 def _is_exif(here: Tensor) -> Tensor:
-    """Whether the ten bytes begin a segment of EXIF."""
+    """Returns whether the ten bytes start an EXIF segment."""
     begins = (here[0] == 255) & (here[1] == 0xE1)
     return begins & tf.reduce_all(here[4:10] == list(EXIF))
 
 
 def _tag(tiff: Tensor) -> Tensor:
-    """Finds the orientation in the first directory of a TIFF file's bytes."""
+    """Reads the orientation from the first directory of TIFF data; 1 if none."""
     little = _big(tiff, 0, 2) == int.from_bytes(b"II", "big")
 
     def number(start: Any, size: int) -> Tensor:
@@ -111,22 +111,22 @@ def _tag(tiff: Tensor) -> Tensor:
     kind = column(2, 2)
     value = tf.where(kind == LONG, column(8, 4), column(8, 2))
     known = (value >= 1) & (value <= len(TURNS)) & ((kind == SHORT) | (kind == LONG))
-    told = tf.boolean_mask(value, (column(0, 2) == TAG) & known)
-    return tf.cast(tf.concat([told, [1]], 0)[0], tf.int32)
+    found = tf.boolean_mask(value, (column(0, 2) == TAG) & known)
+    return tf.cast(tf.concat([found, [1]], 0)[0], tf.int32)
 
 
 def _big(octets: Tensor, start: Any, size: int) -> Tensor:
-    """The number of ``size`` bytes from ``start`` on, the highest first."""
+    """Returns the big-endian number of ``size`` bytes at ``start``."""
     return _sum(_octets(octets, start, size))
 
 
 def _octets(octets: Tensor, start: Any, size: int) -> Tensor:
-    """Bytes as int64, zeros behind the end."""
+    """Returns ``size`` bytes as int64, padded with zeros."""
     found = tf.cast(octets[start : start + size], tf.int64)
     return tf.ensure_shape(tf.pad(found, [[0, size - tf.size(found)]]), (size,))
 
 
 def _sum(octets: Tensor) -> Tensor:
-    """The number of the bytes of the last axis, the highest first."""
+    """Returns the big-endian number of the bytes along the last axis."""
     size = octets.shape[-1]
     return tf.reduce_sum(octets * [256 ** (size - 1 - i) for i in range(size)], -1)

@@ -1,4 +1,4 @@
-"""Image files to pixels without TensorFlow, as ``decoding`` makes them in a graph."""
+"""Decodes image files without TensorFlow, to the same pixels as ``graph``."""
 
 import io
 import warnings
@@ -12,23 +12,23 @@ from PIL import Image
 from training.data.decoding import bmp, exif
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
-JPEGS = ("JPEG", "MPO")  # MPO is a JPEG with more images behind it, as phones write
+JPEGS = ("JPEG", "MPO")  # MPO, from phones, is a JPEG followed by more images
 KINDS = "a JPEG, PNG, GIF, BMP or WebP file"
 MOVING_WEBP = "WebP must not be animated"
-MOVES = 2  # among the flags of an extended WebP
+MOVES = 2  # animation flag of an extended WebP
 
 
 @dataclass(frozen=True)
 class Header:
-    """What the header of an image file says.
+    """The header of an image file.
 
     Attributes:
         kind: Pillow's name of the format.
         size: Height and width of the image as it is shown.
-        orientation: EXIF's, 1 to 8.
-        frames: Of a GIF, else 1.
-        cmyk: Its colours are stored as CMYK or YCCK.
-        refusal: Why files of this kind are not decoded; None: they are.
+        orientation: EXIF orientation, 1 to 8.
+        frames: Number of frames of a GIF, else 1.
+        cmyk: Whether the colours are stored as CMYK or YCCK.
+        refusal: Why files of this kind are not supported; None: they are.
     """
 
     kind: str
@@ -40,7 +40,7 @@ class Header:
 
     @property
     def pixels(self) -> int:
-        """Height times width times frames: what TensorFlow needs memory for."""
+        """Height × width × frames, which determines TensorFlow's memory use."""
         return self.size[0] * self.size[1] * self.frames
 
     def __str__(self) -> str:
@@ -56,8 +56,8 @@ def read_header(data: bytes, formats: tuple[str, ...] | None = None) -> Header:
         formats: Pillow's names of formats to recognise; None: all of Pillow's.
 
     Raises:
-        UnidentifiedImageError: It has none of these formats.
-        OSError: It is damaged. Pillow may raise other errors, too.
+        UnidentifiedImageError: The file has none of these formats.
+        OSError: The file is damaged. Pillow may raise other errors, too.
     """
     if data.startswith(b"BM"):
         return Header("BMP", bmp.size(data), refusal=bmp.refusal(data))
@@ -74,14 +74,14 @@ def read_header(data: bytes, formats: tuple[str, ...] | None = None) -> Header:
 
 
 def decode(data: bytes, channels: int) -> Image.Image:
-    """Decodes an image file as ``decoding.decode`` does, and turns it upright.
+    """Decodes an image file like ``graph.decode`` and turns it upright.
 
     Args:
-        data: Contents of a file that ``read_header`` does not refuse.
+        data: Contents of a file whose header has no ``refusal``.
         channels: 1 or 3.
 
     Raises:
-        OSError: It is damaged. Pillow may raise other errors, too.
+        OSError: The file is damaged. Pillow may raise other errors, too.
     """
     mode = {1: "L", 3: "RGB"}[channels]
     if data.startswith(b"BM"):
@@ -89,9 +89,9 @@ def decode(data: bytes, channels: int) -> Image.Image:
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         orientation = exif.read_exif_orientation(image)
         if channels == 1 and image.format in JPEGS:
-            image.draft("L", None)  # the brightness as it is stored
+            image.draft("L", None)  # reads the stored brightness
         if image.format == "GIF":
-            # Pillow fills the canvas around a small frame with any colour.
+            # Pillow may fill the canvas around a small frame with any colour.
             box = image.tile[0][1]
             canvas = Image.new(mode, image.size)
             canvas.paste(image.convert(mode).crop(box), box)
@@ -100,14 +100,14 @@ def decode(data: bytes, channels: int) -> Image.Image:
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit grey, of which convert() keeps the lowest 8
+    if image.mode.startswith("I"):  # 16-bit grey; convert() would keep the low byte
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     return image.convert(mode)
 
 
 @contextmanager
 def without_pillow_limits() -> Iterator[None]:
-    """Leaves the number of pixels to us, and warnings of odd files, to nobody."""
+    """Disables Pillow's warnings and its pixel limit, for callers with a limit."""
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with warnings.catch_warnings():

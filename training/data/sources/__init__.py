@@ -1,4 +1,4 @@
-"""Where data sets come from: one module a kind of source."""
+"""Loads data sets by name; each kind of source has its own module."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,20 +18,20 @@ LOADERS: dict[str, Callable[..., Dataset]] = {
     "folder": folder.load,
     "synthetic": memory.synthetic,
 }
-FROM_FILES = ("folder", "tfds")  # whose loaders are told how to read image files
+FROM_FILES = ("folder", "tfds")  # loaders that take options for reading image files
 
 
 def load_dataset(
     name: str, *, validation: float = 0.0, reading: ReadOptions | None = None
 ) -> Dataset:
-    """Loads a data set by its name on the command line, to train and test on.
+    """Loads a data set, with training and test splits, by its command-line name.
 
     Args:
         name: ``digits``, ``tfds:NAME``, ``idx:DIR``, ``folder:DIR`` or
             ``synthetic:HxWxC:CLASSES:N``.
-        validation: Share of the training images to hold out as the split ``"val"``,
-            where the data has none.
-        reading: How files are read; None: with the defaults.
+        validation: Fraction of the training images to hold out as the split ``"val"``
+            if the data has none, 0 to 0.9.
+        reading: Options for reading files; None: the defaults.
 
     Raises:
         UsageError: The data set is unknown, missing or damaged.
@@ -41,7 +41,7 @@ def load_dataset(
 
 
 def _noting_absences(dataset: Dataset) -> Dataset:
-    """Notes the classes that are trained on but have no image in another split."""
+    """Adds notes on training classes that have no image in another split."""
     classes = {n: np.unique(split.labels) for n, split in dataset.splits.items()}
     notes = []
     for name in dataset.splits:
@@ -53,11 +53,11 @@ def _noting_absences(dataset: Dataset) -> Dataset:
 
 
 def load_splits(name: str, reading: ReadOptions) -> Dataset:
-    """Loads a data set with the splits that it comes in.
+    """Loads a data set with its original splits.
 
     Args:
-        name: As for ``load_dataset``.
-        reading: How files are read.
+        name: Name as for ``load_dataset``.
+        reading: Options for reading files.
 
     Raises:
         UsageError: The data set is unknown, missing or damaged.
@@ -72,6 +72,6 @@ def load_splits(name: str, reading: ReadOptions) -> Dataset:
         return replace(LOADERS[kind](argument, reading), name=name)
     dataset = LOADERS[kind](argument)
     if reading.cache != "none":
-        note = f"--cache {reading.cache} changes nothing: {kind} is in memory"
+        note = f"--cache {reading.cache} has no effect: {kind} is in memory"
         dataset = replace(dataset, notes=(*dataset.notes, note))
     return replace(dataset, name=name)

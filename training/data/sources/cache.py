@@ -1,4 +1,4 @@
-"""The cache folder, and whether there is room in it or in memory."""
+"""Locates the cache folder and checks the free space on disk and in memory."""
 
 import os
 import shutil
@@ -9,22 +9,22 @@ import psutil
 from keras_resnet.errors import UsageError
 from training.storage.writing import report_write_errors
 
-MEMORY_SHARE = 0.5  # of what is free
-DISK_SHARE = 0.9  # likewise
+MEMORY_SHARE = 0.5  # of the free memory
+DISK_SHARE = 0.9  # of the free disk space
 GIBIBYTE = 2**30
 
 
 def folder() -> Path:
-    """Where copies and findings are; ``KERAS_RESNET_CACHE`` names another place.
+    """Returns the cache folder, which ``KERAS_RESNET_CACHE`` can change.
 
     Raises:
-        UsageError: No variable names a place, and the user has no home folder.
+        UsageError: No variable names a folder, and the user has no home folder.
     """
     if named := os.environ.get("KERAS_RESNET_CACHE"):
         return Path(named)
     try:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    except RuntimeError:  # no HOME, and the user's number is in no list of users
+    except RuntimeError:  # no HOME, and the user ID is unknown
         raise UsageError(
             "cache must have a folder, got a user without a home folder; set "
             "KERAS_RESNET_CACHE to a folder"
@@ -33,7 +33,13 @@ def folder() -> Path:
 
 
 def require_memory(what: str, needed: int, advice: str) -> None:
-    """Raises UsageError unless so many bytes fit in half of the free memory."""
+    """Raises UsageError unless data fit in half of the free memory.
+
+    Args:
+        what: Name of the data in the message.
+        needed: Size of the data in bytes.
+        advice: How to proceed otherwise, for the message.
+    """
     free = psutil.virtual_memory().available
     if needed > MEMORY_SHARE * free:
         raise UsageError(
@@ -43,14 +49,14 @@ def require_memory(what: str, needed: int, advice: str) -> None:
 
 
 def require_disk(needed: int) -> None:
-    """Raises UsageError unless so many bytes fit where copies are kept."""
+    """Raises UsageError unless ``needed`` bytes fit in the cache folder."""
     home = folder()
     with report_write_errors(home):
         home.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(home).free
     if needed > DISK_SHARE * free:
         raise UsageError(
-            f"images must fit in nine tenths of the free disk at {home}, got "
+            f"images must fit in 90 % of the free disk space at {home}, got "
             f"{needed / GIBIBYTE:.1f} GiB with {free / GIBIBYTE:.1f} GiB free; set "
-            "KERAS_RESNET_CACHE to a larger one or use --cache none"
+            "KERAS_RESNET_CACHE to a larger disk or use --cache none"
         )

@@ -1,4 +1,4 @@
-"""The images of a prepared data set, encoded as they are: in memory, or as files."""
+"""Reads the encoded images of a prepared data set into memory or to files."""
 
 import hashlib
 import json
@@ -19,23 +19,29 @@ from training.storage import filesystem
 from training.storage.writing import report_write_errors, write_atomically
 
 Keys = tuple[str, str]  # the names of the image and of the label feature
-Examples = tuple[list[Stored], list[int], list[bytes]]  # and the images' SHA-256
+Examples = tuple[list[Stored], list[int], list[bytes]]  # images, labels, SHA-256
 
 
 def contents(builder: Any, split: str, keys: Keys) -> Examples:
-    """Returns the images' contents, their labels, and the SHA-256 of each."""
+    """Returns contents, labels and SHA-256 of the images of a split.
+
+    Args:
+        builder: The TFDS builder of the prepared data set.
+        split: Name of the split in TFDS.
+        keys: Names of the image and the label feature.
+    """
     images, labels = zip(*_examples(builder, split, keys), strict=True)
     return list(images), list(labels), [hashlib.sha256(i).digest() for i in images]
 
 
 def files(builder: Any, split: str, keys: Keys) -> Examples:
-    """Returns the paths of files of the images' contents, their labels and SHA-256.
+    """Returns paths, labels and SHA-256 of the images of a split, stored as files.
 
-    Files are written once, and again where one of them is not what was written;
-    ``examples.json``, written last, says that they all are there.
+    Writes the files once, and again if one of them has changed. ``examples.json``,
+    written last, marks them as complete. For the arguments, see ``contents``.
 
     Raises:
-        UsageError: The disk has no room for them.
+        UsageError: The disk does not have enough space.
     """
     folder = _folder(builder, split)
     complete = folder / "examples.json"
@@ -52,10 +58,10 @@ def files(builder: Any, split: str, keys: Keys) -> Examples:
 
 
 def _found(folder: Path, complete: Path) -> Examples | None:
-    """What was extracted before, if it is all there and as it was written."""
+    """Returns the files of an earlier extraction if they are complete and intact."""
     try:
-        told = json.loads(complete.read_text("utf-8"))
-        labels, hashes = told["labels"], list(map(bytes.fromhex, told["sha256"]))
+        stored = json.loads(complete.read_text("utf-8"))
+        labels, hashes = stored["labels"], list(map(bytes.fromhex, stored["sha256"]))
         paths = _paths(folder, len(labels))
         whole = all(intact(paths, hashes, str(folder)))
     except (OSError, ValueError, KeyError, TypeError):
@@ -71,16 +77,16 @@ def _extract(
     for number, (image, label) in enumerate(examples):
         path = _path(folder, number)
         path.parent.mkdir(exist_ok=True)
-        # Another process may be writing it, or reading it already.
+        # Another process may be writing or reading the file.
         write_atomically(path, partial(Path.write_bytes, data=image), synced=False)
         labels.append(label)
         hashes.append(hashlib.sha256(image).digest())
-    os.sync()  # once for all of them
+    os.sync()  # once for all files
     return labels, hashes
 
 
 def _examples(builder: Any, split: str, keys: Keys) -> Iterator[tuple[bytes, int]]:
-    """Yields images and labels in the order in which they are stored."""
+    """Yields encoded images and labels in their stored order."""
     import tensorflow_datasets as tfds
 
     image, label = keys
@@ -100,16 +106,16 @@ def _examples(builder: Any, split: str, keys: Keys) -> Iterator[tuple[bytes, int
 
 
 def _folder(builder: Any, split: str) -> Path:
-    """A folder of this data set's own, of its files as they now are."""
+    """Returns the cache folder for the current files of the split."""
     info = builder.info.splits[split]
     shards = [str(path) for path in info.filepaths]
     states = [filesystem.state(shard).key for shard in shards]
-    if None in states:  # prepared just now
+    if None in states:  # just prepared
         time.sleep(filesystem.SETTLED_NS / 1e9)
         states = [filesystem.state(shard).key for shard in shards]
-    # Where nothing vouches for the shards, nothing is taken from an earlier time.
-    told = [key.hex() if key else time.time_ns() for key in states]
-    state = json.dumps([str(builder.data_dir), split, told])
+    # A shard whose state is uncertain gets a new key, so earlier files are not reused.
+    names = [key.hex() if key else time.time_ns() for key in states]
+    state = json.dumps([str(builder.data_dir), split, names])
     return cache.folder() / "tfds" / hashlib.sha256(state.encode()).hexdigest()
 
 

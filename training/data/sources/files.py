@@ -1,4 +1,4 @@
-"""Image files checked, and kept near as they are: in memory, or copied to a disk."""
+"""Checks image files and caches them, encoded, in memory or on a disk."""
 
 import hashlib
 import os
@@ -25,19 +25,19 @@ from training.data.sources.inspection_cache import InspectionCache
 from training.storage import filesystem
 from training.storage.writing import report_write_errors, write_atomically
 
-REMOTE_THREADS = 32  # which wait for a network most of the time
-DECODING = Semaphore(os.cpu_count() or 1)  # so that few large images are in memory
+REMOTE_THREADS = 32  # they mostly wait for the network connection
+DECODING = Semaphore(os.cpu_count() or 1)  # limits the decoded images in memory
 Item = TypeVar("Item")
 T = TypeVar("T")
 
 
 class CheckedFile(NamedTuple):
-    """A file that was checked.
+    """A checked file.
 
     Attributes:
-        stored: Where to read the image: a place, or contents; or why it cannot be read.
-        finding: What was found of it.
-        copied: Whether a copy was made just now.
+        stored: Place or contents of the image, or the error that reading it raised.
+        finding: The result of the inspection.
+        copied: Whether a copy was made during this check.
     """
 
     stored: ReadResult
@@ -48,22 +48,22 @@ class CheckedFile(NamedTuple):
 def check(
     files: Sequence[str], reading: ReadOptions, root: str
 ) -> tuple[list[CheckedFile], list[str]]:
-    """Checks files and keeps them near; reads only what is not known or not near yet.
+    """Checks and caches files; reads only files that are not yet known or cached.
 
-    A file that fails to be read is out, even if a second look might succeed.
+    A file that cannot be read is not read a second time.
 
     Args:
-        files: Places.
+        files: Places of the files.
         reading: With the cache ``"none"``, images are read later from their places;
-            with ``"memory"``, from contents; with ``"disk"``, from copies, which have
-            the SHA-256 of their contents for a name and are made anew if they differ.
+            with ``"memory"``, from their contents; with ``"disk"``, from copies. A copy
+            is named by the SHA-256 of its contents and is replaced if it differs.
         root: The folder of the files.
 
     Returns:
-        One for each file, and notes for the user.
+        One result per file, and notes for the user.
 
     Raises:
-        UsageError: There is not enough room.
+        UsageError: There is not enough memory or disk space.
     """
     remote = filesystem.is_remote(root)
     name = root if remote else os.path.abspath(root)
@@ -95,7 +95,7 @@ def check(
 
 
 def inspect_headers(files: Sequence[str], max_pixels: int) -> list[InspectionResult]:
-    """Looks at the headers of extracted files, of those that are not known yet."""
+    """Inspects the headers of extracted files whose findings are not yet cached."""
     known = InspectionCache("headers", os.path.dirname(files[0]), max_pixels)
     states = [filesystem.state(file) for file in files]
     found = [known.get(state) for state in states]
@@ -109,12 +109,12 @@ def inspect_headers(files: Sequence[str], max_pixels: int) -> list[InspectionRes
 
 
 def intact(files: Sequence[str], hashes: Sequence[bytes], name: str) -> list[bool]:
-    """Tells which files are there and have the contents of these SHA-256.
+    """Returns for each file whether it exists and its contents have the given SHA-256.
 
     Args:
-        files: Paths.
-        hashes: One for each.
-        name: Of the files together, so that they are read once only.
+        files: Paths of the files.
+        hashes: SHA-256 for each file.
+        name: Name of this set of files in the cache, which avoids reading them again.
     """
     known = InspectionCache("contents", name)
     states = [filesystem.state(path) for path in files]
@@ -143,7 +143,7 @@ def _near(
     reading: ReadOptions,
     name: str,
 ) -> list[CheckedFile | None]:
-    """The files that need not be read now; None for those that do."""
+    """Returns the results that need no reading of the file; None for the others."""
     if reading.cache == "memory":
         return [None] * len(files)
     if reading.cache == "none":
@@ -176,7 +176,7 @@ def _require_room(reading: ReadOptions, needed: int) -> str | None:
 def _look(
     place: str, before: InspectionResult | None, reading: ReadOptions
 ) -> CheckedFile:
-    """Reads a file, inspects it unless that was done before, and keeps it near."""
+    """Reads a file, inspects it unless its finding is known, and caches it."""
     try:
         data = filesystem.read(place)
     except OSError as error:
@@ -195,13 +195,13 @@ def _look(
 
 
 def _copied(data: bytes, sha256: bytes) -> bool:
-    """Writes a copy unless it is there and intact; returns whether it did."""
+    """Writes a copy unless an intact one exists; returns whether it wrote one."""
     copy = _copy(sha256)
     with suppress(OSError):
         if copy.read_bytes() == data:
             return False
     copy.parent.mkdir(parents=True, exist_ok=True)
-    # One that a power cut damages is not intact, and made anew.
+    # If a power failure damages the copy, the next check replaces it.
     write_atomically(copy, partial(Path.write_bytes, data=data), synced=False)
     return True
 
@@ -214,7 +214,7 @@ def _copy(sha256: bytes) -> Path:
 def _for_each(
     work: Callable[[Item], T], items: Iterable[Item], threads: int
 ) -> list[T]:
-    """Maps items in order, showing progress; in threads where there are several."""
+    """Maps items in order with a progress bar, in threads if there are several."""
     listed = list(items)
     with ThreadPoolExecutor(threads) as pool:
         done = map(work, listed) if threads == 1 else pool.map(work, listed)

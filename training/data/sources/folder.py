@@ -1,4 +1,4 @@
-"""Folders of image files, one folder a class, optionally under train/, val/, test/."""
+"""Loads image folders, one folder per class, optionally in train/, val/ and test/."""
 
 import os
 
@@ -18,17 +18,17 @@ Files = list[tuple[str, int]]  # places and class numbers
 def load(argument: str, reading: ReadOptions | None = None) -> Dataset:
     """Loads ``DIR/CLASS/*`` or ``DIR/{train,val,test}/CLASS/*``; files stay on disk.
 
-    Names of splits may be written otherwise (``names.SPLITS``).
+    Splits may have other names (``names.SPLITS``).
 
-    Every file is decoded once, so that a bad one is found before training begins; what
-    was found is kept for as long as the file stays as it is.
+    Every file is decoded once, to find bad files before training. The findings are
+    cached until the file changes.
 
     Args:
         argument: A path or a URL.
-        reading: How files are read; None: with the defaults.
+        reading: Options for reading files; None: the defaults.
 
     Raises:
-        UsageError: The folder, a split or a class is empty, or a file is no image.
+        UsageError: The folder, a split or a class is empty, or a file is not an image.
     """
     reading = reading or ReadOptions()
     root = tree.root(argument, "image folder")
@@ -62,10 +62,10 @@ def load(argument: str, reading: ReadOptions | None = None) -> Dataset:
 
 
 def _roots(root: str) -> dict[str, str]:
-    """The folders of the splits; the root itself where it holds the classes.
+    """Returns the folders of the splits; without splits, the root as ``"train"``.
 
-    Beside classes, a folder with the name of a split is a class too (a *train* beside
-    a *bus*) unless it holds folders.
+    If other classes exist, a folder with the name of a split is also a class (*train*
+    next to *bus*), unless it contains folders.
     """
     folders = tree.folders(root)
     others = [name for name in folders if not split_called(name)]
@@ -75,40 +75,40 @@ def _roots(root: str) -> dict[str, str]:
         if split is None:
             return {"train": root}
         raise UsageError(
-            f"{root} must hold either splits or classes, got the split {split!r} "
-            f"beside {others[0]!r}; move all classes into one folder train, or what "
-            "is no split elsewhere"
+            f"{root} must contain either splits or classes, got the split {split!r} "
+            f"and {others[0]!r}; move all classes into one folder train, or move "
+            "folders that are not splits elsewhere"
         )
     splits = find_splits(folders, root)
     if splits and "train" not in splits:
         raise UsageError(
-            f"{root} must hold a train split beside {first_few([*splits.values()])}, "
-            "got none"
+            f"{root} must contain a train split, got only "
+            f"{first_few([*splits.values()])}"
         )
     return {split: folders[name] for split, name in splits.items()} or {"train": root}
 
 
 def _labels(root: str) -> tuple[str, ...]:
-    """The names of the classes, those of the training split's folders."""
+    """Returns the class names, which are the folder names of the training split."""
     labels = tuple(tree.folders(root))
     if len(labels) < 2:
         raise UsageError(
-            f"{root} must hold one folder a class, at least 2, got {len(labels)}"
+            f"{root} must contain at least 2 class folders, got {len(labels)}"
         )
     if unread := [label for label in labels if not filesystem.is_text(label)]:
-        raise UsageError(f"names of classes must be UTF-8, got {unread[0]!r}")
+        raise UsageError(f"class names must be UTF-8, got {unread[0]!r}")
     require_classes(labels, root)
     return labels
 
 
 def _files(root: str, labels: tuple[str, ...]) -> Files:
-    """The files of a split with their class numbers, in the order of their names."""
+    """Returns the files of a split with their class numbers, sorted by name."""
     numbers = {label: number for number, label in enumerate(labels)}
     found = []
     for name, folder in tree.folders(root).items():
         if name not in numbers:
             raise UsageError(
-                f"{root} must hold classes of the training split only, got {name!r}"
+                f"{root} must contain only classes of the training split, got {name!r}"
             )
         found += [(place, numbers[name]) for place in tree.files(folder)]
     return found
@@ -117,17 +117,17 @@ def _files(root: str, labels: tuple[str, ...]) -> Files:
 def _require_images(
     splits: dict[str, Files], roots: dict[str, str], labels: tuple[str, ...]
 ) -> None:
-    """Raises UsageError unless every split has images, and every class to train on."""
+    """Raises UsageError unless all splits and all training classes have images."""
     for name, files in splits.items():
         if not files:
             raise UsageError(
-                f"{name} split must hold good images, one folder a class, got none in "
-                f"{roots[name]}; add some or remove the folder"
+                f"{name} split must contain valid images, in one folder per class, got "
+                f"none in {roots[name]}; add some or remove the folder"
             )
     trained = {number for _, number in splits["train"]}
     if absent := [label for i, label in enumerate(labels) if i not in trained]:
         raise UsageError(
-            "class folder must hold good images to train on, got none in "
+            "every class must have valid training images, got none in "
             f"{roots['train']}/{absent[0]}"
         )
 

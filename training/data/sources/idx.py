@@ -1,4 +1,4 @@
-"""MNIST-format files: ``train-images-idx3-ubyte`` and its kin, also gzipped."""
+"""Loads MNIST-format files such as ``train-images-idx3-ubyte``, also gzipped."""
 
 import gzip
 import math
@@ -15,7 +15,7 @@ from training.data.types import Dataset, Split, may_be_mirrored, pixels
 from training.storage import filesystem
 
 PREFIXES = {"train": "train", "test": "t10k"}
-UINT8 = 8  # the only element type that images and labels use
+UINT8 = 8  # the element type of images and labels
 
 FASHION_MNIST = (  # Xiao et al., 2017, table 2
     "T-shirt/top",
@@ -34,10 +34,10 @@ FASHION_MNIST = (  # Xiao et al., 2017, table 2
 def load(argument: str) -> Dataset:
     """Loads ``DIR/{train,t10k}-{images-idx3,labels-idx1}-ubyte[.gz]``.
 
-    Class names come from ``DIR/labels.txt``, one a line, where there is one.
+    Class names come from ``DIR/labels.txt``, one per line, if it exists.
 
     Raises:
-        UsageError: A file is missing, damaged, or does not fit the others.
+        UsageError: A file is missing, damaged, or inconsistent with the others.
     """
     folder = tree.root(argument, "idx folder")
     if not filesystem.is_remote(folder):
@@ -62,7 +62,7 @@ def load(argument: str) -> Dataset:
 
 
 def read(path: str) -> np.ndarray:
-    """Reads an idx file of bytes, gzipped if it is named ``.gz``; a path or a URL.
+    """Reads an idx file of bytes from a path or URL; ``.gz`` files are unzipped.
 
     Raises:
         UsageError: The file is truncated, damaged, or of another format.
@@ -71,7 +71,7 @@ def read(path: str) -> np.ndarray:
         data = filesystem.read(path)
         data = gzip.decompress(data) if path.endswith(".gz") else data
     except (OSError, EOFError, zlib.error) as error:
-        raise UsageError(f"cannot read {path}: {error}") from None
+        raise UsageError(f"idx file must be readable, got {path}: {error}") from None
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] != UINT8:
         raise UsageError(f"{path} must be an idx file of bytes, got {data[:4]!r}")
     axes = data[3]
@@ -79,8 +79,8 @@ def read(path: str) -> np.ndarray:
     shape = [int.from_bytes(data[i : i + 4], "big") for i in range(4, header, 4)]
     if len(data) != header + math.prod(shape):
         raise UsageError(
-            f"{path} must have {header + math.prod(shape)} bytes as its header says, "
-            f"got {len(data)}: it is truncated or damaged"
+            f"{path} must have the {header + math.prod(shape)} bytes that its header "
+            f"specifies, got {len(data)}: it is truncated or damaged"
         )
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
 
@@ -94,12 +94,12 @@ def _split(folder: str, prefix: str) -> Split:
     labels = read(_find(folder, f"{prefix}-labels-idx1-ubyte"))
     if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
         raise UsageError(
-            f"{prefix} images (N, H, W) and labels (N,) of {folder} must fit, got "
+            f"{prefix} images (N, H, W) and labels (N,) of {folder} must match, got "
             f"{images.shape} and {labels.shape}"
         )
     if images.size == 0:
         raise UsageError(
-            f"{prefix} files of {folder} must hold images, got shape {images.shape}"
+            f"{prefix} files of {folder} must have images, got shape {images.shape}"
         )
     return pixels(images[..., np.newaxis], labels)
 
@@ -109,25 +109,25 @@ def _find(folder: str, name: str) -> str:
         if filesystem.filesystem(path).isfile(path):
             return path
     raise UsageError(
-        f"idx folder must hold {name} or {name}.gz, got neither in {folder}"
+        f"idx folder must contain {name} or {name}.gz, got neither in {folder}"
     )
 
 
 def _labels(folder: str, splits: dict[str, Split]) -> tuple[str, ...]:
-    """The names of the classes; checks that the labels in the files are theirs."""
+    """Returns the class names, and checks that they cover the labels in the files."""
     used = {name: np.unique(split.labels.numpy()) for name, split in splits.items()}
     names = f"{folder}/labels.txt"
     if filesystem.filesystem(names).isfile(names):
         labels = _listed(names)
     else:
-        # A gap in the numbers is far likelier a damaged file than an unused class.
+        # A gap in the numbers more likely means a damaged file than an unused class.
         classes = len(used["train"])
         gaps = np.flatnonzero(used["train"] != np.arange(classes))
         if len(gaps):
             raise UsageError(
                 f"train labels of {folder} must be numbered from 0 without a gap, got "
-                f"{used['train'][gaps[0]]} and no {gaps[0]}; name every class in "
-                "labels.txt if that is right"
+                f"{used['train'][gaps[0]]} but no {gaps[0]}; if that is correct, list "
+                "every class in labels.txt"
             )
         fashion = "fashion" in _name(folder).lower() and classes == len(FASHION_MNIST)
         labels = FASHION_MNIST if fashion else tuple(str(i) for i in range(classes))
@@ -135,14 +135,14 @@ def _labels(folder: str, splits: dict[str, Split]) -> tuple[str, ...]:
         if numbers[-1] >= len(labels):
             raise UsageError(
                 f"{name} labels of {folder} must be 0 to {len(labels) - 1}, "
-                f"got {numbers[-1]}; name every class in labels.txt if that is right"
+                f"got {numbers[-1]}; if that is correct, list every class in labels.txt"
             )
     require_classes(labels, folder)
     return labels
 
 
 def _listed(path: str) -> tuple[str, ...]:
-    """Reads names of classes, one a line, whatever editor wrote them."""
+    """Reads class names, one per line, with any byte-order mark and line ends."""
     try:
         text = filesystem.read(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -152,12 +152,12 @@ def _listed(path: str) -> tuple[str, ...]:
     for number, line in enumerate(lines, 1):
         if not is_name(line):
             raise UsageError(
-                f"{path} must have one name a line, without control characters, got "
+                f"{path} must have one name per line, without control characters, got "
                 f"{line!r} in line {number}"
             )
         if first.setdefault(line, number) != number:
             raise UsageError(
-                f"{path} must have a name of its own for every class, got {line!r} in "
+                f"{path} must have a different name for every class, got {line!r} in "
                 f"lines {first[line]} and {number}"
             )
     return tuple(lines)

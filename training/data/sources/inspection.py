@@ -1,4 +1,4 @@
-"""Image files looked at before training begins: may they be decoded, can they be?"""
+"""Validates image files before training."""
 
 import hashlib
 import os
@@ -17,21 +17,21 @@ from training.data.types import ImageInfo, Size, fingerprint
 from training.storage import filesystem
 
 Stored = bytes | str  # an image file's contents, or its place
-ReadResult = Stored | OSError  # or why it could not be read
+ReadResult = Stored | OSError  # or the error that reading it raised
 
 
 @dataclass(frozen=True)
 class InspectionResult:
-    """What was found of an image file.
+    """The finding about an image file.
 
     Attributes:
-        bad: What is wrong with it; None: nothing.
-        orientation: EXIF's, 1 to 8.
-        kind: Pillow's name of its format.
-        size: Height and width as it is shown.
-        cmyk: Its colours are stored as CMYK or YCCK.
-        sha256: Of its contents.
-        fingerprint: Likewise ``datasets.fingerprint``.
+        bad: What is wrong with the file; None: it is valid.
+        orientation: EXIF orientation, 1 to 8.
+        kind: Pillow's name of the format.
+        size: Height and width of the image as it is shown.
+        cmyk: Whether the colours are stored as CMYK or YCCK.
+        sha256: SHA-256 of the contents.
+        fingerprint: ``types.fingerprint`` of the contents.
     """
 
     bad: str | None = None
@@ -44,7 +44,7 @@ class InspectionResult:
 
 
 def image_info(findings: Sequence[InspectionResult]) -> ImageInfo:
-    """Returns what is known of a split, of what was found of its images."""
+    """Combines the findings about the images of a split."""
     orientations = [finding.orientation for finding in findings]
     heights, widths = zip(*(finding.size for finding in findings), strict=True)
     with tf.device("CPU"):
@@ -61,7 +61,13 @@ def image_info(findings: Sequence[InspectionResult]) -> ImageInfo:
 def inspect_all(
     images: Sequence[ReadResult], max_pixels: int, *, header_only: bool = False
 ) -> list[InspectionResult]:
-    """Inspects image files in threads, showing progress."""
+    """Inspects image files in threads, with a progress bar.
+
+    Args:
+        images: Contents, places, or read errors.
+        max_pixels: As for ``inspect``.
+        header_only: As for ``inspect``.
+    """
     inspector = partial(inspect, max_pixels=max_pixels, header_only=header_only)
     with without_pillow_limits(), ThreadPoolExecutor(os.cpu_count()) as pool:
         found = pool.map(inspector, images)
@@ -72,20 +78,20 @@ def inspect_all(
 def inspect(
     image: ReadResult, max_pixels: int, *, header_only: bool = False
 ) -> InspectionResult:
-    """Looks at one image file: first at its header, then whether TensorFlow reads it.
+    """Inspects the header of an image file, then checks whether TensorFlow decodes it.
 
     Args:
-        image: Contents, place, or why there are none.
-        max_pixels: Width times height that may be decoded; of a GIF, of which
-            TensorFlow decodes all frames, of these together.
-        header_only: Do not decode.
+        image: Contents, place, or read error.
+        max_pixels: Largest width × height to decode; for a GIF, of all frames together,
+            because TensorFlow decodes all of them.
+        header_only: Whether to skip decoding.
     """
     try:
         if isinstance(image, OSError):
             raise image
         data = filesystem.read(image) if isinstance(image, str) else image
         header = pillow.read_header(data)
-    except Exception as error:  # Pillow's plugins raise many kinds for damaged files
+    except Exception as error:  # Pillow raises many kinds for damaged files
         return InspectionResult(_said(error))
     bad = header.refusal
     if header.pixels > max_pixels:
@@ -104,10 +110,10 @@ def inspect(
 
 
 def _undecodable(data: bytes, kind: str) -> str | None:
-    """What TensorFlow, or Pillow in better words, has against a file."""
+    """Returns why TensorFlow cannot decode a file, preferably in Pillow's words."""
     try:
         if kind in JPEGS:
-            # An eighth of its size: all its data are read, with little work.
+            # Reducing to 1/8 reads all data with little computation.
             tf.io.decode_jpeg(data, channels=3, ratio=8)
         else:
             graph.decode(tf.constant(data), 3)
@@ -126,5 +132,5 @@ def _pillows_reason(data: bytes) -> str | None:
 
 def _said(error: Exception) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
-        return "no image file"
+        return "not an image file"
     return filesystem.reason(error)

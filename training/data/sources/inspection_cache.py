@@ -1,4 +1,4 @@
-"""What was found of files, kept between commands while the files stay as they are."""
+"""Caches findings about files between commands, until the files change."""
 
 import hashlib
 import os
@@ -17,21 +17,21 @@ from training.storage import filesystem
 from training.storage.filesystem import State
 from training.storage.writing import write_atomically
 
-# A finding: the state's key, then SHA-256, fingerprint, kind, orientation, CMYK, size.
+# A finding: state key, SHA-256, fingerprint, kind, orientation, CMYK, size.
 RECORD = struct.Struct("<32s32sq4sB?II")
-CHECKSUM = 32  # bytes in front of the records
+CHECKSUM = 32  # bytes before the records
 
 
 class InspectionCache:
-    """Findings of good files, in a file of their own in the cache folder.
+    """A cache file of findings about valid files, in the cache folder.
 
-    A finding is used as long as the file's ``places.state`` is what it was, and the
-    code that inspects files and its libraries are. Bad files are not kept: another
-    look may find them good. A file that is damaged, or cannot be written, costs time
-    only; of processes that write at once, one wins.
+    A finding is used until the file's ``filesystem.state``, the inspecting code or one
+    of its libraries changes. Findings about bad files are not kept, because another
+    inspection may succeed. A damaged or unwritable cache file only costs time; if
+    several processes write at once, one of them wins.
 
     Args:
-        name: What these findings are of, and anything else that they depend on.
+        name: The set of files, and everything else that the findings depend on.
     """
 
     def __init__(self, *name: object) -> None:
@@ -41,7 +41,7 @@ class InspectionCache:
         self._now: dict[bytes, InspectionResult] = {}
 
     def get(self, state: State) -> InspectionResult | None:
-        """Returns what was found of a file in this state."""
+        """Returns the finding about a file in this state; None: unknown."""
         finding = None if state.key is None else self._before.get(state.key)
         if finding is not None:
             self.add(state, finding)
@@ -51,14 +51,14 @@ class InspectionCache:
         """Adds a finding.
 
         Args:
-            state: The file's, from before it was read.
-            finding: Is kept by ``save`` if it is good and the state certain.
+            state: State of the file before it was read.
+            finding: The finding; ``save`` keeps it if it is good and the state certain.
         """
         if state.key is not None and finding.bad is None:
             self._now[state.key] = finding
 
     def save(self) -> str | None:
-        """Writes what was found or used; returns why that is not possible, if so."""
+        """Writes the findings added or used; returns a note if it cannot write."""
         if self._now.keys() == self._before.keys():
             return None
         records = b"".join(
@@ -85,7 +85,7 @@ def _path(name: str) -> Path:
 def _read(name: str) -> dict[bytes, InspectionResult]:
     try:
         data = _path(name).read_bytes()
-    except (OSError, UsageError):  # of a user without a home folder
+    except (OSError, UsageError):  # UsageError: the user has no home folder
         return {}
     records = data[CHECKSUM:]
     whole = hashlib.sha256(records).digest() == data[:CHECKSUM]
@@ -104,7 +104,7 @@ def _read(name: str) -> dict[bytes, InspectionResult]:
 
 @once
 def _inspector() -> str:
-    """What decides on a finding: the code that inspects, and its libraries."""
+    """Returns the versions of the inspecting code and its libraries."""
     beside = sorted(Path(filesystem.__file__).parent.glob("*.py"))
     files = (*beside, Path(inspection.__file__), Path(__file__))
     code = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

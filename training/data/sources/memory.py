@@ -1,4 +1,4 @@
-"""Data sets that need no files: scikit-learn's digits, and synthetic images."""
+"""Creates data sets without files: scikit-learn's digits, and synthetic images."""
 
 import re
 
@@ -9,7 +9,7 @@ from training.data.types import Dataset, pixels
 
 
 def digits(argument: str) -> Dataset:
-    """scikit-learn's 1,797 handwritten digits, 8×8, grey, pixels scaled to 0–255."""
+    """Returns scikit-learn's 1,797 digits: grey, 8×8, pixels scaled to 0–255."""
     if argument:
         raise UsageError(f"digits takes no argument, got 'digits:{argument}'")
     from sklearn.datasets import load_digits
@@ -27,9 +27,9 @@ def digits(argument: str) -> Dataset:
 
 
 def synthetic(argument: str) -> Dataset:
-    """N images of noise around one pattern a class, and a fifth as many to test on.
+    """Returns N images of noise around one pattern per class, and N/5 test images.
 
-    Made from a fixed seed. For benchmarks and for trying out sizes; it can be learned.
+    The seed is fixed. The data can be learned; use it for benchmarks and to try sizes.
     """
     match = re.fullmatch(r"(\d+)x(\d+)x(\d+):(\d+):(\d+)", argument)
     numbers = [int(group) for group in match.groups()] if match else [0]

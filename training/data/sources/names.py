@@ -1,4 +1,4 @@
-"""What the splits and the classes of a data set are called."""
+"""Recognises the names of splits and validates the names of classes."""
 
 import re
 import unicodedata
@@ -11,23 +11,23 @@ SPLITS = {
     **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-SUFFIX = r"[ _-]?(set|data|images)$"  # of Kaggle's training_set, test-images, …
+SUFFIX = r"[ _-]?(set|data|images)$"  # as in Kaggle's training_set, test-images, …
 
 
 def split_called(name: str) -> str | None:
-    """Returns ``"train"``, ``"val"`` or ``"test"``; None: no split is called so."""
+    """Returns ``"train"``, ``"val"`` or ``"test"``; None: not the name of a split."""
     return SPLITS.get(re.sub(SUFFIX, "", name.lower()))
 
 
 def find_splits(names: Iterable[str], where: str) -> dict[str, str]:
-    """Returns their names by ``"train"``, ``"val"`` and ``"test"``, in this order.
+    """Maps ``"train"``, ``"val"`` and ``"test"``, in this order, to the names found.
 
     Args:
-        names: Of splits and of other things.
-        where: What has them.
+        names: Names of splits and of other things.
+        where: Name of the data set or folder in the error message.
 
     Raises:
-        UsageError: Two of them are names of one split.
+        UsageError: Two names denote the same split.
     """
     found: dict[str, str] = {}
     for name in names:
@@ -43,10 +43,10 @@ def find_splits(names: Iterable[str], where: str) -> dict[str, str]:
 
 
 def require_classes(labels: Sequence[str], where: str) -> None:
-    """Raises UsageError unless there are two classes, each with a name of its own.
+    """Raises UsageError unless there are at least two classes with different names.
 
-    Names are written to files of one name a line, so control characters (line feeds
-    among them) are refused.
+    Names are written to files with one name per line, so they must not contain control
+    characters such as line feeds.
     """
     if len(labels) < 2:
         raise UsageError(f"{where} must have at least 2 classes, got {len(labels)}")
@@ -54,17 +54,17 @@ def require_classes(labels: Sequence[str], where: str) -> None:
     for number, label in enumerate(labels):
         if not is_name(label):
             raise UsageError(
-                f"names of classes must not be empty or have control characters, got "
+                f"class names must not be empty or contain control characters, got "
                 f"{label!r} for class {number} of {where}"
             )
         if first.setdefault(label, number) != number:
             raise UsageError(
-                f"names of classes must differ, got {label!r} for classes "
+                f"class names must differ, got {label!r} for classes "
                 f"{first[label]} and {number} of {where}"
             )
 
 
 def is_name(text: str) -> bool:
-    """Whether text has something to read in it, and no line ends or other controls."""
+    """Returns whether text has visible characters and no control characters."""
     kinds = {unicodedata.category(character) for character in text}
     return bool(text.strip()) and kinds.isdisjoint(("Cc", "Zl", "Zp"))

@@ -1,6 +1,6 @@
-"""TensorFlow Datasets: prepared on disk, or downloaded where there is a network.
+"""Loads TensorFlow Datasets that are prepared on disk or can be downloaded.
 
-Prepared as TFRecord or as ArrayRecord; both are read whole, shard by shard.
+They may be prepared as TFRecord or ArrayRecord; both are read whole, shard by shard.
 """
 
 from dataclasses import replace
@@ -22,23 +22,23 @@ from training.data.sources.names import find_splits, require_classes
 from training.data.types import Dataset, Split, may_be_mirrored, pixels, strings
 from training.storage import filesystem
 
-PIXELS_BELOW_BYTES = 2**30  # images of one size are decoded once up to this
+PIXELS_BELOW_BYTES = 2**30  # images of one size are decoded once up to this total
 
 
 def load(argument: str, reading: ReadOptions | None = None) -> Dataset:
     """Loads ``tfds:NAME`` (a name with an optional config and version) into memory.
 
     ``NAME`` may also be the folder of a prepared version, or its URL. Images stay
-    encoded unless they have one size and fit into a gibibyte decoded. With the cache
-    on disk they are written there as files, once, and read from these.
+    encoded unless they have one size and take at most one gibibyte decoded. With
+    ``--cache disk``, they are written to files once and read from these.
 
     Args:
-        argument: What follows ``tfds:``.
-        reading: How images are read; None: with the defaults.
+        argument: The text after ``tfds:``.
+        reading: Options for reading images; None: the defaults.
 
     Raises:
-        UsageError: The data set is unknown, cannot be had, is too large for the
-            memory, has a bad image or is not for classification.
+        UsageError: The data set is unknown, not available, too large for the memory,
+            has a bad image or is not for classification.
     """
     reading = reading or ReadOptions()
     builder = _builder(argument)
@@ -63,7 +63,7 @@ def load(argument: str, reading: ReadOptions | None = None) -> Dataset:
     elif channels not in (None, *FILE_CHANNELS):
         raise UsageError(
             f"images of tfds:{argument} must have 1 or 3 channels, got {channels}; "
-            "other numbers need images of one size, a gibibyte at most, and no "
+            "other numbers require images of one size, at most 1 GiB, and no "
             "--cache disk"
         )
     return Dataset(
@@ -81,7 +81,7 @@ def _builder(argument: str) -> Any:
     import tensorflow_datasets as tfds
 
     if not argument:
-        raise UsageError("tfds data set must be named, say tfds:cifar10, got 'tfds:'")
+        raise UsageError("tfds data set must be named, got 'tfds:'; try tfds:cifar10")
     try:
         if filesystem.is_remote(argument) or Path(argument).is_dir():
             return tfds.builder_from_directory(argument)
@@ -92,14 +92,14 @@ def _builder(argument: str) -> Any:
     except Exception as error:  # tfds and its downloader raise many kinds
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise UsageError(
-            f"tfds:{argument} must be prepared on disk (in TFDS_DATA_DIR, default "
-            f"~/tensorflow_datasets) or downloadable: {type(error).__name__}: {reason}"
+            f"tfds:{argument} must be downloadable or prepared on disk (TFDS_DATA_DIR, "
+            f"default ~/tensorflow_datasets), got {type(error).__name__}: {reason}"
         ) from None
     return builder
 
 
 def _features(builder: Any, argument: str) -> tuple[str, str]:
-    """The names of the image and of the label feature."""
+    """Returns the names of the image and the label feature."""
     import tensorflow_datasets as tfds
 
     keys = builder.info.supervised_keys or ("image", "label")
@@ -115,7 +115,7 @@ def _features(builder: Any, argument: str) -> tuple[str, str]:
         )
     kind = features[keys[0]].np_dtype
     if kind not in (np.uint8, np.uint16):
-        # Of float32 TFDS stores the bits, as the four channels of a PNG.
+        # TFDS stores the bits of float32 as the four channels of a PNG.
         raise UsageError(
             f"images of tfds:{argument} must be uint8 or uint16, got "
             f"{np.dtype(kind).name}; prepare them as Image(dtype=np.uint8)"
@@ -126,7 +126,7 @@ def _features(builder: Any, argument: str) -> tuple[str, str]:
 def _splits(
     builder: Any, keys: extracted.Keys, reading: ReadOptions
 ) -> tuple[dict[str, Split], list[str]]:
-    """The labelled splits, of images that may be decoded, and what to tell the user."""
+    """Returns the labelled splits with valid images, and notes for the user."""
     on_disk = reading.cache == "disk"
     read = extracted.files if on_disk else extracted.contents
     varied = None in builder.info.features[keys[0]].shape[:2]
@@ -138,20 +138,20 @@ def _splits(
         try:
             images, labels, hashes = read(builder, theirs, keys)
         except (tf.errors.OpError, FileNotFoundError, RuntimeError) as error:
-            # TFRecord's and ArrayRecord's, of shards that are cut or gone.
+            # Errors of TFRecord and ArrayRecord for truncated or missing shards.
             raise UsageError(
-                f"files of {theirs} of {where} must be whole, got "
+                f"files of split {theirs} of {where} must be complete, got "
                 f"{filesystem.reason(error)}; prepare it again"
             ) from None
         if min(labels) < 0:  # some public test splits are unlabelled
             continue
         if max(labels) >= classes:
             raise UsageError(
-                f"labels of {theirs} of {where} must be 0 to {classes - 1}, those of "
-                f"its names of classes, got {max(labels)}"
+                f"labels of split {theirs} of {where} must be 0 to {classes - 1}, as "
+                f"it has {classes} class names, got {max(labels)}"
             )
         split = strings(images, labels, hashes=hashes)
-        # Those of one size in memory have been through a decoder and stay as they are.
+        # TFDS has already decoded images of one size, and in memory they cannot change.
         if varied or on_disk:
             split = _checked(split, f"{theirs} of {where}", reading)
         if skipped := len(labels) - len(split):
@@ -161,7 +161,7 @@ def _splits(
 
 
 def _checked(split: Split, name: str, reading: ReadOptions) -> Split:
-    """Takes up EXIF's orientations, and bad images out; looks at headers only."""
+    """Adds facts and removes bad images, based on the headers only."""
     stored = split.images.numpy().tolist()
     images = stored if split.kind == "bytes" else [path.decode() for path in stored]
     if split.kind == "bytes":
@@ -176,7 +176,7 @@ def _checked(split: Split, name: str, reading: ReadOptions) -> Split:
             f"({len(split) - len(good)} bad of {len(split)}); use --skip-bad-images"
         )
     if not good:
-        raise UsageError(f"{name} must have good images, got {len(split)} bad ones")
+        raise UsageError(f"{name} must have valid images, got {len(split)} bad ones")
     known = image_info([findings[i] for i in good])
     return replace(split.take(np.array(good)), facts=known)
 

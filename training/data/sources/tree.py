@@ -1,7 +1,7 @@
-"""Folders of folders: what lies under a place, on a disk or behind a URL.
+"""Lists folders and files below a folder, on a disk or behind a URL.
 
-What is hidden, by a dot in front of its name, is passed over. Links to folders are
-followed from the first level only.
+Hidden entries, whose names start with a dot, are skipped. Links to folders are followed
+on the first level only.
 """
 
 import os
@@ -18,10 +18,10 @@ def root(argument: str, what: str) -> str:
 
     Args:
         argument: A path or a URL.
-        what: What it is to be, in a word or two.
+        what: Kind of the folder in the error message, such as "idx folder".
 
     Raises:
-        UsageError: It is none, or cannot be looked at.
+        UsageError: It is not a folder or cannot be accessed.
     """
     found = filesystem.local(argument).rstrip("/") or "/"
     with _readable(found):
@@ -30,16 +30,16 @@ def root(argument: str, what: str) -> str:
         else:
             exists = os.path.isdir(found)
     if not argument or not exists:
-        file = ", which is no folder" if os.path.exists(found) else ""
+        file = ", which is not a folder" if os.path.exists(found) else ""
         raise UsageError(f"{what} must exist, got {argument!r}{file}")
     return found
 
 
 def folders(root: str) -> dict[str, str]:
-    """Returns the folders of a folder by their names, in the order of these.
+    """Maps the names of the folders in a folder, in order, to their places.
 
     Raises:
-        UsageError: It cannot be read, or one of them is a link to around itself.
+        UsageError: The folder cannot be read, or a link in it contains the link itself.
     """
     with _readable(root):
         if filesystem.is_remote(root):
@@ -58,10 +58,10 @@ def folders(root: str) -> dict[str, str]:
 
 
 def files(root: str) -> list[str]:
-    """Returns the files of a folder at any depth; those of a folder before its folders.
+    """Returns the files at any depth; a folder's files come before its folders.
 
     Raises:
-        UsageError: It, or a folder in it, cannot be read.
+        UsageError: The folder, or a folder in it, cannot be read.
     """
     with _readable(root):
         relative = _remote(root) if filesystem.is_remote(root) else _local(root)
@@ -79,7 +79,7 @@ def _remote(root: str) -> Iterator[tuple[str, ...]]:
 
 def _local(root: str) -> Iterator[tuple[str, ...]]:
     def refuse(error: OSError) -> None:
-        raise error  # which os.walk would pass over
+        raise error  # os.walk would ignore it
 
     for parent, _, names in os.walk(root, onerror=refuse):
         inside = Path(parent).relative_to(root).parts
@@ -89,8 +89,8 @@ def _local(root: str) -> Iterator[tuple[str, ...]]:
 def _require_tree(path: Path) -> None:
     if path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve()):
         raise UsageError(
-            f"class folder must not lead to around itself, got the link {path} to "
-            f"{path.resolve()}"
+            f"class folder must not be a link to a folder that contains it, got {path} "
+            f"linked to {path.resolve()}"
         )
 
 
