@@ -21,8 +21,7 @@ class Task:
     """digits, tfds:NAME, idx:DIR, folder:DIR or synthetic:HxWxC:CLASSES:N. DIR may be
     a URL, such as gs://bucket/photos."""
     image_size: int | None = None
-    """Side of the network's input in pixels. None: the side that all images share,
-    else the paper's."""
+    """Side of the input in pixels. None: the size of all images, else the paper's."""
     validation: float = 0.0
     """Fraction of the training images to hold out if there is no validation split."""
     skip_bad_images: bool = False
@@ -168,6 +167,5 @@ class Machine:
     xla: Literal["auto", "on", "off"] = "auto"
     """Compile the training step with XLA."""
     deterministic: bool = False
-    """Use only operations that give the same bits every time, as a CPU always does.
-    Slower on a GPU, but needed there if a resumed run must equal an uninterrupted
-    one."""
+    """Use only bit-reproducible operations, as a CPU always does. Slower on a GPU, but
+    needed there for a resumed run to equal an uninterrupted one."""

@@ -163,7 +163,7 @@ class Run:
         """
         if not self.complete:
             raise UsageError(
-                f"training must be complete, got the unfinished run {self.path}; "
+                f"run must be complete, got the unfinished run {self.path}; "
                 f"continue it with python -m training.fit --resume --out {self.path}"
             )
 

@@ -133,9 +133,8 @@ class RandAugment:
             strength = self.magnitude + self.deviation * noise
             strength = tf.clip_by_value(strength / 10, 0.0, 1.0)
             applied = tf.random.stateless_uniform((), _fold(key, 1)) < self.probability
-            inputs = (self.ranges, image, strength, fill, _fold(key, 2))
-            changed = partial(_one_of, *inputs)
-            image = tf.cond(applied, changed, lambda image=image: image)
+            apply = partial(_one_of, self.ranges, image, strength, fill, _fold(key, 2))
+            image = tf.cond(applied, apply, lambda image=image: image)
         return image
 
 

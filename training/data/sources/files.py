@@ -70,12 +70,12 @@ def check(
     known = InspectionCache(name, reading.max_pixels)
     states = _for_each(filesystem.state, files, REMOTE_THREADS if remote else 1)
     before = [known.get(state) for state in states]
-    near = _near(files, before, reading, name)
-    missing = [number for number, checked in enumerate(near) if checked is None]
+    results = _near(files, before, reading, name)
+    missing = [number for number, checked in enumerate(results) if checked is None]
     room = _require_room(reading, sum(states[number].size for number in missing))
 
     def look(number: int) -> CheckedFile:
-        near[number] = checked = _look(files[number], before[number], reading)
+        results[number] = checked = _look(files[number], before[number], reading)
         known.add(states[number], checked.finding)
         return checked
 
@@ -91,7 +91,7 @@ def check(
         count = len({checked.stored for checked in looked if checked.copied})
         room = f"cached in {cache.folder()}: {count} of {len(files)} copied now"
     notes = [note for note in (room, known.save()) if note]
-    return [checked for checked in near if checked], notes
+    return [checked for checked in results if checked], notes
 
 
 def inspect_headers(files: Sequence[str], max_pixels: int) -> list[InspectionResult]:
