@@ -129,14 +129,14 @@ def test_a_run_of_damaged_checkpoints_is_not_begun_anew(tmp_path: Path) -> None:
     places = saved_at(made, 1, 2)
     for place in places:
         cut(place / "state.npz")
-    with pytest.raises(UsageError, match=r"must have a whole checkpoint .* none of 2"):
+    with pytest.raises(UsageError, match=r"an intact checkpoint .* none among the 2"):
         checkpoints(tmp_path).restore()
     assert sorted(tmp_path.iterdir()) == places, "nothing is removed"
 
 
 def test_another_networks_state_is_refused(tmp_path: Path) -> None:
     saved_at(checkpoints(tmp_path), 1)
-    with pytest.raises(UsageError, match="must hold the state of this network"):
+    with pytest.raises(UsageError, match="must hold the state of this model"):
         checkpoints(tmp_path, width=5).restore()
 
 

@@ -67,7 +67,7 @@ def test_a_pipeline_that_is_the_bottleneck_is_named_once_an_epoch(
     made.on_epoch_end(0, LOGS | {"waiting": waiting, "seconds": seconds})
     said = capsys.readouterr().err
     assert said.count("\n") == warned
-    assert ("warning: 63% of epoch 1 went by waiting for images" in said) == warned
+    assert ("warning: 63% of epoch 1 was spent waiting for images" in said) == warned
 
 
 @pytest.mark.slow

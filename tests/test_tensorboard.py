@@ -76,4 +76,4 @@ def test_a_run_of_few_steps_says_that_it_has_no_profile(
     assert adapt is not None and profiling(run, 0) is None
     (callback,) = adapt(None)  # type: ignore[arg-type]
     callback.on_train_end()
-    assert "profile: none, of 0 steps; it begins after 5" in capsys.readouterr().out
+    assert "profile: none in 0 steps; it starts after step 5" in capsys.readouterr().out

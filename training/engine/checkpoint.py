@@ -1,8 +1,8 @@
-"""The training state on disk: complete or invisible, and checked before it is used.
+"""Saves the training state in checkpoints, and verifies them before restoring one.
 
-A checkpoint is a folder named by its position, ``EPOCH-STEP``. It is written under
-another name and renamed when all of it is on the disk. ``SHA256SUMS``, in the format
-of the program ``sha256sum``, tells whether it still is what was written.
+A checkpoint is a folder named after its position, ``EPOCH-STEP``. It is written under
+another name and renamed once all of it is on the disk. ``SHA256SUMS``, in the format
+of the program ``sha256sum``, shows whether its files are still as they were written.
 """
 
 import hashlib
@@ -20,26 +20,26 @@ from training.engine.progress import Progress
 from training.engine.saving import CheckpointOptions
 from training.storage.writing import flush
 
-DRAFT = "draft-"  # folders that are not, or no longer, checkpoints
+DRAFT = "draft-"  # prefix of folders that are not, or no longer, checkpoints
 STATE, PROGRESS, SUMS = "state.npz", "progress.json", "SHA256SUMS"
 
 
 class Checkpoints:
-    """Saves and restores all that a run's future depends on.
+    """Saves and restores everything that the rest of a run depends on.
 
-    Weights, statistics, optimizer and seed generators to the bit, and the run's
-    position. One worker writes; all hold the same state.
+    This is the exact state of weights, statistics, optimizer and seed generators, and
+    the run's position. One worker writes; all workers hold the same state.
 
     Args:
-        folder: Where the checkpoints are kept.
-        model: The network.
-        optimizer: Built for the network's trainable variables.
-        replicas: Who holds the network.
-        saving: When to save, and how many checkpoints stay.
+        folder: Folder of the checkpoints.
+        model: The model whose variables are saved.
+        optimizer: The optimizer, built for the model's trainable variables.
+        replicas: The devices and workers that hold the model; None: one device.
+        saving: When to save, and how many checkpoints to keep.
 
     Attributes:
-        progress: Where the run stands.
-        saving: When to save.
+        progress: The run's position.
+        saving: When to save, and how many checkpoints to keep.
     """
 
     def __init__(
@@ -55,8 +55,8 @@ class Checkpoints:
         self._folder = folder
         self.saving = saving or CheckpointOptions()
         self._replicas = replicas or Replicas()
-        # By variable, since seed generators are no part of Keras' own tracking; and by
-        # place and name, since Keras counts up the names of layers (``path``).
+        # Variables are listed because Keras' own tracking omits seed generators. Keys
+        # are index and name because Keras numbers the layer names in ``path``.
         self._variables: dict[str, Any] = {
             f"{kind}/{i}:{v.name}": v
             for kind, owner in (("model", model), ("optimizer", optimizer))
@@ -64,11 +64,11 @@ class Checkpoints:
         }
 
     def save(self) -> None:
-        """Saves the state as the newest checkpoint, where this worker is to."""
+        """Saves the state as the newest checkpoint, on the chief only."""
         if not self._replicas.chief:
             return
         place = self._folder / f"{self.progress.epoch:06}-{self.progress.step:08}"
-        if place.is_dir():  # a position has one state
+        if place.is_dir():  # a position has only one state
             return
         draft = self._folder / f"{DRAFT}{place.name}"
         shutil.rmtree(draft, ignore_errors=True)
@@ -88,22 +88,22 @@ class Checkpoints:
             self._remove(old)
 
     def restore(self) -> bool:
-        """Restores the newest checkpoint that is whole; returns whether there is one.
+        """Restores the newest intact checkpoint and returns whether there is one.
 
         Raises:
-            UsageError: All are damaged, or of another network.
+            UsageError: All are damaged, or the newest intact one is of another model.
         """
         place = self._newest_whole() if self._replicas.chief else None
-        # Its position is told to all, so that all start from the same.
-        named = [int(n) for n in place.name.split("-")] if place else [-1, -1]
-        epoch, step = self._replicas.from_chief(named)
+        # All workers start from the position that the chief found.
+        found = [int(n) for n in place.name.split("-")] if place else [-1, -1]
+        epoch, step = self._replicas.from_chief(found)
         if epoch < 0:
             return False
         self._read(self._folder / f"{epoch:06}-{step:08}")
         return True
 
     def _newest_whole(self) -> Path | None:
-        """Finds the checkpoint to use, and clears away what is none."""
+        """Returns the newest intact checkpoint; removes drafts and damaged ones."""
         for draft in self._folder.glob(f"{DRAFT}*"):
             shutil.rmtree(draft)
         places = self._places()
@@ -116,25 +116,25 @@ class Checkpoints:
                 return place
             damaged.append(place)
             print(
-                f"warning: checkpoint {place} is damaged ({fault}), using the one "
-                "before it",
+                f"warning: checkpoint {place} is damaged ({fault}); using the previous "
+                "one",
                 file=sys.stderr,
             )
         if places:
             raise UsageError(
-                f"a run must have a whole checkpoint to be resumed from, got none of "
-                f"{len(places)} in {self._folder}; train into another folder"
+                f"a run must have an intact checkpoint to resume from, got none among "
+                f"the {len(places)} in {self._folder}; train into another folder"
             )
         return None
 
     def _read(self, place: Path) -> None:
         with np.load(place / STATE) as state:
-            kept = {name: state[name].shape for name in state.files}
-            own = {name: tuple(v.shape) for name, v in self._variables.items()}
-            if kept != own:
+            stored = {name: state[name].shape for name in state.files}
+            expected = {name: tuple(v.shape) for name, v in self._variables.items()}
+            if stored != expected:
                 raise UsageError(
-                    f"checkpoint must hold the state of this network and optimizer, "
-                    f"{len(own)} variables; got {len(kept)} others "
+                    f"the checkpoint must hold the state of this model and optimizer "
+                    f"({len(expected)} variables), got {len(stored)} other variables "
                     f"in {place}; resume with the version that saved it"
                 )
             for name, variable in self._variables.items():
@@ -143,23 +143,23 @@ class Checkpoints:
         self.progress.replace(Progress.from_json(text))
 
     def _places(self) -> list[Path]:
-        """The checkpoints, oldest first."""
+        """Returns the checkpoints, oldest first."""
         return sorted(self._folder.glob("[0-9]*-[0-9]*"))
 
     def _remove(self, place: Path) -> None:
-        # A folder half removed must not look like a checkpoint.
+        # A partly removed folder must not look like a checkpoint.
         gone = place.rename(self._folder / f"{DRAFT}{place.name}")
         shutil.rmtree(gone)
 
 
 def _fault(place: Path) -> str | None:
-    """Says what is wrong with a checkpoint, None for nothing."""
+    """Returns what is wrong with a checkpoint; None if it is intact."""
     try:
         lines = (place / SUMS).read_text("utf-8").splitlines()
         sums = {name: sum_ for sum_, name in (line.split("  ") for line in lines)}
         for name in (STATE, PROGRESS):
             if sums[name] != _sum(place / name):
-                return f"{name} is not what was saved"
+                return f"{name} does not match {SUMS}"
     except (FileNotFoundError, ValueError, KeyError) as error:
         missing = getattr(error, "filename", None)
         return f"{Path(missing).name} is missing" if missing else f"{SUMS} is damaged"

@@ -1,7 +1,7 @@
-"""The one loop around the training step.
+"""Runs the training loop over epochs and batches.
 
-The loop is ours because ``keras.Model.fit`` can neither resume within an epoch nor
-train under every distribution strategy; callbacks and progress bar are Keras' own.
+It replaces ``keras.Model.fit``, which can neither resume within an epoch nor train
+under every distribution strategy. Callbacks are Keras callbacks.
 """
 
 import math
@@ -23,7 +23,7 @@ from training.engine.waiting import Waiting
 from training.evaluation.predictions import Logs
 from training.optimisation.optimizers import last_rate
 
-Batches = Callable[[int, int], Iterable[Any]]  # epoch and first step -> the batches
+Batches = Callable[[int, int], Iterable[Any]]  # epoch, first step -> batches
 
 
 def fit(
@@ -35,25 +35,25 @@ def fit(
     batches: Batches,
     validate: Callable[[], Logs],
 ) -> None:
-    """Trains from where ``checkpoints`` stands to the end of the last epoch.
+    """Trains from the position in ``checkpoints`` to the end of the last epoch.
 
-    A checkpoint is saved after every epoch, when one is due within it, and when SIGINT
-    or SIGTERM asks this or another worker to stop. Callbacks hear of an epoch's end
-    once it is saved.
+    A checkpoint is saved after every epoch, when one is due within an epoch, and when
+    SIGINT or SIGTERM stops this or another worker. The callbacks' ``on_epoch_end`` runs
+    after the epoch's checkpoint is saved.
 
     Args:
-        trainer: The network and its optimizer.
-        checkpoints: Hold the position.
+        trainer: The training step, with the model and its optimizer.
+        checkpoints: Saves the state and holds the position.
         callbacks: Keras callbacks.
-        epochs: Number of epochs.
-        batches: Maps epoch and first step to the epoch's batches from there.
+        epochs: Number of epochs, at least 1.
+        batches: Maps epoch and first step to the remaining batches of the epoch.
         validate: Returns the validation logs after an epoch.
 
     Raises:
-        Stopped: The loss became NaN or infinite, or a signal asked to stop.
+        Stopped: The loss became NaN or infinite, or a signal stopped the run.
     """
     progress = checkpoints.progress
-    trainer.model.stop_training = False  # Keras callbacks set it
+    trainer.model.stop_training = False  # Keras callbacks may set it
     callbacks.on_train_begin()
     try:
         with StopRequest().listening() as request:
@@ -77,7 +77,7 @@ def _epoch(
     batches: Batches,
     request: StopRequest,
 ) -> Logs:
-    """Trains what is left of an epoch; returns its logs."""
+    """Trains the rest of an epoch and returns its logs."""
     progress, metrics = checkpoints.progress, trainer.metrics
     metrics.reset()
     metrics.sums = np.array(progress.sums) if progress.sums else metrics.sums
@@ -115,17 +115,17 @@ def _validation(epoch: int, validate: Callable[[], Logs]) -> Logs:
 def _stop_if_requested(
     request: StopRequest, replicas: Replicas, checkpoints: Checkpoints
 ) -> None:
-    """Saves the state and stops if a signal asked any worker to."""
+    """Saves the state and stops if any worker received a signal."""
     if replicas.any(request.signal is not None):
         checkpoints.save()
-        replicas.wait()  # a worker that leaves early would end the one that writes
+        replicas.wait()  # a worker that exits early would end the one that writes
         raise request.stopped(checkpoints.progress)
 
 
 def _require_finite(loss: float, where: str) -> None:
     if not math.isfinite(loss):
         raise Stopped(
-            f"loss must be finite, got {loss} at {where}; what was saved before is "
-            "kept: train anew with a lower learning rate, a longer warm-up or a wider "
-            "precision"
+            f"loss must be finite, got {loss} at {where}; train again with a lower "
+            "learning rate, a longer warm-up or a wider precision (the last checkpoint "
+            "is kept)"
         )

@@ -1,4 +1,4 @@
-"""Where a run stands, beside its weights."""
+"""Records the position of a run and the logs of its epochs."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -6,19 +6,19 @@ from typing import Any
 
 from training.evaluation.predictions import Logs
 
-# Of an epoch's logs, what a clock or the machine decides and not the seed.
+# Logs of an epoch that depend on the clock or the machine, not on the seed.
 TIMED = ("seconds", "images_per_second", "waiting", "memory_gib")
 
 
 @dataclass
 class Progress:
-    """Where a run stands; what it has written about itself follows from this.
+    """The position of a run, from which its other files follow.
 
     Attributes:
-        history: The logs of every epoch done.
-        step: Steps done in the epoch after these.
-        sums: Of that epoch's training metrics.
-        seconds: Spent on that epoch's steps, over all sessions.
+        history: Logs of every finished epoch.
+        step: Number of finished steps in the current epoch.
+        sums: Sums of the training metrics in the current epoch.
+        seconds: Time spent on the steps of the current epoch, over all sessions.
     """
 
     history: list[Logs] = field(default_factory=list)
@@ -28,30 +28,30 @@ class Progress:
 
     @property
     def epoch(self) -> int:
-        """Number of the epoch that the run is in, from 0."""
+        """Index of the current epoch, from 0."""
         return len(self.history)
 
     @property
     def best_epoch(self) -> int | None:
-        """The first epoch of the highest ``val_top1``; None before there is one."""
+        """First epoch with the highest ``val_top1``; None before the first ends."""
         reached = [logs["val_top1"] for logs in self.history]
         return reached.index(max(reached)) if reached else None
 
     def end_epoch(self, logs: Logs) -> None:
-        """Goes on to the next epoch; ``logs`` are of the one that ends."""
+        """Stores the logs of the current epoch and moves on to the next one."""
         self.history.append(logs)
         self.step, self.sums, self.seconds = 0, [], 0.0
 
     def replace(self, other: "Progress") -> None:
-        """Takes over where another one stands."""
+        """Copies the position of another object."""
         self.__dict__.update(other.__dict__)
 
     def to_json(self) -> str:
-        """Returns it as text; every float is read back to the bit."""
+        """Returns the position as text that restores every float exactly."""
         return json.dumps(asdict(self), indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> "Progress":
-        """Reads what ``to_json`` made."""
+        """Creates an object from the text of ``to_json``."""
         values: dict[str, Any] = json.loads(text)
         return cls(**values)

@@ -1,4 +1,4 @@
-"""How often a run saves its state, and how much of it stays."""
+"""Determines when a run saves checkpoints and how many it keeps."""
 
 import time
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from keras_resnet.errors import UsageError
 
 @dataclass(frozen=True)
 class CheckpointOptions:
-    """When checkpoints are saved, beside the one at each epoch's end."""
+    """When checkpoints are saved, in addition to the one after each epoch."""
 
     checkpoint_minutes: float = 10.0
-    """Minutes of training after which a checkpoint is saved; 0: none for that."""
+    """Minutes of training after which a checkpoint is saved; 0: no time limit."""
     checkpoint_steps: int | None = None
-    """Steps after which a checkpoint is saved; None: none for that."""
+    """Number of steps after which a checkpoint is saved; None: no step limit."""
     keep: int = 2
-    """Newest checkpoints that stay; from 2 on, one damaged on disk loses no run."""
+    """Number of checkpoints to keep; with 2 or more, a run survives a damaged one."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.checkpoint_minutes < float("inf"):
@@ -30,10 +30,10 @@ class CheckpointOptions:
 
 
 class CheckpointTimer:
-    """Says when the next checkpoint within an epoch is due.
+    """Determines when the next checkpoint within an epoch is due.
 
     Args:
-        saving: The minutes and steps between two.
+        saving: The minutes and steps between two checkpoints.
     """
 
     def __init__(self, saving: CheckpointOptions) -> None:
@@ -41,11 +41,11 @@ class CheckpointTimer:
         self.restart()
 
     def restart(self) -> None:
-        """Counts from now, as a checkpoint was saved."""
+        """Restarts the count after a checkpoint is saved."""
         self._steps, self._since = 0, time.monotonic()
 
     def step(self) -> bool:
-        """Counts a step; returns whether a checkpoint is due after it."""
+        """Counts a step and returns whether a checkpoint is due after it."""
         self._steps += 1
         minutes = (time.monotonic() - self._since) / 60
         by_time = 0 < self._saving.checkpoint_minutes <= minutes

@@ -1,4 +1,4 @@
-"""The training step: one network, updated by one batch, on one replica or many."""
+"""Updates a model with one batch, on one or several replicas."""
 
 import math
 from dataclasses import dataclass
@@ -22,15 +22,14 @@ from training.optimisation.objective import Objective
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model, and the network that is trained in its place.
+    """A model to evaluate and save, and the model that is trained in its place.
 
     Attributes:
-        model: The model that is evaluated and saved: normalised images → float32
-            logits.
-        network: What is trained: ``model``, a model that shares its layers and has the
-            logits of auxiliary classifiers as further outputs, or a model whose moving
-            average ``model`` is.
-        average: Updates that average; None: there is none.
+        model: The model to evaluate and save; maps normalised images to float32 logits.
+        network: The model to train: ``model`` itself, a model that shares its layers
+            and returns the logits of auxiliary classifiers as further outputs, or a
+            model whose moving average is ``model``.
+        average: Updates the moving average; None: there is none.
     """
 
     model: keras.Model
@@ -39,24 +38,24 @@ class TrainedModel:
 
 
 class TrainingStep:
-    """A network with what it takes to train it.
+    """Trains a model one batch at a time.
 
     Args:
         trained: The model.
         preprocessing: Normalises pixels.
-        objective: What is minimised.
+        objective: The objective to minimise.
         optimizer: Updates the trainable variables.
-        accumulation: Parts in which a batch is computed.
-        jit_compile: Compile the step with XLA.
+        accumulation: Number of parts in which a batch is computed.
+        jit_compile: Whether to compile the step with XLA.
 
     Attributes:
         model: The model that is evaluated and saved.
         network: The model that is trained.
         optimizer: The optimizer.
-        metrics: Of the epoch so far: the mean loss, without weight decay and auxiliary
-            classifiers, and top-1 accuracy (of mixed images, for the class that has
-            most of them).
-        replicas: Those of the strategy in whose scope the step was made.
+        metrics: Metrics of the epoch so far: the mean loss, without weight decay and
+            auxiliary classifiers, and the top-1 accuracy (for mixed images, of the
+            class with the largest share).
+        replicas: The replicas of the strategy in whose scope the step was created.
     """
 
     def __init__(
@@ -84,7 +83,7 @@ class TrainingStep:
         self._objective = objective
         self._parts = accumulation
         self._clip: float | None = None
-        if self.replicas.count > 1:  # Keras would cut each replica's part by itself
+        if self.replicas.count > 1:  # Keras would clip each replica's part separately
             self._clip, optimizer.global_clipnorm = optimizer.global_clipnorm, None
         trainable = network.trainable_variables
         self._penalised = objective.penalised(trainable)
@@ -94,29 +93,29 @@ class TrainingStep:
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """All weights and other states: the trained network's, and its average."""
+        """All weights and other state of the trained model and of its average."""
         average = self.model.variables if self._average else []
         return [*self.network.variables, *average]
 
     def step(self, images: Any, labels: Any, copies: int = 1) -> float:
-        """Updates the weights by one batch; returns the mean of its losses.
+        """Updates the weights with one batch and returns its mean loss.
 
-        The value is NaN too where a weight or statistic is no longer finite after the
-        update: a ReLU passes NaN on as 0, so the loss alone would not show it.
+        The result is also NaN if a weight or statistic is not finite after the update:
+        a ReLU turns NaN into 0, so the loss alone would not show it.
 
         Args:
             images: Pixels 0–255, ``(N, H, W, C)``, as ``replicas.batches`` yields them.
             labels: Class numbers ``(N,)``, or targets ``(N, classes)``, likewise.
-            copies: How many replicas hold each example.
+            copies: Number of replicas that hold each example.
         """
         loss, *measured = self._step(images, labels).numpy()
         self.metrics.add(np.divide(measured, copies))
         return float(loss)
 
     def _all_replicas(self, images: Any, labels: Any) -> Tensor:
-        """The step on all replicas; returns the mean loss, then ``metrics.sums``."""
-        # The step checks the whole state: an error on one worker would leave the others
-        # waiting for it.
+        """Runs the step on all replicas; returns mean loss and ``metrics.sums``."""
+        # The layers' own checks are off, since an error on one worker would leave the
+        # others waiting for it; the step checks the whole state instead.
         together = synchronized(self.network, self.replicas.count > 1)
         with together, unchecked(self.network):
             measured = self.replicas.run(self._training_step, images, labels)
@@ -125,7 +124,7 @@ class TrainingStep:
         return self.replicas.summed(measured)
 
     def _training_step(self, images: Tensor, labels: Tensor) -> Tensor:
-        """One replica's step; what it returns is summed over replicas."""
+        """Runs one replica's step, whose results are summed over replicas."""
         variables = self.network.trainable_variables
         compute = partial(self._part, examples=global_count(labels))
         measured, *gradients = accumulated(
@@ -146,16 +145,16 @@ class TrainingStep:
     def _part(
         self, images: Tensor, labels: Tensor, share: float, *, examples: Tensor
     ) -> list[Tensor]:
-        """Computes a part of a replica's batch.
+        """Computes one part of a replica's batch.
 
         Args:
             images: ``(N, H, W, C)``.
             labels: ``(N,)`` or ``(N, classes)``.
-            share: Of the part in the replica's batch.
-            examples: Of the whole batch on all replicas.
+            share: Share of this part in the replica's batch, from 0 to 1.
+            examples: Number of examples in the whole batch on all replicas.
 
         Returns:
-            The part of the mean loss and of ``metrics.sums``; gradients.
+            Contributions to the mean loss and to ``metrics.sums``, then gradients.
         """
         variables = self.network.trainable_variables
         share = share / self.replicas.count

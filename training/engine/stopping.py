@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop."""
+"""Handles the signals that stop a run."""
 
 import math
 import signal
@@ -14,23 +14,23 @@ from training.engine.progress import Progress
 
 
 class StopRequest:
-    """Turns SIGINT and SIGTERM into a flag that the loop looks at after each step.
+    """Turns SIGINT and SIGTERM into a flag that the loop checks after each step.
 
     Attributes:
-        signal: The signal's number, None as long as none came.
+        signal: Number of the signal; None until one is received.
     """
 
     signal: int | None = None
 
     @contextmanager
     def listening(self) -> Iterator["StopRequest"]:
-        """Listens inside the ``with`` block.
+        """Listens for signals inside the ``with`` block.
 
-        Signals within a second after the first belong to it; a later one acts as it
-        always did.
+        Signals within a second of the first one count as the same request; a later one
+        has its original effect.
         """
         if threading.current_thread() is not threading.main_thread():
-            yield self  # only the main thread hears signals
+            yield self  # only the main thread receives signals
             return
         numbers = (signal.SIGINT, signal.SIGTERM)
         before = {number: signal.getsignal(number) for number in numbers}
@@ -54,11 +54,11 @@ class StopRequest:
                 signal.signal(number, handler)
 
     def stopped(self, progress: Progress) -> Stopped:
-        """What ends the command once the state is saved."""
-        # On this worker none need have come: one on another stops all.
+        """Returns the exception that ends the command once the state is saved."""
+        # This worker may have received none: a signal to one worker stops all.
         number = self.signal or signal.SIGTERM
         return Stopped(
             f"stopped by {signal.Signals(number).name}, saved at step {progress.step} "
-            f"of epoch {progress.epoch + 1}: continue with --resume",
+            f"of epoch {progress.epoch + 1}; continue with --resume",
             128 + number,
         )

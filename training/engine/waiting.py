@@ -1,4 +1,4 @@
-"""How long training waits for its data."""
+"""Measures how long training waits for its data."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -6,10 +6,10 @@ from typing import Any
 
 
 class Waiting:
-    """The share of an epoch's time that its steps wait for their batches.
+    """Measures the share of an epoch's time that its steps wait for batches.
 
-    The first step of an epoch is left out, since reading starts with it, and the
-    session's first step compiles.
+    The first step of an epoch is excluded: reading starts with it, and the session's
+    first step compiles.
     """
 
     def __init__(self) -> None:
@@ -17,11 +17,11 @@ class Waiting:
 
     @property
     def share(self) -> float:
-        """From 0 to 1; 0 before there is a second step."""
+        """Share of waiting, from 0 to 1; 0 before the second step."""
         return self._waited / max(self._waited + self._worked, 1e-9)
 
     def of(self, batches: Iterable[Any]) -> Iterator[Any]:
-        """Yields the batches; what happens until the next is asked for is work."""
+        """Yields the batches; the time until the next request counts as work."""
         iterator, first = iter(batches), True
         while True:
             asked = time.perf_counter()

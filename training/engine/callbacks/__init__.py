@@ -1,1 +1,1 @@
-"""What is written and shown while a model is trained."""
+"""Callbacks that write files and print progress during training."""

@@ -1,4 +1,4 @@
-"""What a person sees of training: a bar for the epoch, a line for each one done."""
+"""Shows the progress of training: a bar during an epoch and a line after it."""
 
 import sys
 import time
@@ -11,31 +11,31 @@ from training.engine.progress import Progress
 from training.evaluation.predictions import Logs
 from training.optimisation.optimizers import last_rate
 
-# Of an epoch's time, from where waiting for data is worth a warning, and the least
-# seconds: a run of a moment is not worth one.
+# A warning is printed if waiting for data takes more than this share of an epoch's time
+# and more than these seconds, since very short runs need no warning.
 WAITING_SHARE = 0.2
 WAITING_SECONDS = 1.0
 
 
 class Display(keras.callbacks.Callback):
-    """Says how training goes, and how long it still takes.
+    """Prints the progress of training and the time left.
 
-    In a terminal a bar shows the epoch under way. A warning names the input pipeline
-    where the device waits for it.
+    In a terminal, a bar shows the current epoch. A warning names the input pipeline if
+    the device waits for it.
 
     Args:
-        progress: Where the run stands.
-        images: In an epoch.
+        progress: The run's position.
+        images: Number of images in an epoch.
     """
 
     def __init__(self, progress: Progress, images: int) -> None:
         super().__init__()
         self._progress = progress
         self._images = images
-        self._seconds: list[float] = []  # of this session's epochs
+        self._seconds: list[float] = []  # durations of this session's epochs
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Draws an empty bar, or one where the epoch was interrupted."""
+        """Draws a bar, which starts where an interrupted epoch stopped."""
         self._began = time.monotonic()
         left = self._left(epoch)
         self._bar = tqdm(
@@ -50,15 +50,15 @@ class Display(keras.callbacks.Callback):
         )
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Moves the bar."""
+        """Advances the bar."""
         logs = logs or {}
-        if self._bar.update(int(logs["examples"]) - self._bar.n):  # it was drawn
+        if self._bar.update(int(logs["examples"]) - self._bar.n):  # it was redrawn
             rate = last_rate(self.model.optimizer)
             text = f"{_figures(logs)}, lr {rate:.3g}, {peak_memory():.1f} GiB"
             self._bar.set_postfix_str(text, refresh=False)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Writes the epoch's line in the place of the bar."""
+        """Replaces the bar with the epoch's line."""
         logs = logs or {}
         self._bar.close()
         self._seconds.append(time.monotonic() - self._began)
@@ -73,19 +73,19 @@ class Display(keras.callbacks.Callback):
         waited = logs["waiting"] * logs["seconds"]
         if logs["waiting"] > WAITING_SHARE and waited > WAITING_SECONDS:
             print(
-                f"warning: {logs['waiting']:.0%} of epoch {epoch + 1} went by waiting "
-                "for images: the input pipeline, not the device, is the bottleneck; "
-                'see docs/training.md, "Watching a run"',
+                f"warning: {logs['waiting']:.0%} of epoch {epoch + 1} was spent "
+                "waiting for images: the input pipeline, not the device, is the "
+                'bottleneck; see docs/training.md, "Watching a run"',
                 file=sys.stderr,
             )
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        """Takes the bar of an interrupted epoch away."""
+        """Removes the bar of an interrupted epoch."""
         if hasattr(self, "_bar"):
             self._bar.close()
 
     def _left(self, epoch: int) -> str:
-        """How long the epochs from that one on take, by the mean so far."""
+        """Estimates the time for all epochs from this one on, by the mean so far."""
         epochs = self.params["epochs"] - epoch
         if not self._seconds or not epochs:
             return ""

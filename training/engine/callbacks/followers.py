@@ -1,7 +1,7 @@
-"""The callbacks of a run whose files follow from a checkpoint.
+"""Keeps the files of a run consistent with its checkpoints.
 
-Each brings its file in line when training begins, so that what an interruption left
-behind is neither lost nor there twice, and adds to it after each epoch.
+Each callback brings its file up to date when training begins, so that an interruption
+neither loses nor duplicates entries, and updates it after each epoch.
 """
 
 import csv
@@ -17,11 +17,11 @@ from training.storage.writing import write_atomically
 
 
 class RunFilesCallback(keras.callbacks.Callback):
-    """Writes into a run's folder what its progress says.
+    """Base class of callbacks that write files derived from a run's position.
 
     Args:
-        run: The folder.
-        progress: Of the checkpoint.
+        run: The run's folder.
+        progress: The position of the checkpoint.
     """
 
     def __init__(self, run: Run, progress: Progress) -> None:
@@ -31,28 +31,28 @@ class RunFilesCallback(keras.callbacks.Callback):
 
 
 class BestModel(RunFilesCallback):
-    """``best.keras``, the network whenever ``val_top1`` is higher than ever before."""
+    """Saves ``best.keras`` whenever ``val_top1`` is higher than ever before."""
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Writes it where the last session was ended before it could."""
+        """Saves the model if the last session ended before it could."""
         if self._progress.step == 0 and self._progress.epoch > 0:
             self.on_epoch_end(self._progress.epoch - 1)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Compares, and saves."""
+        """Saves the model if this epoch is the best."""
         if self._progress.best_epoch == epoch:
             save_model(self.model, self._run.best_model)
 
 
 class History(RunFilesCallback):
-    """``history.csv``, a row an epoch."""
+    """Writes ``history.csv``, one row per epoch."""
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Writes the rows of all epochs done."""
+        """Writes the rows of all finished epochs."""
         rows = [{"epoch": i} | row for i, row in enumerate(self._progress.history)]
         text = io.StringIO()
         if rows:
-            # Epochs of an older version may have recorded less.
+            # Older versions may have recorded fewer columns.
             names = set().union(*rows) - {"epoch"}
             columns = ["epoch", *sorted(names)]
             writer = csv.DictWriter(text, columns, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""A profile of some training steps for TensorBoard."""
+"""Profiles some training steps for TensorBoard."""
 
 from collections.abc import Callable
 
@@ -10,15 +10,15 @@ from training.engine.step import TrainingStep
 from training.evaluation.predictions import Logs
 from training.runs.run import Run
 
-WARMUP = 5  # steps before: compiling, and the first reading of data
+WARMUP = 5  # steps before recording, during which compiling and reading begin
 
 
 class Profile(keras.callbacks.Callback):
     """Records steps of this session with TensorFlow's profiler.
 
     Args:
-        run: The profile goes to its TensorBoard logs.
-        steps: How many, after ``WARMUP`` others.
+        run: The run whose TensorBoard logs receive the profile.
+        steps: Number of steps to record, after the first ``WARMUP`` ones.
     """
 
     def __init__(self, run: Run, steps: int) -> None:
@@ -29,7 +29,7 @@ class Profile(keras.callbacks.Callback):
         self._recording = False
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Starts recording, and marks the step."""
+        """Starts recording after the warm-up and marks the step."""
         if self._seen == WARMUP:
             tf.profiler.experimental.start(str(self._folder))
             self._recording = True
@@ -48,23 +48,23 @@ class Profile(keras.callbacks.Callback):
                 self._stop()
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        """Keeps what there is of a session with fewer steps."""
+        """Saves the steps recorded so far if the session has fewer steps."""
         if self._recording:
             self._stop()
         elif self._seen <= WARMUP:
             tqdm.write(
-                f"profile: none, of {self._seen} steps; it begins after {WARMUP}"
+                f"profile: none in {self._seen} steps; it starts after step {WARMUP}"
             )
 
     def _stop(self) -> None:
         self._recording = False
         tf.profiler.experimental.stop()
         count = self._seen - WARMUP
-        tqdm.write(f"profile: {count} steps, in {self._folder}/plugins/profile")
+        tqdm.write(f"profile: {count} steps in {self._folder}/plugins/profile")
 
 
 def profiling(
     run: Run, steps: int
 ) -> Callable[[TrainingStep], list[keras.callbacks.Callback]] | None:
-    """Returns what ``train`` takes as ``adapt``; None for no steps."""
+    """Returns the argument ``adapt`` of ``train``; None for zero steps."""
     return (lambda _: [Profile(run, steps)]) if steps else None

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run."""
+"""Writes what TensorBoard shows of a run."""
 
 import shutil
 
@@ -10,14 +10,14 @@ from training.engine.progress import Progress
 from training.evaluation.predictions import Logs
 from training.runs.run import Run
 
-GRAPH_LAYERS = 1000  # beyond which TensorBoard draws nothing that one could look at
+GRAPH_LAYERS = 1000  # TensorBoard's drawing of a larger graph is unreadable
 
 
 class Scalars(RunFilesCallback):
-    """TensorBoard's curves, under the names that Keras gives them."""
+    """Writes TensorBoard's curves under the names that Keras uses."""
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Writes the curves of all epochs done anew."""
+        """Rewrites the curves of all finished epochs."""
         self._writers = {}
         for name in ("train", "validation"):
             folder = self._run.tensorboard / name
@@ -42,12 +42,12 @@ class Scalars(RunFilesCallback):
 
 
 class Overview(RunFilesCallback):
-    """Images trained on, the network's graph, and the hyperparameters (HParams).
+    """Writes training images, the model's graph and the hyperparameters (HParams).
 
     Args:
-        run: The folder.
-        progress: Of the checkpoint.
-        images: Some of the first epoch's, uint8 ``(N, H, W, 1 or 3)``.
+        run: The run's folder.
+        progress: The position of the checkpoint.
+        images: Some images of the first epoch, uint8 ``(N, H, W, 1 or 3)``.
     """
 
     def __init__(self, run: Run, progress: Progress, images: np.ndarray) -> None:
@@ -55,13 +55,13 @@ class Overview(RunFilesCallback):
         self._images = images
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Writes all of it anew."""
+        """Rewrites the images, the graph and the hyperparameters."""
         from tensorboard.plugins.hparams import api
 
         folder = self._run.tensorboard
         for old in folder.glob("events.*"):
             old.unlink()
-        # TensorBoard takes the curves of the folders below for the results of these
+        # TensorBoard treats the curves in subfolders as the results of these
         # hyperparameters.
         with tf.summary.create_file_writer(str(folder)).as_default() as writer:
             tf.summary.image(
