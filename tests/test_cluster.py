@@ -79,7 +79,7 @@ def test_slurms_lists_of_nodes(text: str, nodes: list[str]) -> None:
         ({"TF_CONFIG": json.dumps(config(["a:1"], 1))}, "TF_CONFIG must be JSON like"),
         (HOSTS, "WORKER_INDEX, .* from 0 to 1, got ''"),
         (HOSTS | {"WORKER_INDEX": "2"}, "from 0 to 1, got '2'"),
-        (SLURM | {"SLURM_STEP_TASKS_PER_NODE": "2"}, "got 1 and 3"),
+        (SLURM | {"SLURM_STEP_TASKS_PER_NODE": "2"}, "got 1 counts for 3 nodes"),
         (SLURM | {"SLURM_STEP_TASKS_PER_NODE": "2,1,1"}, "the tasks on each"),
         (SLURM | {"SLURM_STEP_TASKS_PER_NODE": "1(x9999999999)"}, "start with srun"),
         (SLURM | {"SLURM_STEP_NODELIST": "n[0-9999999999]"}, "start with srun"),

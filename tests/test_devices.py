@@ -118,7 +118,7 @@ def test_forced_values_are_taken(
     placed = plan_device(hardware, precision=precision, xla=xla, macs=macs)
     assert (placed.precision, placed.policy) == (precision, policy)
     assert placed.xla == (xla == "on")
-    assert placed.precision_reason == placed.xla_reason == "as asked for"
+    assert placed.precision_reason == placed.xla_reason == "as requested"
 
 
 @pytest.mark.parametrize("hardware", ALL, ids=lambda hardware: hardware.name)

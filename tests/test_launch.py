@@ -88,7 +88,7 @@ def test_a_killed_worker_starts_the_job_again(tmp_path: Path) -> None:
     os.kill(workers_of(process.pid)[1], signal.SIGKILL)
     stdout, stderr = process.communicate(timeout=400)
     assert process.returncode == 0, stderr
-    assert "all start again from the last checkpoint (0 restarts left)" in stderr
+    assert "all workers restart from the last checkpoint (0 restarts left)" in stderr
     assert "resuming at epoch" in stdout and Run(tmp_path).complete
 
 

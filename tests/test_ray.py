@@ -46,5 +46,5 @@ def test_the_last_line_tells_what_is_kept(tmp_path: Path) -> None:
     _, stderr = process.communicate(timeout=400)
     assert process.returncode == 1
     last = stderr.splitlines()[-1]
-    assert last.startswith("error: Ray's workers must stay to the end, got ")
+    assert last.startswith("error: Ray's workers must run to the end, got ")
     assert last.endswith("is kept: continue with --resume")

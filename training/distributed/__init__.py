@@ -1,1 +1,1 @@
-"""Many devices and processes that train one network."""
+"""Training of one model on several devices and in several processes."""

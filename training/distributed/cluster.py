@@ -1,6 +1,6 @@
-"""Who trains together, as the environment of a process has it.
+"""Reads the cluster of workers from the environment of a process.
 
-Plain ``TF_CONFIG``, or what Slurm and Kubernetes set, as one ``TF_CONFIG``.
+``TF_CONFIG`` and the variables of Slurm and Kubernetes all result in a ``TF_CONFIG``.
 """
 
 import json
@@ -10,21 +10,21 @@ from typing import Any
 
 from keras_resnet.errors import UsageError
 
-PORT = 12355  # of every Slurm task; its rank on the node is added
-MOST = 2**16  # nodes of a cluster, or tasks
+PORT = 12355  # base port of Slurm tasks, to which the rank on the node is added
+MOST = 2**16  # maximum number of nodes, or of tasks, in a cluster
 Environment = Mapping[str, str]
 
 
 def tf_config(environment: Environment) -> dict[str, Any] | None:
-    """Returns the content of ``TF_CONFIG``, None for a process on its own.
+    """Returns the content of ``TF_CONFIG``; None for a single process.
 
-    Looked for in this order: ``TF_CONFIG`` itself; ``WORKER_HOSTS``, a list
-    ``host:port,…``, with this worker's place in it in ``WORKER_INDEX``, Kubernetes'
-    ``JOB_COMPLETION_INDEX``, or at the end of ``HOSTNAME``; the variables of a Slurm
-    step (``srun``) of several tasks.
+    The sources, in this order, are ``TF_CONFIG`` itself; ``WORKER_HOSTS``, a list
+    ``host:port,…``, with this worker's index in ``WORKER_INDEX``, in Kubernetes'
+    ``JOB_COMPLETION_INDEX`` or at the end of ``HOSTNAME``; and the variables of a Slurm
+    step (``srun``) with several tasks.
 
     Raises:
-        UsageError: They are there but do not make a cluster.
+        UsageError: The variables are set but do not describe a cluster.
     """
     if environment.get("TF_CONFIG"):
         return _given(environment["TF_CONFIG"])
@@ -36,12 +36,12 @@ def tf_config(environment: Environment) -> dict[str, Any] | None:
 
 
 def config(hosts: list[str], index: int) -> dict[str, Any]:
-    """The content of ``TF_CONFIG`` for one of several equal workers."""
+    """Returns the content of ``TF_CONFIG`` for one of several equal workers."""
     return {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}}
 
 
 def is_chief(configured: dict[str, Any] | None) -> bool:
-    """Whether the process with that configuration writes files and speaks."""
+    """Checks whether the process with this configuration writes files and prints."""
     if configured is None:
         return True
     task = configured["task"]
@@ -91,8 +91,8 @@ def _listed(environment: Environment) -> dict[str, Any]:
     index = index or (number[1] if number else "")
     if not index.isdecimal() or int(index) >= len(hosts):
         raise UsageError(
-            "this worker's place among WORKER_HOSTS must be in WORKER_INDEX, "
-            "JOB_COMPLETION_INDEX or at the end of HOSTNAME, a number from 0 to "
+            "this worker's index in WORKER_HOSTS must be given by WORKER_INDEX, "
+            "JOB_COMPLETION_INDEX or the end of HOSTNAME as a number from 0 to "
             f"{len(hosts) - 1}, got {index!r}"
         )
     return config(hosts, int(index))
@@ -100,26 +100,26 @@ def _listed(environment: Environment) -> dict[str, Any]:
 
 def _slurm(environment: Environment) -> dict[str, Any]:
     names = ("NUM_TASKS", "NODELIST", "TASKS_PER_NODE")
-    said = {
+    values = {
         f"SLURM_STEP_{name}": environment.get(f"SLURM_STEP_{name}") for name in names
     }
-    said["SLURM_PROCID"] = environment.get("SLURM_PROCID")
-    count, listed, per_node, place = (value or "" for value in said.values())
+    values["SLURM_PROCID"] = environment.get("SLURM_PROCID")
+    count, listed, per_node, number = (value or "" for value in values.values())
     try:
-        index, total = int(place), int(count)
+        index, total = int(number), int(count)
         tasks, nodes = _tasks(per_node), expand_nodes(listed)
         known = 0 <= index < total <= MOST
     except ValueError:
         known, tasks = False, []
     if known and len(nodes) != len(tasks):
         raise UsageError(
-            "SLURM_STEP_TASKS_PER_NODE must be of the nodes in SLURM_STEP_NODELIST, "
-            f"got {len(tasks)} and {len(nodes)}"
+            "SLURM_STEP_TASKS_PER_NODE must have a count for each node in "
+            f"SLURM_STEP_NODELIST, got {len(tasks)} counts for {len(nodes)} nodes"
         )
     if not known or sum(tasks) != total:
-        given = " ".join(f"{name}={value!r:.200}" for name, value in said.items())
+        given = " ".join(f"{name}={value!r:.200}" for name, value in values.items())
         raise UsageError(
-            "the variables of a Slurm step must tell its nodes, the tasks on each and "
+            "the variables of a Slurm step must give its nodes, the tasks on each and "
             f"this task's number, as srun sets them, got {given}; start with srun or "
             "unset SLURM_STEP_NUM_TASKS"
         )
@@ -144,7 +144,7 @@ def expand_nodes(text: str) -> list[str]:
     """Reads Slurm's ``gpu[01-03,7],login`` as gpu01, gpu02, gpu03, gpu7, login.
 
     Raises:
-        ValueError: It is no such list, or has more than ``MOST`` nodes in a row.
+        ValueError: The text is no such list or has a range of over ``MOST`` nodes.
     """
     nodes = []
     for part in re.findall(r"[^,\[]+(?:\[[^\]]*\][^,\[]*)?", text):

@@ -1,4 +1,4 @@
-"""Where a run computes, in which precision, and whether XLA compiles its step."""
+"""Selects the device, the precision and XLA compilation for a run."""
 
 import os
 import re
@@ -13,9 +13,9 @@ import tensorflow as tf
 from keras_resnet.errors import UsageError
 from training.distributed import cluster
 
-# Below this many multiply-accumulates an image, bfloat16 gains nothing on a CPU that
-# has it: measured 0.8× for ResNet-20 at 8×8 (2.6·10⁶) and 1.6× at 14×14 (7.8·10⁶) and
-# 32×32.
+# Below this many multiply-accumulates per image, bfloat16 gains nothing on a CPU that
+# supports it: the measured speedup of ResNet-20 is 0.8× at 8×8 (2.6·10⁶) and 1.6× at
+# 14×14 (7.8·10⁶) and 32×32.
 BFLOAT16_PAYS_FROM_MACS = 5_000_000
 
 BFLOAT16_CPU_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
@@ -29,13 +29,13 @@ POLICIES = {
 
 @dataclass(frozen=True)
 class Hardware:
-    """What decides precision and XLA.
+    """The properties of a device that determine precision and XLA.
 
     Attributes:
         kind: ``"cpu"`` or ``"gpu"``.
-        name: For people.
-        bfloat16: It computes in bfloat16 natively.
-        float16: It computes in float16 natively.
+        name: Name to display.
+        bfloat16: Whether it computes natively in bfloat16.
+        float16: Whether it computes natively in float16.
     """
 
     kind: str
@@ -46,14 +46,14 @@ class Hardware:
 
 @dataclass(frozen=True)
 class DevicePlan:
-    """What was chosen, and why.
+    """The device, precision and XLA setting of a run, with the reasons.
 
     Attributes:
         hardware: The device.
         precision: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
-        xla: XLA compiles the training step.
-        precision_reason: Why that precision.
-        xla_reason: Why that.
+        xla: Whether XLA compiles the training step.
+        precision_reason: Reason for the precision.
+        xla_reason: Reason for the XLA setting.
     """
 
     hardware: Hardware
@@ -64,7 +64,7 @@ class DevicePlan:
 
     @property
     def policy(self) -> str:
-        """The Keras dtype policy of that precision (float32 weights)."""
+        """The Keras dtype policy for the precision (weights stay in float32)."""
         return POLICIES[self.precision]
 
     def __str__(self) -> str:
@@ -76,12 +76,12 @@ class DevicePlan:
 
 
 def detect_hardware() -> Hardware:
-    """Returns the first GPU that TensorFlow sees, else the CPU."""
+    """Returns the first GPU visible to TensorFlow, or else the CPU."""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         details = tf.config.experimental.get_device_details(gpus[0])
         major, _ = details.get("compute_capability", (0, 0))
-        # CUDA C++ guide, "compute capabilities": half-precision tensor cores from
+        # CUDA C++ guide, "compute capabilities": half-precision tensor cores exist from
         # 7.0, bfloat16 from 8.0.
         name = details.get("device_name", "GPU")
         return Hardware("gpu", name, bfloat16=major >= 8, float16=major >= 7)
@@ -91,7 +91,7 @@ def detect_hardware() -> Hardware:
 
 
 def cpu(cpuinfo: str) -> Hardware:
-    """Returns the CPU that the text of Linux' ``/proc/cpuinfo`` describes."""
+    """Returns the CPU described by the text of ``/proc/cpuinfo`` on Linux."""
     name = re.search(r"^model name\s*: (.*)$", cpuinfo, re.MULTILINE)
     flags = re.search(r"^(?:flags|Features)\s*: (.*)$", cpuinfo, re.MULTILINE)
     known = set(flags[1].split()) if flags else set()
@@ -100,7 +100,7 @@ def cpu(cpuinfo: str) -> Hardware:
 
 
 def peak_memory() -> float:
-    """Returns the most memory used so far, GiB: the first GPU's, else the process'."""
+    """Returns the peak memory in GiB of the first GPU, or else of the process."""
     if tf.config.list_logical_devices("GPU"):
         return float(tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**30)
     unit = 1 if sys.platform == "darwin" else 2**10  # getrusage(2)
@@ -108,9 +108,9 @@ def peak_memory() -> float:
 
 
 def make_strategy() -> Any:
-    """Connects with the other workers of ``TF_CONFIG``, and takes in all devices.
+    """Returns a strategy for all devices and workers; None for a single device.
 
-    To be called before TensorFlow is otherwise used. Returns None for one device.
+    It connects to the other workers of ``TF_CONFIG``. Call it before using TensorFlow.
     """
     if cluster.tf_config(os.environ):
         return tf.distribute.MultiWorkerMirroredStrategy()
@@ -124,18 +124,18 @@ def make_strategy() -> Any:
 def plan_device(
     hardware: Hardware, *, precision: str, xla: str, macs: int, replicas: int = 1
 ) -> DevicePlan:
-    """Chooses precision and XLA, or takes what is forced.
+    """Returns the requested or automatically chosen precision and XLA setting.
 
     Args:
         hardware: The device.
-        precision: ``"auto"`` or the one to force.
+        precision: ``"auto"``, or a key of ``POLICIES`` to force.
         xla: ``"auto"``, ``"on"`` or ``"off"``.
         macs: The network's multiply-accumulates per image.
-        replicas: Devices that train together.
+        replicas: Number of devices that train together.
 
     Raises:
-        UsageError: ``precision`` or ``xla`` is none of these, or impossible on several
-            devices.
+        UsageError: ``precision`` or ``xla`` has another value, or one that is
+            impossible on several devices.
     """
     if precision not in (*POLICIES, "auto"):
         raise UsageError(
@@ -148,17 +148,17 @@ def plan_device(
             value = "xla on" if xla == "on" else "precision float16"
             raise UsageError(
                 f"xla must be off and precision float32 or bfloat16 on {replicas} "
-                f"devices, got {value}; leave it to auto"
+                f"devices, got {value}; use auto"
             )
-        # TensorFlow's collectives cannot be compiled, nor be part of the condition
-        # under which a scaled loss is applied.
+        # TensorFlow's collectives can neither be compiled nor run inside the condition
+        # under which the gradients of a scaled loss are applied.
         xla = "off"
         hardware = replace(hardware, float16=False)
     chosen, reason = _precision(hardware, macs)
     if precision != "auto":
-        chosen, reason = precision, "as asked for"
+        chosen, reason = precision, "as requested"
     if xla != "auto":
-        why = "as asked for" if replicas == 1 else f"{replicas} devices train together"
+        why = "as requested" if replicas == 1 else f"{replicas} devices train together"
         return DevicePlan(hardware, chosen, xla == "on", reason, why)
     if hardware.kind == "gpu":
         return DevicePlan(hardware, chosen, True, reason, "fuses operations on a GPU")
@@ -168,12 +168,12 @@ def plan_device(
 def _precision(hardware: Hardware, macs: int) -> tuple[str, str]:
     if hardware.kind == "gpu":
         if hardware.bfloat16:
-            return "bfloat16", "the GPU has it"
+            return "bfloat16", "the GPU supports it"
         if hardware.float16:
             return "float16", "the GPU has no bfloat16; the loss is scaled"
         return "float32", "the GPU has no fast half precision"
     if not hardware.bfloat16:
         return "float32", "the CPU has no bfloat16"
     if macs < BFLOAT16_PAYS_FROM_MACS:
-        return "float32", "bfloat16 gains nothing for so small a network on a CPU"
-    return "bfloat16", "the CPU has it"
+        return "float32", "bfloat16 gains nothing for such a small network on a CPU"
+    return "bfloat16", "the CPU supports it"

@@ -1,4 +1,4 @@
-"""Several workers on this machine: started, watched and ended together."""
+"""Starts, monitors and stops several workers on this machine."""
 
 import glob
 import json
@@ -18,24 +18,24 @@ from training.distributed.cluster import config
 from training.distributed.processes import forward_signals, start_process
 from training.runs.run import Run
 
-# Set for workers, which start none themselves and whose deaths are told here.
+# Set for workers, which start no workers and whose failures are reported here.
 WATCHED = "KERAS_RESNET_WATCHED"
-LOST = 75  # exit code of such a worker that ended because another had
-GRACE = 60.0  # seconds in which the others must follow one that ended by itself
+LOST = 75  # exit code of a worker that ended because another one had ended
+GRACE = 60.0  # seconds that the others have to end after one has ended by itself
 
 
 def supervise(run: Run, arguments: list[str], workers: int, restarts: int) -> None:
-    """Trains with local workers; starts all again where one dies, some times.
+    """Trains with local workers and restarts all of them if one dies.
 
     Args:
-        run: Their folder.
-        arguments: Of ``python -m training.fit``, as they were given here.
-        workers: Processes.
-        restarts: How often to start again from the last checkpoint.
+        run: The workers' run.
+        arguments: Command-line arguments of ``python -m training.fit``.
+        workers: Number of workers, at least 1.
+        restarts: Maximum number of restarts from the last checkpoint.
 
     Raises:
-        Stopped: One died, or a signal stopped them.
-        SystemExit: Worker 0 ended otherwise, having told why.
+        Stopped: A worker died after the last restart, or a signal stopped them.
+        SystemExit: Worker 0 ended for a reason that it has reported.
     """
     for left in range(restarts, -1, -1):
         died = Workers(workers).train([*arguments, *["--resume"] * run.exists])
@@ -43,11 +43,11 @@ def supervise(run: Run, arguments: list[str], workers: int, restarts: int) -> No
             return
         if left == 0:
             raise Stopped(
-                f"{died}, and the others were ended; what was saved is kept: continue "
-                "with --resume"
+                f"{died}, and the others were stopped; the last checkpoint is kept: "
+                "continue with --resume"
             )
         print(
-            f"warning: {died}; all start again from the last checkpoint "
+            f"warning: {died}; all workers restart from the last checkpoint "
             f"({left - 1} restarts left)",
             file=sys.stderr,
             flush=True,
@@ -58,7 +58,7 @@ class Workers:
     """The processes of one training job on this machine.
 
     Args:
-        count: How many.
+        count: Number of processes.
     """
 
     def __init__(self, count: int) -> None:
@@ -67,14 +67,14 @@ class Workers:
         self._outputs: list[IO[bytes] | None] = []
 
     def train(self, arguments: list[str]) -> str | None:
-        """Runs ``python -m training.fit`` to its end in all of them.
+        """Runs ``python -m training.fit`` in all processes until they end.
 
         Returns:
-            None where all ended well, else which one died, and how.
+            None if all succeeded, or else which one died and how.
 
         Raises:
-            Stopped: A signal stopped them before worker 0 could say so.
-            SystemExit: Worker 0 ended otherwise, by itself, having told why.
+            Stopped: A signal stopped them before worker 0 could report it.
+            SystemExit: Worker 0 ended by itself for a reason that it has reported.
         """
         with ExitStack() as stack:
             signals = stack.enter_context(forward_signals(self._processes))
@@ -84,10 +84,10 @@ class Workers:
             if ended is None:
                 return None
             self._wait(GRACE if ended[1] > 0 else 0)
-            told = self._processes[0].poll()
+            status = self._processes[0].poll()
             died = self._obituary(*ended)
-        if told is not None and told > 0 and told != LOST:
-            raise SystemExit(told)
+        if status is not None and status > 0 and status != LOST:
+            raise SystemExit(status)
         if signals:
             name = signal.Signals(signals[-1]).name
             raise Stopped(f"stopped by {name} before training", 128 + signals[-1])
@@ -98,7 +98,7 @@ class Workers:
         line = [sys.executable, "-m", "training.fit", *arguments]
         for index in range(self._count):
             output = None
-            if index:  # worker 0 speaks for all
+            if index:  # only worker 0 prints
                 file = tempfile.TemporaryFile()  # noqa: SIM115 - the stack closes it
                 output = stack.enter_context(file)
             self._outputs.append(output)
@@ -108,7 +108,7 @@ class Workers:
             )
 
     def _watch(self) -> tuple[int, int] | None:
-        """Waits for all to end well, or for the first that ends otherwise by itself."""
+        """Waits until all succeed; returns the first that fails and its exit code."""
         until = math.inf
         while True:
             codes = [process.poll() for process in self._processes]
@@ -138,16 +138,16 @@ class Workers:
         who = f"worker {index} of {self._count}"
         if code < 0:
             return f"{who} died of {signal.Signals(-code).name}"
-        output, said = self._outputs[index], ""
+        output, text = self._outputs[index], ""
         if output is not None:
             output.seek(0)
-            said = output.read().decode("utf-8", "replace").strip()
-        last = f" ({said.splitlines()[-1]:.200})" if said else ""
+            text = output.read().decode("utf-8", "replace").strip()
+        last = f" ({text.splitlines()[-1]:.200})" if text else ""
         return f"{who} failed with exit code {code}{last}"
 
 
 def _environment(hosts: list[str], index: int) -> dict[str, str]:
-    """What one worker finds: its place, and its part of the machine's GPUs."""
+    """Returns one worker's variables: its place in the cluster and its GPUs."""
     place = {WATCHED: "1"} | share_of_gpus(index, len(hosts))
     if len(hosts) > 1:
         place["TF_CONFIG"] = json.dumps(config(hosts, index))
@@ -155,11 +155,11 @@ def _environment(hosts: list[str], index: int) -> dict[str, str]:
 
 
 def share_of_gpus(index: int, count: int) -> dict[str, str]:
-    """What gives one of several processes its part of this machine's GPUs.
+    """Returns the variables that give a process its share of this machine's GPUs.
 
     Args:
-        index: Of the process.
-        count: Of the processes; where there are fewer GPUs, all see all of them.
+        index: Index of the process.
+        count: Number of processes; if there are fewer GPUs, every process uses all.
     """
     known = os.environ.get("CUDA_VISIBLE_DEVICES")
     here = [file.removeprefix("/dev/nvidia") for file in glob.glob("/dev/nvidia[0-9]*")]
@@ -170,7 +170,7 @@ def share_of_gpus(index: int, count: int) -> dict[str, str]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of this machine that nobody listens on."""
+    """Returns unused ports of this machine."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:

@@ -1,4 +1,4 @@
-"""Processes that end with the one that started them."""
+"""Starts processes that end with their parent, and forwards signals to them."""
 
 import ctypes
 import signal
@@ -18,22 +18,22 @@ def start_process(
     environment: Mapping[str, str] | None = None,
     output: IO[bytes] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Starts a process; to be called by the thread that waits for it.
+    """Starts and returns a process; call this in the thread that waits for it.
 
     Args:
         line: Program and arguments.
-        environment: Its variables; None: this process's.
-        output: Where it prints, errors too; None: where this process does.
+        environment: Environment variables; None: those of this process.
+        output: File for stdout and stderr; None: those of this process.
     """
     return subprocess.Popen(
         line,
         env=environment,
         stdout=output,
         stderr=output,
-        # What the terminal sends reaches it once, through this process.
+        # Signals of the terminal reach it only once, through this process.
         start_new_session=True,
-        # It ends with this process, even if that is killed.
-        preexec_fn=partial(  # noqa: PLW1509 - the child calls nothing but this
+        # It ends with this process, even if this process is killed.
+        preexec_fn=partial(  # noqa: PLW1509 - the child only calls this
             ctypes.CDLL(None).prctl, PR_SET_PDEATHSIG, signal.SIGKILL
         ),
     )
@@ -43,23 +43,23 @@ def start_process(
 def forward_signals(
     processes: Sequence[subprocess.Popen[bytes]],
 ) -> Iterator[list[int]]:
-    """Sends SIGINT and SIGTERM on; yields a list of those that came.
+    """Forwards SIGINT and SIGTERM; yields the list of received signals.
 
     Args:
-        processes: May grow meanwhile.
+        processes: The receivers; the sequence may grow meanwhile.
     """
-    came: list[int] = []
+    received: list[int] = []
 
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        came.append(number)
+    def forward(number: int, frame: FrameType | None) -> None:
+        received.append(number)
         for process in processes:
             if process.poll() is None:
                 process.send_signal(number)
 
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, pass_on) for number in numbers}
+    before = {number: signal.signal(number, forward) for number in numbers}
     try:
-        yield came
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

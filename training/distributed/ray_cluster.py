@@ -1,4 +1,4 @@
-"""Workers on a Ray cluster, which watches them and starts them again."""
+"""Trains with workers on a Ray cluster, which monitors and restarts them."""
 
 import logging
 import os
@@ -13,7 +13,7 @@ from training.runs.run import Run
 
 
 def connect(address: str) -> Any:
-    """Returns the module ``ray``, connected to the cluster of that address.
+    """Returns the module ``ray``, connected to the cluster at that address.
 
     Raises:
         UsageError: Ray is not installed, or no cluster answers.
@@ -22,7 +22,7 @@ def connect(address: str) -> Any:
         import ray
     except ImportError:
         raise UsageError(
-            "--ray must find Ray installed, got none; pip install keras-resnet[ray]"
+            "--ray must have the package ray, got none; pip install keras-resnet[ray]"
         ) from None
     try:
         ray.init(address=address, log_to_driver=True, logging_level=logging.WARNING)
@@ -41,17 +41,17 @@ def supervise(
     arguments: list[str],
     workers_and_restarts: tuple[int, int],
 ) -> None:
-    """Trains with Ray's TensorflowTrainer; workers see this folder and the run's.
+    """Trains with Ray's TensorflowTrainer; workers need this folder and the run's.
 
     Args:
-        ray: As ``connect`` returned it.
-        run: The folder.
-        work: Trains, given the arguments; a function that workers can import.
-        arguments: Of ``python -m training.fit``, as they were given here.
-        workers_and_restarts: Processes, and how often to start again.
+        ray: The module returned by ``connect``.
+        run: The workers' run.
+        work: Trains, given the arguments; workers must be able to import it.
+        arguments: Command-line arguments of ``python -m training.fit``.
+        workers_and_restarts: Number of workers and maximum number of restarts.
 
     Raises:
-        Stopped: Workers failed more often.
+        Stopped: Workers failed more often than that.
     """
     from ray.train import (
         FailureConfig,
@@ -62,7 +62,7 @@ def supervise(
     from ray.train.tensorflow import TensorflowTrainer
 
     workers, restarts = workers_and_restarts
-    with tempfile.TemporaryDirectory() as notes:  # of Ray's own; the run keeps ours
+    with tempfile.TemporaryDirectory() as notes:  # for Ray only; ours are in the run
         trainer = TensorflowTrainer(
             _work,
             train_loop_config={
@@ -87,7 +87,7 @@ def supervise(
 
 
 def _work(config: dict[str, Any]) -> None:
-    """What each worker does; Ray has set ``TF_CONFIG``."""
+    """Trains in one of Ray's workers; Ray has set ``TF_CONFIG``."""
     os.chdir(config["folder"])
     sys.argv = ["fit", *config["arguments"]]
     line = [*config["arguments"], "--out", config["run"]]
@@ -99,8 +99,8 @@ def _work(config: dict[str, Any]) -> None:
 def _reason(error: Exception, run: Run) -> str:
     failures = getattr(error, "worker_failures", {})
     causes = [str(failure).strip().splitlines()[-1] for failure in failures.values()]
-    said = causes[0] if causes else str(error).strip().splitlines()[-1]
+    cause = causes[0] if causes else str(error).strip().splitlines()[-1]
     return (
-        f"Ray's workers must stay to the end, got {said:.300}; what was saved in "
+        f"Ray's workers must run to the end, got {cause:.300}; the last checkpoint in "
         f"{run.path} is kept: continue with --resume"
     )

@@ -1,4 +1,4 @@
-"""How the replicas of a network work together, on one device or on many machines."""
+"""Coordinates the replicas of a model on one or several devices and machines."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -11,19 +11,19 @@ from training.data.types import Share, Tensor
 
 
 class Replicas:
-    """The copies of a network that are trained as one.
+    """The copies of a model that are trained as one.
 
-    Everything that differs between one device, several of a machine and several
-    machines is here; on one device nothing of it costs anything.
+    All differences between one device, several devices and several machines are in this
+    class; on one device it adds no cost.
 
     Args:
-        strategy: TensorFlow's; None: one device.
+        strategy: TensorFlow's distribution strategy; None: one device.
 
     Attributes:
-        strategy: TensorFlow's.
-        count: Replicas on all workers together.
-        chief: This worker writes files and speaks.
-        workers: Their number.
+        strategy: TensorFlow's distribution strategy.
+        count: Number of replicas on all workers.
+        chief: Whether this worker writes files and prints.
+        workers: Number of workers.
     """
 
     def __init__(self, strategy: Any = None) -> None:
@@ -41,16 +41,16 @@ class Replicas:
 
     @property
     def shares(self) -> list[Share]:
-        """The parts of every batch that are this worker's, one a replica."""
+        """This worker's shares of every batch, one per replica."""
         here = self.count // self.workers
         first = self._worker * here
         return [(first + i, self.count) for i in range(here)]
 
     def batches(self, of: Callable[[Share], Iterable[Any]]) -> Iterator[Any]:
-        """Yields the batches of this worker's shares, all replicas' of a step at once.
+        """Yields the batches of this worker's shares, one step of all replicas at once.
 
         Args:
-            of: Maps a share to its batches, as many for each share.
+            of: Maps a share to its batches; all shares have the same number of batches.
         """
         parts = [of(share) for share in self.shares]
         if self.count == 1:
@@ -73,15 +73,15 @@ class Replicas:
         return self.strategy.run(step, args=batch)
 
     def summed(self, values: Any) -> Tensor:
-        """The sum over all replicas of what ``run`` returned."""
+        """Returns the sum over all replicas of a result of ``run``."""
         return self.strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None)
 
     def locals(self, value: Any) -> tuple[Tensor, ...]:
-        """What each replica of this worker holds of a variable or value."""
+        """Returns the values of a variable or result on this worker's replicas."""
         return self.strategy.experimental_local_results(value)
 
     def total(self, values: np.ndarray) -> np.ndarray:
-        """The sum over workers, in float64."""
+        """Returns the sum over workers, in float64."""
         if self.workers == 1:
             return values
         zeros = [np.zeros_like(values)] * (len(self.shares) - 1)
@@ -89,33 +89,33 @@ class Replicas:
         return np.asarray(self.summed(self._distributed(held)))
 
     def gathered(self, values: np.ndarray) -> np.ndarray:
-        """Every worker's values ``(N,)``, float64 ``(workers, N)``."""
+        """Returns every worker's values ``(N,)``, as float64 ``(workers, N)``."""
         rows = np.zeros((self.workers, len(values)))
         rows[self._worker] = values
         return self.total(rows)
 
     def from_chief(self, values: Sequence[int]) -> list[int]:
-        """The chief's values, on all workers."""
-        own = np.asarray(values, np.float64) * self.chief
-        return [int(value) for value in self.total(own)]
+        """Returns the chief's values on all workers."""
+        summand = np.asarray(values, np.float64) * self.chief
+        return [int(value) for value in self.total(summand)]
 
     def any(self, flag: bool) -> bool:
-        """Whether any worker says so; all workers have to ask."""
+        """Returns whether any worker sets the flag; all workers must call this."""
         return bool(self.total(np.asarray([float(flag)]))[0])
 
     def wait(self) -> None:
-        """Waits until all workers are here."""
+        """Waits until all workers call this."""
         self.any(False)
 
 
 def global_count(values: Tensor) -> Tensor:
-    """The examples of a batch on all replicas, float32, in a replica's step.
+    """Returns a batch's number of examples on all replicas, float32, in a step.
 
-    A sum over this replica's examples, divided by it, is this replica's part of the
-    mean over the whole batch, also where replicas hold different numbers.
+    A sum over this replica's examples, divided by this number, is the replica's part of
+    the mean over the whole batch, even if replicas hold different numbers of examples.
 
     Args:
-        values: One for each of this replica's examples.
+        values: One entry for each example of this replica.
     """
     context = tf.distribute.get_replica_context()
     return context.all_reduce(
@@ -124,11 +124,11 @@ def global_count(values: Tensor) -> Tensor:
 
 
 def clipped(gradients: Sequence[Tensor], norm: float) -> list[Tensor]:
-    """Shortens a replica's part of the gradients where their sum is too long.
+    """Returns a replica's gradients, scaled to clip the norm of their overall sum.
 
     Args:
-        gradients: This replica's.
-        norm: The greatest length that the sum over all replicas keeps.
+        gradients: The gradients of this replica.
+        norm: Maximum norm of the sum over all replicas.
     """
     context = tf.distribute.get_replica_context()
     whole = context.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients))
@@ -139,21 +139,27 @@ def clipped(gradients: Sequence[Tensor], norm: float) -> list[Tensor]:
 def require_shares(
     images: int, batch_size: int, accumulation: int, *, devices: int
 ) -> None:
-    """Checks that the devices can take every step of an epoch together.
+    """Checks that the devices can perform every step of an epoch together.
+
+    Args:
+        images: Number of training images.
+        batch_size: Number of images per batch, of all devices together.
+        accumulation: Number of parts in which a device computes its share of a batch.
+        devices: Number of devices.
 
     Raises:
-        UsageError: Their parts of a batch would differ in size, or parts of their
-            parts in number.
+        UsageError: The devices' shares of a batch would differ in size, or the shares
+            in their number of parts.
     """
     if batch_size % devices:
         raise UsageError(
-            f"batch_size must be a multiple of the {devices} devices that train "
-            f"together, got {batch_size}"
+            f"batch_size must be a multiple of the number of devices ({devices}), got "
+            f"{batch_size}"
         )
     last = images % batch_size
     if accumulation > 1 and last > devices and last % devices:
         raise UsageError(
-            "with accumulation the last batch must be a multiple of the "
-            f"{devices} devices, got {last} of {images} images in batches of "
-            f"{batch_size}; choose another batch_size, or accumulation 1"
+            "with accumulation, the size of the last batch must be a multiple of the "
+            f"number of devices ({devices}), got {last} of {images} images in batches "
+            f"of {batch_size}; choose another batch_size, or accumulation 1"
         )

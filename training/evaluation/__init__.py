@@ -1,1 +1,1 @@
-"""Predictions of a model and what they are worth."""
+"""Predictions of a model and the metrics derived from them."""

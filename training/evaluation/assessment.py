@@ -1,4 +1,4 @@
-"""What a network reaches on a split, found out and written down."""
+"""Evaluates a model on a split and stores the results."""
 
 from typing import Any
 
@@ -11,13 +11,20 @@ from training.runs.run import Run
 from training.storage.writing import write_json
 
 BATCH_SIZE = 256
-SUMMARY = ("split", "examples", "top1", "top5", "loss")  # of evaluation.json
+SUMMARY = ("split", "examples", "top1", "top5", "loss")  # keys of evaluation.json
 
 
 def predict(
     evaluator: Evaluator, dataset: Dataset, preprocessing: Preprocessing, split: str
 ) -> Predictions:
-    """Returns what a network says of each example of a split, in its order."""
+    """Returns a model's predictions for the examples of a split, in its order.
+
+    Args:
+        evaluator: Applies the model to batches.
+        dataset: The data set.
+        preprocessing: The model's preprocessing.
+        split: Name of the split.
+    """
     examples = dataset.split(split)
     batches = evaluator.replicas.batches(
         lambda share: evaluation_batches(examples, preprocessing, BATCH_SIZE, share)
@@ -26,11 +33,18 @@ def predict(
 
 
 def assess(predictions: Predictions, dataset: Dataset, split: str) -> dict[str, Any]:
-    """Returns all that is known of a network on a split.
+    """Returns all results of a model on a split.
 
-    The keys of ``SUMMARY``; ``calibration_error`` and ``calibration``; ``classes``;
-    ``confusion``, counts by true and predicted class; ``mistakes``, the most confident
-    first, each with the image's ``index`` in the split and its ``path`` if it has one.
+    Args:
+        predictions: The model's predictions for the split.
+        dataset: The data set.
+        split: Name of the split.
+
+    Returns:
+        The keys of ``SUMMARY``; ``calibration_error`` and ``calibration``; ``classes``;
+        ``confusion``, counts by true and predicted class; and ``mistakes``, the most
+        confident first, each with the image's ``index`` in the split and its ``path``
+        if it has one.
     """
     names, examples = dataset.labels, dataset.split(split)
     confusion = predictions.confusion(len(names))
@@ -57,7 +71,7 @@ def assess(predictions: Predictions, dataset: Dataset, split: str) -> dict[str, 
 
 
 def store(run: Run, assessed: dict[str, Any]) -> None:
-    """Writes what ``assess`` found of a run's test split into its folder."""
+    """Writes the result of ``assess`` on a run's test split into the run's folder."""
     write_json(run.assessment, assessed)
-    # Last, since a run that has it is complete.
+    # This file is written last because it marks the run as complete.
     write_json(run.evaluation, {name: assessed[name] for name in SUMMARY})

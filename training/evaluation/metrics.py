@@ -1,4 +1,4 @@
-"""What is measured of a classifier, in training and evaluation alike."""
+"""Computes the metrics and predictions of a classifier."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +16,7 @@ from training.evaluation.predictions import COLUMNS, Logs, Predictions
 from training.evaluation.views import View
 from training.optimisation.losses import cross_entropy
 
-Measure = Callable[[Tensor, Tensor], Tensor]  # labels, logits -> one value an example
+Measure = Callable[[Tensor, Tensor], Tensor]  # labels, logits -> a value per example
 
 MEASURES: dict[str, Measure] = {
     "top1": keras.metrics.sparse_categorical_accuracy,
@@ -25,13 +25,13 @@ MEASURES: dict[str, Measure] = {
 
 
 class Metrics:
-    """Means over examples: cross-entropy (in nats) and top-k accuracy (0 to 1).
+    """Averages the loss (in nats) and top-k accuracy (0 to 1) over examples.
 
     Args:
-        *names: Some of ``"top1"``, ``"top5"``; ``"loss"`` is always there.
+        *names: Any of ``"top1"``, ``"top5"``; ``"loss"`` is always included.
 
     Attributes:
-        sums: Of the loss, of each name, and the number of examples, in float64.
+        sums: Sums of the loss and of each name, then the number of examples; float64.
     """
 
     def __init__(self, *names: str) -> None:
@@ -40,23 +40,23 @@ class Metrics:
 
     @property
     def examples(self) -> int:
-        """Examples seen."""
+        """Number of examples so far."""
         return int(self.sums[-1])
 
     def measure(self, losses: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
-        """Returns a batch's part of ``sums``, within a step.
+        """Returns the contribution of a batch to ``sums``, within a step.
 
         Args:
-            losses: ``(N,)``.
+            losses: Loss of each example, ``(N,)``.
             logits: ``(N, classes)``.
-            labels: ``(N,)``.
+            labels: Class numbers ``(N,)``.
         """
         values = [losses, *(MEASURES[n](labels, logits) for n in self._names[1:])]
         values.append(tf.ones_like(losses))
         return tf.stack([tf.reduce_sum(tf.cast(v, tf.float32)) for v in values])
 
     def add(self, measured: Tensor) -> None:
-        """Adds what ``measure`` returned."""
+        """Adds a result of ``measure``."""
         self.sums = self.sums + np.asarray(measured, np.float64)
 
     def result(self) -> Logs:
@@ -65,23 +65,23 @@ class Metrics:
         return dict(zip(self._names, means.tolist(), strict=True))
 
     def reset(self) -> None:
-        """Begins again."""
+        """Resets all sums to zero."""
         self.sums = np.zeros_like(self.sums)
 
 
 class Evaluator:
-    """What a network says of batches of pixels, every example exactly once.
+    """Predicts batches of pixels, every example exactly once.
 
     Args:
-        model: Normalised images → float32 logits.
+        model: Maps normalised images to float32 logits.
         preprocessing: Normalises pixels.
-        jit_compile: Compile with XLA.
-        replicas: Who holds the network.
-        views: Changes of a batch of pixels over which probabilities are averaged;
-            none: the images as they are.
+        jit_compile: Whether to compile with XLA.
+        replicas: The devices and workers that hold the model; None: one device.
+        views: Transformations of a batch of pixels over which probabilities are
+            averaged; empty: only the unchanged images are used.
 
     Attributes:
-        replicas: Who holds the network.
+        replicas: The devices and workers that hold the model.
     """
 
     def __init__(
@@ -100,11 +100,11 @@ class Evaluator:
         self._step = tf.function(self._all_replicas, jit_compile=jit_compile)
 
     def __call__(self, batches: Iterable[Any], examples: int) -> Predictions:
-        """Returns the predictions of all examples, those of other workers too.
+        """Returns the predictions of all examples, including those of other workers.
 
         Args:
-            batches: This worker's, as ``replicas.batches`` yields them.
-            examples: In all workers' batches together.
+            batches: This worker's batches, as ``replicas.batches`` yields them.
+            examples: Number of examples in the batches of all workers.
         """
         nothing = np.zeros((0, len(COLUMNS)))
         held = [[nothing] for _ in self.replicas.shares]
@@ -135,7 +135,7 @@ class Evaluator:
 
         if self.replicas.count == 1:
             return measured()
-        # Without examples oneDNN's convolution has its input's shape, channels too.
+        # For an empty batch, oneDNN's convolution keeps its input's shape and channels.
         return tf.cond(
             tf.shape(labels)[0] > 0, measured, lambda: tf.zeros((0, len(COLUMNS)))
         )
@@ -149,5 +149,5 @@ class Evaluator:
             )
             for view in self._views
         ]
-        # Logarithms of probabilities are logits that softmax leaves as they are.
+        # Log-probabilities are logits whose softmax is these probabilities.
         return tf.reduce_logsumexp(tf.stack(logs), 0) - math.log(len(logs))

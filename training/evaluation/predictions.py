@@ -1,27 +1,27 @@
-"""What a network says of every example of a split, and what follows from it."""
+"""Stores the predictions for a split and computes statistics from them."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-Logs = dict[str, float]  # what Keras' callbacks are given: values by name
+Logs = dict[str, float]  # as passed to Keras callbacks: values by name
 
 COLUMNS = ("labels", "predicted", "confidence", "losses", "top5")
-BINS = 15  # of equal width, as Guo et al., 2017, "On Calibration", have them
-WORST = 20  # mistakes listed
+BINS = 15  # of equal width, as in Guo et al., 2017, "On Calibration"
+WORST = 20  # number of mistakes listed
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """A row an example, in the split's order.
+    """Predictions with one entry per example, in the split's order.
 
     Attributes:
-        labels: The true classes, int ``(N,)``.
-        predicted: The most probable ones.
-        confidence: The probabilities of those.
+        labels: True classes, int ``(N,)``.
+        predicted: Most probable classes, int ``(N,)``.
+        confidence: Probabilities of the predicted classes, from 0 to 1.
         losses: Cross-entropies in nats.
-        top5: The true class is among the five most probable.
+        top5: Whether the true class is among the five most probable, bool ``(N,)``.
     """
 
     labels: np.ndarray
@@ -32,7 +32,7 @@ class Predictions:
 
     @classmethod
     def from_table(cls, table: np.ndarray) -> "Predictions":
-        """Reads a float array of ``COLUMNS``."""
+        """Creates predictions from a float array with the columns ``COLUMNS``."""
         labels, predicted, confidence, losses, top5 = table.T
         return cls(
             labels.astype(int), predicted.astype(int), confidence, losses, top5 > 0
@@ -40,11 +40,11 @@ class Predictions:
 
     @property
     def right(self) -> np.ndarray:
-        """Which predictions are true."""
+        """Whether each prediction is correct, bool ``(N,)``."""
         return self.labels == self.predicted
 
     def means(self) -> dict[str, Any]:
-        """Returns ``examples``, ``top1``, ``top5`` (shares) and ``loss``."""
+        """Returns ``examples``, ``top1`` and ``top5`` (0 to 1), and ``loss``."""
         return {
             "examples": len(self.labels),
             "top1": float(self.right.mean()),
@@ -53,17 +53,17 @@ class Predictions:
         }
 
     def confusion(self, classes: int) -> np.ndarray:
-        """Returns counts ``(classes, classes)``, true by predicted."""
+        """Returns counts ``(classes, classes)``, by true and predicted class."""
         pairs = np.bincount(
             self.labels * classes + self.predicted, minlength=classes**2
         )
         return pairs.reshape(classes, classes)
 
     def calibration(self) -> list[dict[str, Any]]:
-        """Returns the reliability of ``BINS`` ranges of confidence.
+        """Returns the reliability in ``BINS`` ranges of confidence.
 
         Each has ``low`` and ``high`` (``low`` < confidence ≤ ``high``), ``examples``,
-        and where there are any their mean ``confidence`` and ``accuracy``, else None.
+        and the mean ``confidence`` and ``accuracy``, which are None without examples.
         """
         edges = np.linspace(0, 1, BINS + 1)
         bins = np.clip(np.searchsorted(edges, self.confidence) - 1, 0, BINS - 1)
@@ -82,8 +82,7 @@ class Predictions:
     def calibration_error(self) -> float:
         """Returns the expected calibration error, the mean of |accuracy − confidence|.
 
-        Reference: Guo et al., "On Calibration of Modern Neural Networks", 2017,
-        equation 3.
+        Reference: Guo et al., "On Calibration of Modern Neural Networks", 2017, eq. 3.
         """
         return sum(
             bin_["examples"] * abs(bin_["accuracy"] - bin_["confidence"])
@@ -92,17 +91,17 @@ class Predictions:
         ) / len(self.labels)
 
     def worst(self) -> np.ndarray:
-        """Returns the indices of the most confident mistakes, the worst first."""
+        """Returns the indices of the ``WORST`` mistakes, the most confident first."""
         order = np.argsort(-self.confidence, kind="stable")
         return order[~self.right[order]][:WORST]
 
 
 def per_class(confusion: np.ndarray, names: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Returns for each class ``label``, ``support``, ``recall`` and ``precision``.
+    """Returns ``label``, ``support``, ``recall`` and ``precision`` of each class.
 
-    ``support`` counts its examples; ``recall`` is the share of them that is found (its
-    accuracy), ``precision`` the share that is right of what is taken for it. Either is
-    None where that is a share of nothing.
+    ``support`` is the number of its examples; ``recall`` the share of them that are
+    predicted correctly (its accuracy); ``precision`` the share of its predictions that
+    are correct. A share of zero examples is None.
     """
     found = confusion.diagonal()
     columns = zip(names, confusion.sum(1), confusion.sum(0), found, strict=True)

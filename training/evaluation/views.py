@@ -1,4 +1,4 @@
-"""Test-time augmentation: the views of an image whose probabilities are averaged."""
+"""Defines the views of an image that test-time augmentation averages over."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,20 +7,20 @@ import tensorflow as tf
 
 from training.data.types import Tensor
 
-View = Callable[[Tensor], Tensor]  # uint8 (N, H, W, C) -> another of the same shape
+View = Callable[[Tensor], Tensor]  # uint8 (N, H, W, C) -> same dtype and shape
 
 SHIFTS = ((-1, 0), (1, 0), (0, -1), (0, 1))  # down and right, in units of ``_unit``
 
 
 def views(*, mirrored: bool) -> dict[str, View]:
-    """Returns views by their names: each image as it is, and changed a little.
+    """Returns views by name: the unchanged image and slightly changed ones.
 
     Args:
-        mirrored: The network was trained on mirrored images. It then sees the mirror
-            image too; otherwise the image shifted in four directions.
+        mirrored: Whether the model was trained on mirrored images. If so, the mirror
+            image is added; otherwise, the image shifted in four directions.
 
     Reference: Krizhevsky et al., "ImageNet Classification with Deep Convolutional
-    Neural Networks", 2012, section 4.1, of crops and their reflections.
+    Neural Networks", 2012, section 4.1, on crops and their reflections.
     """
     unchanged: dict[str, View] = {"as it is": tf.identity}
     if mirrored:
@@ -32,12 +32,12 @@ def views(*, mirrored: bool) -> dict[str, View]:
 
 
 def shift(images: Tensor, down: int, right: int) -> Tensor:
-    """Moves images by a 32nd of their side, at least a pixel; what appears is black.
+    """Shifts images by 1/32 of their shorter side (at least a pixel), padding black.
 
     Args:
-        images: uint8 ``(N, H, W, C)``, of a static height and width.
-        down: −1, 0 or 1 times that far.
-        right: Likewise.
+        images: uint8 ``(N, H, W, C)``, with static height and width.
+        down: Number of such shifts downwards: −1, 0 or 1.
+        right: Number of such shifts to the right: −1, 0 or 1.
     """
     height, width = images.shape[1:3]
     unit = _unit(height, width)

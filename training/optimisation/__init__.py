@@ -1,7 +1,7 @@
-"""What a step minimises, how, and at which rate.
+"""Losses, optimizers and learning-rate schedules.
 
-Importing this registers all that a compiled and saved model may hold, the network's
-layers included, so that ``keras.models.load_model`` finds it.
+Importing this package registers everything that a compiled and saved model may contain,
+including the network's layers, so that ``keras.models.load_model`` finds it.
 """
 
 from keras_resnet import catalogue as _models  # noqa: F401 - registers the layers

@@ -1,4 +1,4 @@
-"""A batch computed in parts, one after the other, to save memory."""
+"""Computes a batch in consecutive parts to save memory."""
 
 from collections.abc import Callable, Sequence
 
@@ -18,20 +18,20 @@ def accumulated(
     like: Sequence[Tensor],
     unrolled: bool = False,
 ) -> list[Tensor]:
-    """Sums what ``compute`` makes of the parts of a batch.
+    """Returns the sum of the results of ``compute`` over the parts of a batch.
 
-    Unlike Keras' ``gradient_accumulation_steps``, whose learning rate and moving
-    average count parts as steps, all parts belong to one step, and parts of unlike
-    sizes count by their examples.
+    Unlike with Keras' ``gradient_accumulation_steps``, whose learning rate and moving
+    average count parts as steps, all parts belong to one step, and parts of different
+    sizes are weighted by their number of examples.
 
     Args:
         compute: Maps images, labels and their share of the batch to tensors.
-        images: ``(N, …)``, N known unless ``parts`` is 1.
+        images: ``(N, …)``; N must be static unless ``parts`` is 1.
         labels: ``(N, …)``.
-        parts: How many parts of ⌈N / parts⌉ examples; the last may have fewer.
-        like: Tensors of the shapes and types that ``compute`` returns.
-        unrolled: Build the parts one by one instead of a loop, within which replicas
-            cannot exchange anything.
+        parts: Number of parts, of ⌈N / parts⌉ examples; the last may have fewer.
+        like: Tensors with the shapes and dtypes of the results of ``compute``.
+        unrolled: Whether to build the parts one by one instead of as a loop, inside
+            which replicas cannot communicate.
     """
     if parts == 1:
         return compute(images, labels, 1.0)
@@ -50,7 +50,7 @@ def accumulated(
     if unrolled:
         sums = [tf.zeros_like(x) for x in like]
         for begin in range(0, count, size):
-            # One only after the other, or they would be in memory together.
+            # One after the other, or all parts would be in memory together.
             with tf.control_dependencies(sums):
                 made = part(tf.constant(begin), min(size, count - begin))
             sums = _sum(sums, made)
@@ -63,7 +63,7 @@ def accumulated(
         parallel_iterations=1,  # for the same reason
         maximum_iterations=whole,
     )
-    if count % size:  # outside of the loop, as XLA wants shapes that are known
+    if count % size:  # outside the loop, since XLA requires static shapes
         sums = _sum(sums, part(tf.constant(whole * size), count % size))
     return list(sums)
 

@@ -1,4 +1,4 @@
-"""A moving average of a network in training."""
+"""Maintains a moving average of a model during training."""
 
 import keras
 import tensorflow as tf
@@ -7,18 +7,18 @@ from training.data.types import Tensor
 
 
 class Average:
-    """Keeps a network at the moving average of the one that is trained.
+    """Keeps one model equal to the moving average of another that is trained.
 
-    Averaged are the weights and the statistics of batch norms, which belong to them;
-    Keras' ``use_ema`` leaves these out. While the run is young the decay is
-    (1 + step)/(10 + step), so that the random beginning is soon forgotten.
+    The average includes the weights and the statistics of batch norms, which belong to
+    them and which Keras' ``use_ema`` omits. Early in a run the decay is
+    (1 + step)/(10 + step), so that the random initialisation is soon forgotten.
 
     Args:
         model: Holds the average.
-        trained: The same network, trained; it begins where ``model`` is.
-        decay: Of the average, a step; 0 makes it a copy.
+        trained: The trained model of the same network; it starts as ``model``.
+        decay: Decay of the average per step; 0 makes it a copy.
 
-    Reference: Polyak & Juditsky, 1992; the young decay is TensorFlow's
+    Reference: Polyak & Juditsky, 1992; the early decay is that of TensorFlow's
     ``ExponentialMovingAverage``.
     """
 
@@ -30,7 +30,7 @@ class Average:
             weight.assign(average)
 
     def update(self, step: Tensor) -> None:
-        """Takes the trained network's state after optimizer step ``step``, from 1."""
+        """Updates the average after the optimizer's step ``step``, counted from 1."""
         step = tf.cast(step, tf.float32)
         decay = tf.minimum(self._decay, (1 + step) / (10 + step))
         for average, weight in self._pairs:

@@ -1,4 +1,4 @@
-"""What training minimises, for class numbers and for mixed targets alike."""
+"""Defines training losses for class numbers and for mixed targets."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,15 +17,15 @@ def make_loss(
 ) -> Loss:
     """Returns a loss for class numbers and for mixed targets.
 
-    It maps labels, class numbers ``(N,)`` or targets ``(N, classes)``, and logits
-    ``(N, classes)`` to the loss of each example ``(N,)``, in nats.
+    The loss maps labels, which are class numbers ``(N,)`` or targets ``(N, classes)``,
+    and logits ``(N, classes)`` to the losses of the examples ``(N,)``, in nats.
 
     Args:
         kind: ``"softmax"`` (cross-entropy) or ``"bce"`` (binary cross-entropy).
         classes: Number of classes.
         smoothing: Share of each target that is spread evenly over all classes.
-        threshold: Of ``"bce"``: targets above it become 1, the others 0; None: targets
-            stay as they are.
+        threshold: For ``"bce"``: targets above it become 1, the others 0; None: targets
+            are unchanged.
     """
 
     def targets_of(labels: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ def make_loss(
         return tf.nn.softmax_cross_entropy_with_logits(targets_of(labels), logits)
 
     def binary(labels: Tensor, logits: Tensor) -> Tensor:
-        """Each class is a yes or no of its own.
+        """Treats each class as a binary decision of its own.
 
         Reference: Wightman et al., "ResNet strikes back", 2021, section 3.1.
         """
@@ -58,10 +58,10 @@ class RecipeLoss(keras.losses.Loss):
     """A recipe's loss for ``keras.Model.compile``.
 
     Args:
-        loss: As the recipe's field of that name.
-        label_smoothing: Likewise.
-        bce_threshold: Likewise.
-        **kwargs: Of ``keras.losses.Loss``.
+        loss: The recipe's field of this name.
+        label_smoothing: The recipe's field of this name.
+        bce_threshold: The recipe's field of this name.
+        **kwargs: Arguments of ``keras.losses.Loss``.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class RecipeLoss(keras.losses.Loss):
         }
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Maps class numbers ``(N,)``, ``(N, 1)`` or targets, and logits, to losses."""
+        """Returns losses; labels are class numbers ``(N,)``, ``(N, 1)`` or targets."""
         classes = y_pred.shape[-1]
         if len(y_true.shape) == 1 or y_true.shape[-1] == 1 < classes:
             y_true = tf.cast(tf.reshape(y_true, [-1]), tf.int32)
@@ -97,10 +97,10 @@ class RecipeLoss(keras.losses.Loss):
 
 
 def dominant(labels: Tensor) -> Tensor:
-    """The class numbers of labels; of mixed targets, the class with most of it."""
+    """Returns the class numbers of labels; for mixed targets, the largest class."""
     return labels if len(labels.shape) == 1 else tf.argmax(labels, -1)
 
 
 def cross_entropy(labels: Tensor, logits: Tensor) -> Tensor:
-    """The cross-entropy of each example in nats, ``(N,)`` from ``(N, classes)``."""
+    """Returns each example's cross-entropy in nats, from logits ``(N, classes)``."""
     return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)

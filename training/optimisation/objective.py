@@ -1,4 +1,4 @@
-"""What a training step minimises."""
+"""Describes the objective that a training step minimises."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +9,12 @@ from training.optimisation.optimizers import decayed
 
 @dataclass(frozen=True)
 class Objective:
-    """The loss of a step and what is added to it.
+    """The loss of a step and the terms that are added to it.
 
     Attributes:
         loss: Maps labels and logits to the losses of the examples.
-        penalty: λ of the penalty λ/2·‖w‖² on the weights; 0: none.
-        penalises_all: Penalise biases and batch-norm parameters too, not only kernels.
+        penalty: λ of the penalty λ/2·‖w‖² on the weights; 0: no penalty.
+        penalises_all: Whether to penalise biases and batch-norm parameters too.
         auxiliary_weight: Weight of the loss of each auxiliary classifier.
     """
 
@@ -24,7 +24,7 @@ class Objective:
     auxiliary_weight: float = 0.0
 
     def penalised(self, variables: list[Any]) -> list[Any]:
-        """Returns the variables that the penalty is on."""
+        """Returns the variables that are penalised."""
         if not self.penalty:
             return []
         return decayed(variables, all_of_them=self.penalises_all)

@@ -1,7 +1,4 @@
-"""Keras' optimizers as the papers use them.
-
-Names are given, since checkpoints know the variables by them and Keras counts up.
-"""
+"""Adapts Keras' optimizers to their use in the papers."""
 
 from typing import Any
 
@@ -16,11 +13,13 @@ from training.data.types import Tensor
 class ParameterGroups(keras.optimizers.Optimizer):
     """An optimizer that treats some of a network's variables differently.
 
+    It needs a fixed name: checkpoints know its variables by it; Keras' default varies.
+
     Args:
-        *args: Of the optimizer.
+        *args: Arguments of the optimizer.
         head_scale: The head's learning rate, as a multiple of that of the rest.
-        decays_all: Decay biases and batch-norm parameters too, not only kernels.
-        **kwargs: Of the optimizer.
+        decays_all: Whether to decay biases and batch-norm parameters too.
+        **kwargs: Arguments of the optimizer.
     """
 
     def __init__(
@@ -35,21 +34,27 @@ class ParameterGroups(keras.optimizers.Optimizer):
         self.decays_all = decays_all
 
     def build(self, variables: list[Any]) -> None:
-        """Makes the optimizer's variables."""
+        """Creates the optimizer's variables."""
         if not (self.built or self.decays_all):
             self.exclude_from_weight_decay([v for v in variables if not is_kernel(v)])
         super().build(variables)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        own = {"head_scale": self.head_scale, "decays_all": self.decays_all}
-        return {**super().get_config(), **own}
+        fields = {"head_scale": self.head_scale, "decays_all": self.decays_all}
+        return {**super().get_config(), **fields}
 
     def update_step(
         self, gradient: Tensor, variable: Any, learning_rate: Tensor
     ) -> None:
-        """Updates one variable."""
-        # Under TensorFlow this is the bare tf.Variable, which does not know its layer.
+        """Updates one variable.
+
+        Args:
+            gradient: Gradient of the variable, of its shape.
+            variable: The variable.
+            learning_rate: The learning rate, before it is scaled for the head.
+        """
+        # With TensorFlow, ``variable`` is a tf.Variable, which does not know its layer.
         known = self._trainable_variables[self._get_variable_index(variable)]
         in_head = known.path.split("/")[0] == HEAD
         scale = self.head_scale if in_head else 1.0
@@ -58,17 +63,17 @@ class ParameterGroups(keras.optimizers.Optimizer):
 
 @register
 class SGD(ParameterGroups, keras.optimizers.SGD):
-    """Keras' SGD; weight decay is a penalty in the loss, as the papers have it."""
+    """Keras' SGD; weight decay is a penalty in the loss, as in the papers."""
 
 
 @register
 class AdamW(ParameterGroups, keras.optimizers.AdamW):
-    """Keras' AdamW (Loshchilov & Hutter, 2019); it decays by the common rate."""
+    """Keras' AdamW (Loshchilov & Hutter, 2019); it decays at the common rate."""
 
 
 class _PaperLamb(keras.optimizers.Lamb):
     def _apply_weight_decay(self, variables: Any) -> None:
-        """Leaves it to the update."""
+        """Does nothing, since ``update_step`` applies the weight decay."""
 
     def update_step(
         self, gradient: Tensor, variable: Any, learning_rate: Tensor
@@ -95,9 +100,9 @@ class _PaperLamb(keras.optimizers.Lamb):
 class Lamb(ParameterGroups, _PaperLamb):
     """LAMB with the weight decay inside the layer's trust ratio, as published.
 
-    Keras' Lamb decays weights apart from it. Variables without decay (biases and batch
-    norms) are updated as by Adam, without a trust ratio, as in the authors' code and in
-    timm's.
+    Keras' Lamb decays weights separately. Variables without decay (biases and batch
+    norms) are updated as in Adam, without a trust ratio, as in the authors' code and in
+    timm.
 
     Reference: You et al., "Large Batch Optimization for Deep Learning", 2020,
     algorithm 2.
@@ -114,7 +119,7 @@ def last_rate(optimizer: keras.optimizers.Optimizer) -> float:
 
 
 def is_kernel(variable: Any) -> bool:
-    """Whether a variable is a kernel, and no bias or parameter of a batch norm."""
+    """Checks whether a variable is a kernel, not a bias or batch-norm parameter."""
     return len(variable.shape) > 1
 
 

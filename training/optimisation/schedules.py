@@ -1,4 +1,4 @@
-"""The learning rate over time."""
+"""Defines learning-rate schedules."""
 
 from typing import Any
 
@@ -7,22 +7,22 @@ from keras.optimizers import schedules
 
 from keras_resnet.layers.registry import register
 
-CYCLE_START = 25.0  # PyTorch's OneCycleLR: the first rate is the highest over this
+CYCLE_START = 25.0  # as in PyTorch's OneCycleLR: the peak divided by the first rate
 
 
 @register
 class WarmUp(schedules.LearningRateSchedule):
-    """A warm-up in front of another schedule.
+    """Adds a warm-up to another schedule.
 
-    The first step has the share ``start`` of the rate, the step after the warm-up's
-    last is the first that has all of it, as with PyTorch's ``LinearLR`` and
-    ``ConstantLR`` and Keras' ``CosineDecay``.
+    The first step has the share ``start`` of the rate, and the first step after the
+    warm-up has the full rate, as with PyTorch's ``LinearLR`` and ``ConstantLR`` and
+    Keras' ``CosineDecay``.
 
     Args:
-        after: The learning rate, by steps counted from the run's beginning.
-        steps: Length of the warm-up.
-        start: Share of ``after`` that the warm-up begins with.
-        rises: Linearly to the whole of it; else the share stays.
+        after: The schedule, by steps counted from the beginning of the run.
+        steps: Number of steps of the warm-up.
+        start: Share of ``after`` at the first step, from 0 to 1.
+        rises: Whether the share rises linearly to 1; otherwise it is constant.
     """
 
     def __init__(
@@ -58,21 +58,20 @@ class WarmUp(schedules.LearningRateSchedule):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "WarmUp":
-        """Makes the schedule that ``get_config`` described."""
+        """Creates a schedule from the result of ``get_config``."""
         return cls(**{**config, "after": schedules.deserialize(config["after"])})
 
 
 @register
 class OneCycle(schedules.LearningRateSchedule):
-    """A linear rise from 1/25 of the peak to the peak and a linear fall to zero.
+    """Rises linearly from 1/25 of the peak to the peak and falls linearly to zero.
 
-    Reference: Smith & Topin, "Super-Convergence", 2018, without the cycle of the
-    momentum.
+    Reference: Smith & Topin, "Super-Convergence", 2018, without the momentum cycle.
 
     Args:
-        peak: The highest learning rate.
-        steps: Of the run.
-        peak_at: Share of the run at which it is highest.
+        peak: Highest learning rate.
+        steps: Number of steps of the run.
+        peak_at: Share of the run at which the peak is reached, between 0 and 1.
     """
 
     def __init__(self, peak: float, steps: int, peak_at: float) -> None:
