@@ -112,7 +112,7 @@ def test_resume_refuses_data_that_changed(
     changed = Run(tmp_path / "run")
     changed.create(config)
     code, stderr = run_command(["--resume"], capsys, changed.path)
-    assert code == 2 and "must be resumed on the same train images, " in stderr
+    assert code == 2 and "must be resumed with the same train images, " in stderr
 
 
 def test_a_run_that_was_killed_before_it_began_is_new(tmp_path: Path) -> None:
@@ -273,13 +273,13 @@ def test_cache_may_change_when_a_run_is_resumed(
     monkeypatch.setattr("sys.argv", ["fit"])
     asked = ["--out", str(run.path), "--resume", "--cache", "memory"]
     assert fit.read_options(asked).hyperparameters.cache == "memory"
-    with pytest.raises(UsageError, match="continues the same recipe, seed 0, got 1"):
+    with pytest.raises(UsageError, match="continue the same recipe, seed 0, got 1"):
         fit.read_options([*asked[:3], "--seed", "1"])
     now = json.loads(json.dumps(run.config))
     now["recipe"]["cache"] = "memory"
     config.require_same(run.config, now)
     now["recipe"]["max_pixels"] = 1
-    with pytest.raises(UsageError, match=r"on the same max_pixels, \d+; got 1$"):
+    with pytest.raises(UsageError, match=r"the same max_pixels, \d+, got 1$"):
         config.require_same(run.config, now)
 
 

@@ -166,7 +166,7 @@ def test_a_run_of_before_digests_is_read_and_resumed_in_its_place(
     now = described(replace(trained.recipe, dataset="folder:photos"))
     config.require_same(trained.config, now)
     shutil.copytree(photos, "moved")
-    with pytest.raises(UsageError, match=r"on the same dataset, .*photos.*moved"):
+    with pytest.raises(UsageError, match=r"with the same dataset, .*photos.*moved"):
         config.require_same(
             stored, described(replace(trained.recipe, dataset="folder:moved"))
         )

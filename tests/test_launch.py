@@ -221,7 +221,7 @@ def test_workers_with_other_data_are_told_before_training(tmp_path: Path) -> Non
         _, stderr = worker.communicate(timeout=400)
         assert worker.returncode == 2
         assert stderr.startswith(
-            "error: all workers must have the same data, got other "
+            "error: all workers must have the same data, got different "
         )
         assert " on worker 1 than on worker 0" in stderr and stderr.count("\n") == 1
     assert not (tmp_path / "run").exists()

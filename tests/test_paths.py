@@ -177,7 +177,7 @@ def test_command_trains_on_effective_paths(
     # All three branches are drawn, which is ordinary training.
     for weight, other in zip(saved.weights, ordinary.weights, strict=True):
         np.testing.assert_allclose(np.array(weight), np.array(other), atol=1e-5)
-    with pytest.raises(UsageError, match=r"effective lengths \(0, 1\), got one of \("):
+    with pytest.raises(UsageError, match=r"effective lengths \(0, 1\), got \("):
         train_effective(own, (0, 1))
     shutil.rmtree(beside.path)
     few = load_model(train_effective(own, (0, 1)).model)

@@ -218,7 +218,7 @@ def test_many_classes_of_data_that_is_gone(copied: Run) -> None:
     outline = Outline(page)
     assert outline.unnamed == [] and "resnet20_cifar on photos" in page
     assert "All 50 classes" in page and "Most often mistaken" in page
-    assert "must be as it was when" in page and "data:image" not in page
+    assert "must be the data that" in page and "data:image" not in page
     assert "&lt;49&gt;" in page and "<49>" not in page
 
 

@@ -1,4 +1,4 @@
-"""``python -m training.analyse lesions | paths | gradients RUN``: analyses of a run."""
+"""Analyses trained runs: ``python -m training.analyse lesions | paths | gradients``."""
 
 import csv
 import io
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LesionsOf:
-    """Delete and reorder the units of a trained network (Veit et al., 2016)."""
+    """Delete and reorder the units of a trained model (Veit et al., 2016)."""
 
     run: tyro.conf.Positional[Path]
     """Folder of the run."""
     images: int = 2000
-    """Test images that every error is measured on."""
+    """Number of test images on which every error is measured."""
     draws: int = 10
-    """Random subsets, and orders, for each count of units."""
+    """Number of random subsets, and of random orders, for each number of units."""
     most: int = 20
-    """Units deleted, or pairs swapped, at once."""
+    """Maximum number of units deleted, or of pairs swapped, at once."""
     seed: int = 0
-    """Of the images and the draws."""
+    """Seed of the images and the draws."""
     dataset: str | None = None
-    """Where the run's data set is now, if it was moved."""
+    """New location of the run's data set, if it was moved."""
 
 
 @dataclass(frozen=True)
@@ -43,32 +43,32 @@ class PathsOf:
     run: tyro.conf.Positional[Path]
     """Folder of the run."""
     images: int = 512
-    """Training images that batches are drawn from."""
+    """Number of training images from which batches are drawn."""
     batch_size: int = 32
-    """Images of one measurement."""
+    """Number of images per measurement."""
     samples: int = 20
-    """Paths of each length."""
+    """Number of paths of each length."""
     seed: int = 0
-    """Of the images and the paths."""
+    """Seed of the images and the paths."""
     train_effective: bool = False
-    """Then train the run's recipe anew, gradients on effective paths only, in
-    RUN-effective."""
+    """Afterwards train the run's recipe again in RUN-effective, with gradients on
+    effective paths only."""
     dataset: str | None = None
-    """Where the run's data set is now, if it was moved."""
+    """New location of the run's data set, if it was moved."""
 
 
 @dataclass(frozen=True)
 class GradientsOf:
-    """Measure gradients and dead units of networks, fresh and trained."""
+    """Measure gradients and dead units of models before and after training."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Folders of the runs to compare; the first one gets the files."""
+    """Folders of the runs to compare; the results are written to the first one."""
     images: int = 128
-    """Training images of the batch."""
+    """Number of training images in the batch."""
     seed: int = 0
-    """Of the images."""
+    """Seed of the images."""
     dataset: str | None = None
-    """Where the runs' data set is now, if it was moved."""
+    """New location of the runs' data set, if it was moved."""
 
 
 Command = (
@@ -86,7 +86,7 @@ def main() -> None:
     )
     folders = options.runs if isinstance(options, GradientsOf) else (options.run,)
     if not folders:
-        raise UsageError("gradients needs at least one run, got none; name its folder")
+        raise UsageError("gradients needs at least one run, got none; give its folder")
     counts = ("images", "draws", "most", "batch_size", "samples")
     require_positive(options, *(name for name in counts if hasattr(options, name)))
     from training.runs.run import Run
@@ -115,9 +115,9 @@ def _lesions(run: "Run", options: LesionsOf) -> None:
         seed=options.seed,
         progress=_progress("evaluations"),
     )
-    said, figure = plots.describe_lesions(result), plots.plot_lesions(result)
+    summary, figure = plots.describe_lesions(result), plots.plot_lesions(result)
     print(result.table())
-    _write(run, "lesions", result.to_dict(), result.rows(), (figure, said))
+    _write(run, "lesions", result.to_dict(), result.rows(), (figure, summary))
 
 
 def _paths(run: "Run", options: PathsOf) -> None:
@@ -133,8 +133,8 @@ def _paths(run: "Run", options: PathsOf) -> None:
         seed=options.seed,
         progress=_progress("paths"),
     )
-    said, figure = plots.describe_paths(result), plots.plot_paths(result)
-    _write(run, "paths", result.to_dict(), result.rows(), (figure, said))
+    summary, figure = plots.describe_paths(result), plots.plot_paths(result)
+    _write(run, "paths", result.to_dict(), result.rows(), (figure, summary))
     if options.train_effective:
         from training.experiment.effective_paths import train_effective
 
@@ -154,8 +154,8 @@ def _gradients(runs: Sequence["Run"], options: GradientsOf) -> None:
             results[f"{run.path.name}, {state}"] = probe()
     rows = [{"network": name, **row} for name, r in results.items() for row in r.rows()]
     values = {name: result.to_dict() for name, result in results.items()}
-    said, figure = plots.describe_gradients(results), plots.plot_gradients(results)
-    _write(runs[0], "gradients", {"networks": values}, rows, (figure, said))
+    summary, figure = plots.describe_gradients(results), plots.plot_gradients(results)
+    _write(runs[0], "gradients", {"networks": values}, rows, (figure, summary))
 
 
 def _batches(
@@ -164,7 +164,7 @@ def _batches(
     options: LesionsOf | PathsOf | GradientsOf,
     batch_size: int,
 ) -> list[tuple["np.ndarray", "np.ndarray"]]:
-    """Random images of a split as the network takes them, and their labels."""
+    """Returns random images of a split, normalised for the model, and labels."""
     import numpy as np
 
     from training.data.pipeline import evaluation_batches
@@ -191,7 +191,7 @@ def _write(
     rows: list[dict[str, Any]],
     picture: tuple[Any, str],
 ) -> None:
-    """Says what was found, then writes ``analysis/NAME.json``, ``.csv``, pictures."""
+    """Prints the summary, then writes ``analysis/NAME.json``, ``.csv`` and figures."""
     from keras_resnet.figures import save
     from training.storage.writing import (
         make_folder,
@@ -201,15 +201,15 @@ def _write(
     )
 
     folder = run.path / "analysis"
-    figure, said = picture
+    figure, summary = picture
     text = io.StringIO(newline="")
-    print(said, flush=True)  # first, since the folder may not be writable
+    print(summary, flush=True)  # first, since the folder may not be writable
     table = csv.DictWriter(text, list(rows[0]))
     table.writeheader()
     table.writerows(rows)
     with report_write_errors(folder):
         make_folder(folder)
-        write_json(folder / f"{name}.json", {**values, "summary": said})
+        write_json(folder / f"{name}.json", {**values, "summary": summary})
         write_atomically(
             folder / f"{name}.csv",
             lambda file: file.write_text(text.getvalue(), "utf-8", newline=""),
@@ -217,7 +217,7 @@ def _write(
         for suffix in (".svg", ".png"):
             write_atomically(
                 folder / f"{name}{suffix}",
-                lambda file: save(figure, file, title=name, text=said),
+                lambda file: save(figure, file, title=name, text=summary),
             )
     print(f"{name}: {folder / name}.json .csv .svg .png")
 

@@ -1,4 +1,4 @@
-"""``python -m training.evaluate RUN``: a network on a split, each image once."""
+"""Evaluates a trained model on a split: ``python -m training.evaluate RUN``."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,29 +22,28 @@ if TYPE_CHECKING:
     from training.data.preprocessing import Preprocessing
     from training.data.types import Dataset
 
-MOST_CLASSES = 100  # whose table and confusion matrix are printed
+MOST_CLASSES = 100  # maximum for printing the class table and the confusion matrix
 
 
 @dataclass(frozen=True)
 class Options:
-    """Evaluate a trained network on every image of a split, exactly once."""
+    """Evaluate a trained model on every image of a split, exactly once."""
 
     run: tyro.conf.Positional[Path]
     """Folder of the run."""
     split: str = "test"
-    """train, val or test."""
+    """Split to evaluate: train, val or test."""
     dataset: str | None = None
-    """Another data set with the same classes, or the new place of the run's own, which
-    is known by its contents; None: the run's own where it was."""
+    """Another data set with the same classes, or the new location of the run's own,
+    which is recognised by its contents; None: the run's own at its stored location."""
     skip_bad_images: bool = False
-    """Leave out files that are no image, as a run does that was trained with this
-    option."""
+    """Skip files that are not images, like a run that was trained with this option."""
     tta: bool = False
     """Average the probabilities of each image and its mirror image, or of small shifts
-    where the run's images are not mirrored; nothing is then written to the run."""
+    if the run's images are not mirrored; nothing is then written to the run."""
     out: Path | None = None
-    """JSON file for all that is found; what is printed leaves tables of more than a
-    hundred classes out."""
+    """JSON file for the full result; the printed result omits tables of more than a
+    hundred classes."""
 
 
 def evaluate_run(
@@ -55,24 +54,24 @@ def evaluate_run(
     skip_bad_images: bool = False,
     tta: bool = False,
 ) -> dict[str, Any]:
-    """Evaluates a run's network in this process, on one device, in float32.
+    """Evaluates a run's model in this process, on one device, in float32.
 
-    What it reaches on the run's own test split, unchanged and without ``tta``, goes to
-    its folder.
+    The result for the run's own, unchanged test split without ``tta`` is stored in its
+    folder.
 
     Args:
         run: A complete run.
-        split: Name of the split.
-        dataset: As of ``Options``, like the rest.
-        skip_bad_images: Likewise.
-        tta: Likewise.
+        split: Name of the split: train, val or test.
+        dataset: See ``Options``.
+        skip_bad_images: See ``Options``.
+        tta: See ``Options``.
 
     Returns:
-        What ``assess`` does; with ``tta`` the names of the ``views`` too.
+        The result of ``assess``; with ``tta``, also the names of the ``views``.
 
     Raises:
-        UsageError: The data set has other classes, or no such split; or the folder
-            cannot be written to.
+        UsageError: The data set has other classes or no such split, or the folder is
+            not writable.
     """
     result, kept = _found(run, split, dataset, skip_bad_images=skip_bad_images, tta=tta)
     if kept:
@@ -83,7 +82,7 @@ def evaluate_run(
 def _found(
     run: Run, split: str, dataset: str | None, *, skip_bad_images: bool, tta: bool
 ) -> tuple[dict[str, Any], bool]:
-    """Returns the result, and whether it is one that the run's folder keeps."""
+    """Returns the result and whether it belongs in the run's folder."""
     from training.distributed.devices import detect_hardware
     from training.evaluation.assessment import assess, predict
     from training.evaluation.metrics import Evaluator
@@ -116,7 +115,7 @@ def _keep(run: Run, result: dict[str, Any]) -> None:
 def _data(
     run: Run, dataset: str | None, *, skip_bad_images: bool
 ) -> tuple["Dataset", "Preprocessing", bool]:
-    """The run's data set or another that fits; the way in; is it the run's own?"""
+    """Returns a data set, its preprocessing and whether it is the run's own."""
     from training.data.preprocessing import Preprocessing
     from training.experiment.data import (
         load_other_dataset,
@@ -133,7 +132,7 @@ def _data(
     trained_on = tuple(config["dataset"]["labels"])
     if data.labels != trained_on:
         raise UsageError(
-            f"classes of {data.name} must be the run's, {_short(trained_on)}; got "
+            f"classes of {data.name} must be the run's, {_short(trained_on)}, got "
             f"{_short(data.labels)}, {_difference(data.labels, trained_on)}"
         )
     preprocessing = Preprocessing.from_dict(config["preprocessing"])
@@ -182,7 +181,7 @@ def main() -> None:
 
 
 def _summary(result: dict[str, Any]) -> dict[str, Any]:
-    """What of a result is printed: of many classes those of lowest recall."""
+    """Returns the part to print: of many classes, only those of lowest recall."""
     count = len(result["classes"])
     if count <= MOST_CLASSES:
         return result

@@ -1,4 +1,4 @@
-"""``python -m training.fit``: trains a network, into the folder of a run."""
+"""Trains a model in a run folder: ``python -m training.fit``."""
 
 import json
 import os
@@ -25,13 +25,13 @@ MOST_WORKERS = 256
 class Options:
     """Train an image classifier.
 
-    Every field of the recipe is an option; what is not given comes from --recipe.
+    Every field of the recipe is an option; its default comes from --recipe.
     """
 
     hyperparameters: tyro.conf.OmitArgPrefixes[Recipe] = field(default_factory=Recipe)
     base: Annotated[str, tyro.conf.arg(name="recipe")] = "default"
-    """Where the other options' defaults come from: the name of a recipe (an unknown
-    one lists them all), a JSON file of such fields, or a run's config.json."""
+    """Source of the other options' defaults: the name of a recipe (an unknown name
+    lists all recipes), a JSON file of recipe fields, or a run's config.json."""
     out: Path | None = None
     """Folder of the run; None: runs/MODEL-DATASET."""
     resume: bool = False
@@ -40,18 +40,18 @@ class Options:
         default_factory=CheckpointOptions
     )
     profile: int = 0
-    """Steps to record for TensorBoard's profiler, after the first five; 0: none."""
+    """Number of steps to record for TensorBoard, after the first five; 0: none."""
     workers: int = 1
-    """Processes to start on this machine, which share its GPUs and train as one."""
+    """Number of processes on this machine, which share its GPUs and train one model."""
     max_restarts: int = 0
-    """How often to start all workers again, from the last checkpoint, when one dies."""
+    """Maximum number of restarts of all workers from the last checkpoint."""
     ray: str | None = None
-    """Start the workers on the Ray cluster of this address (`auto`: the one at hand;
-    `local`: a new one on this machine) instead; needs `keras-resnet[ray]`."""
+    """Start the workers on the Ray cluster at this address instead (`auto`: the running
+    one; `local`: a new one on this machine); requires `keras-resnet[ray]`."""
 
     @property
     def run(self) -> Run:
-        """The folder to train in."""
+        """The run to train, new or interrupted."""
         if self.out is not None:
             return Run(self.out)
         kind, _, rest = self.hyperparameters.dataset.partition(":")
@@ -73,16 +73,16 @@ class Options:
 
 @dataclass(frozen=True)
 class _Base:
-    """What gives the defaults of the other options."""
+    """The option that gives the defaults of the other options."""
 
     base: Annotated[str, tyro.conf.arg(name="recipe")] = ""
 
 
 def read_options(argv: list[str]) -> Options:
-    """Reads the command line; ``--recipe`` and ``--resume`` give the other defaults.
+    """Reads the command line, with defaults from ``--recipe`` or ``--resume``.
 
     Raises:
-        UsageError: An option is wrong, or the run to resume is missing or another.
+        UsageError: An option is invalid, or the run to resume is missing or another.
     """
     prog = "python -m training.fit"
     base = command.parse_some(_Base, argv).base
@@ -94,18 +94,18 @@ def read_options(argv: list[str]) -> Options:
     if not base:
         default = Options(stored, out=options.run.path)
         options = command.parse(Options, argv, default=default, prog=prog)
-    asked = options.hyperparameters.to_dict()
+    given = options.hyperparameters.to_dict()
     changed = [
         name
         for name, value in stored.to_dict().items()
-        if asked[name] != value and name not in EPHEMERAL
+        if given[name] != value and name not in EPHEMERAL
     ]
     if changed:
         name = changed[0]
         raise UsageError(
-            f"--resume continues the same recipe, {name} "
-            f"{stored.to_dict()[name]!r}, got {asked[name]!r}; leave the option away "
-            "or train into another folder"
+            f"--resume must continue the same recipe, {name} "
+            f"{stored.to_dict()[name]!r}, got {given[name]!r}; omit the option or "
+            "train into another folder"
         )
     return options
 
@@ -136,10 +136,10 @@ def main() -> None:
 
 
 def train_here(options: Options) -> None:
-    """Trains in this process, one of a job's or the only one.
+    """Trains in this process, which is the only one or one of several workers.
 
     Raises:
-        Stopped: Another worker is gone; and as ``train`` raises it.
+        Stopped: Another worker is gone, or ``train`` was stopped.
     """
     import tensorflow as tf
 
@@ -151,29 +151,29 @@ def train_here(options: Options) -> None:
         train(options.hyperparameters, run, options.saving, adapt=adapt)
     except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
         if launch.WATCHED in os.environ:
-            sys.exit(launch.LOST)  # who watches tells why
+            sys.exit(launch.LOST)  # the parent process reports why
         raise Stopped(
-            f"all workers must stay to the end, got {str(error).splitlines()[0]:.200}; "
-            "what was saved is kept: start all again with --resume"
+            f"all workers must run to the end, got {str(error).splitlines()[0]:.200}; "
+            "the last checkpoint is kept: restart all workers with --resume"
         ) from error
 
 
 def work(arguments: list[str]) -> None:
-    """Trains as one of the workers that another process has started."""
+    """Trains as one of the workers that another process started."""
     options = read_options(arguments)
     command.load_backend()
     train_here(options)
 
 
 def _launch(options: Options) -> None:
-    """Has the training done by other processes, which read the same command line."""
+    """Starts workers that train, each of which reads the same command line."""
     arguments = sys.argv[1:]
     workers, restarts = options.workers, options.max_restarts
     if options.ray is None:
         launch.supervise(options.run, arguments, workers, restarts)
         return
     from training.distributed import ray_cluster
-    from training.fit import work  # by a name that Ray's workers can import
+    from training.fit import work  # under a name that Ray's workers can import
 
     cluster = ray_cluster.connect(options.ray)
     ray_cluster.supervise(cluster, options.run, work, arguments, (workers, restarts))

@@ -1,4 +1,4 @@
-"""``python -m training.report RUN``: one self-contained page about a run."""
+"""Writes a self-contained page about a run: ``python -m training.report RUN``."""
 
 import hashlib
 import json
@@ -28,12 +28,12 @@ SECTIONS = {
 
 @dataclass(frozen=True)
 class Options:
-    """Write a run's report.html: what was trained, how it went, what it reached."""
+    """Write a run's report.html, a page about its data, training and results."""
 
     run: tyro.conf.Positional[Path]
     """Folder of the run."""
     dataset: str | None = None
-    """Where the run's data set is now, if it was moved."""
+    """New location of the run's data set, if it was moved."""
 
 
 def write_report(run: Run, dataset: str | None = None) -> Path:
@@ -41,7 +41,7 @@ def write_report(run: Run, dataset: str | None = None) -> Path:
 
     Args:
         run: A complete run.
-        dataset: Where the run's data set is now; None: where it was.
+        dataset: Current location of the run's data set; None: its stored location.
 
     Raises:
         UsageError: The run is not complete, or ``dataset`` is another data set.
@@ -56,7 +56,7 @@ def write_report(run: Run, dataset: str | None = None) -> Path:
 
 
 def contents(run: Run, dataset: str | None = None) -> dict[str, Any]:
-    """Returns all that the page shows, by the names of its template."""
+    """Returns the variables of the page's template by name."""
     from keras_resnet import describe
     from keras_resnet.archive import load_model
     from training.reports import facts, illustrations
@@ -84,7 +84,7 @@ def contents(run: Run, dataset: str | None = None) -> dict[str, Any]:
 
 
 def is_current(artifact: dict[str, Any]) -> bool:
-    """Whether an artifact that was compared is still there, under the same manifest."""
+    """Checks whether a compared artifact still exists with the same manifest."""
     compared = artifact.get("manifest", {"path": ""})
     manifest = Path(compared["path"])
     if not manifest.is_file():
@@ -100,7 +100,13 @@ def is_current(artifact: dict[str, Any]) -> bool:
 def plots(
     config: dict[str, Any], assessed: dict[str, Any], columns: dict[str, list[float]]
 ) -> dict[str, Any]:
-    """Returns what matplotlib draws, by name."""
+    """Returns the page's matplotlib figures by name.
+
+    Args:
+        config: The run's config.
+        assessed: The run's assessment.
+        columns: The run's history, by column.
+    """
     import numpy as np
 
     from training.reports import pictures
@@ -117,7 +123,7 @@ def plots(
 
 
 def assessment(run: Run, dataset: str | None = None) -> dict[str, Any]:
-    """Returns what is known of the run's network, found out now if it has to be."""
+    """Returns the assessment of the run's model, computing it if it is missing."""
     from training.evaluate import evaluate_run
 
     if not run.assessment.is_file():  # a run of an older version

@@ -1,1 +1,1 @@
-"""A recipe made concrete and trained; the only room that reads whole recipes."""
+"""Experiments built from recipes; no lower package reads whole recipes."""

@@ -1,4 +1,4 @@
-"""The augmentation of a recipe for a data set."""
+"""Builds the training data and augmentation that a recipe specifies."""
 
 from keras_resnet.errors import UsageError
 from training.data.augmentation.augmentation import Augmentation, Geometry
@@ -13,10 +13,15 @@ from training.recipes.recipe import Recipe
 def training_data(
     recipe: Recipe, dataset: Dataset, preprocessing: Preprocessing
 ) -> TrainingData:
-    """Returns the images that a recipe trains on.
+    """Returns the augmented images that a recipe trains on.
+
+    Args:
+        recipe: The hyperparameters.
+        dataset: The data set.
+        preprocessing: The model's preprocessing.
 
     Raises:
-        UsageError: The data cannot be augmented as the recipe asks.
+        UsageError: The data cannot be augmented in the way that the recipe specifies.
     """
     _require_possible(recipe, dataset, preprocessing.size)
     augmentation = Augmentation(
@@ -50,14 +55,14 @@ def resolve_geometry(recipe: Recipe, dataset: Dataset) -> Geometry:
 
 
 def augmentation_names(recipe: Recipe) -> list[str]:
-    """Returns the names of what a recipe does to images beyond the crop."""
+    """Returns the names of a recipe's augmentations beyond the crop."""
     policy = [] if recipe.policy == "none" else [recipe.policy]
     others = ("color_jitter", "lighting", "erasing", "mixup", "cutmix")
     return policy + [name for name in others if getattr(recipe, name)]
 
 
 def _sizes(recipe: Recipe, size: Size) -> tuple[Size, ...]:
-    """The sizes of ``Augmentation``, for a model that is evaluated at ``size``."""
+    """Returns the sizes of ``Augmentation`` for a model evaluated at ``size``."""
     if recipe.train_size:
         size = (recipe.train_size, recipe.train_size)
     height, width = size
@@ -97,5 +102,5 @@ def _require_possible(recipe: Recipe, dataset: Dataset, size: Size) -> None:
     if recipe.lighting and dataset.channels != 3:
         raise UsageError(
             f"lighting must be 0 unless images have 3 channels, got {recipe.lighting} "
-            f"and {dataset.channels} in {dataset.name}"
+            f"for {dataset.name} with {dataset.channels}"
         )

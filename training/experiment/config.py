@@ -1,4 +1,4 @@
-"""What a session is, for the run's config.json and for the eyes."""
+"""Describes an experiment for config.json and for the terminal."""
 
 import json
 import os
@@ -31,7 +31,7 @@ PACKAGES = {
     "numpy": np,
 }
 
-# Beginnings of the names of variables that change what TensorFlow computes, or where.
+# Prefixes of environment variables that change what TensorFlow computes, or where.
 VARIABLES = (
     *("TF_CONFIG", "TF_DETERMINISTIC", "TF_DISABLE", "TF_ENABLE", "TF_GPU", "TF_NUM"),
     *("TF_XLA", "XLA_", "CUDA_VISIBLE", "NVIDIA_TF32", "OMP_", "ONEDNN_"),
@@ -84,21 +84,21 @@ def describe_experiment(experiment: Experiment) -> dict[str, Any]:
 
 
 def _command() -> str:
-    """The command that this process was started with."""
+    """Returns the command that started this process."""
     spec = sys.modules["__main__"].__spec__
     module = "training.fit" if spec is None else spec.name.removesuffix(".__main__")
     return shlex.join(["python", "-m", module, *sys.argv[1:]])
 
 
 def _cuda(hardware: Hardware) -> dict[str, str]:
-    """What TensorFlow was built with, where it matters."""
+    """Returns the CUDA and cuDNN versions of TensorFlow's build, for a GPU."""
     built = tf.sysconfig.get_build_info() if hardware.kind == "gpu" else {}
     names = {"cuda": "cuda_version", "cudnn": "cudnn_version"}
     return {name: str(built[key]) for name, key in names.items() if key in built}
 
 
 def _environment() -> dict[str, Any]:
-    """The machine, and those of its variables that matter."""
+    """Describes the machine and its environment variables ``VARIABLES``."""
     return {
         "system": platform.platform(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
@@ -114,25 +114,25 @@ def require_same(stored: dict[str, Any], now: dict[str, Any]) -> None:
     """Checks that a session would continue the run of the stored config.
 
     Raises:
-        UsageError: The recipe or the data is another.
+        UsageError: The recipe or the data is different.
     """
-    known = "digest" in stored["dataset"]  # by older versions it is not
+    known = "digest" in stored["dataset"]  # older versions do not store it
     before, after = _lasting(stored, known), _lasting(now, known)
     for name in before | after:
         if before.get(name) != after.get(name):
             raise UsageError(
-                f"a run must be resumed on the same {name}, {before.get(name)!r}; got "
-                f"{after.get(name)!r}"
+                f"a run must be resumed with the same {name}, {before.get(name)!r}, "
+                f"got {after.get(name)!r}"
             )
 
 
 def _lasting(config: dict[str, Any], digests: bool) -> dict[str, Any]:
-    """What a run cannot change its mind about between its sessions, by name.
+    """Returns the settings, by name, that all sessions of a run must share.
 
-    Of the data set that is its contents, or where there are no digests its place.
+    A data set is compared by its contents, or without digests by its location.
     """
-    config = json.loads(json.dumps(config))  # tuples become lists, as they are stored
-    # Fields that a recipe lacks have their defaults: they are younger than the run.
+    config = json.loads(json.dumps(config))  # tuples become lists, as in the file
+    # Fields that are missing from the recipe of an older version get their defaults.
     recipe = Recipe.from_dict(config["recipe"]).to_dict()
     dataset = config["dataset"]
     return {
@@ -154,7 +154,7 @@ def _place(config: dict[str, Any]) -> str:
 
 
 def note_place(run: Run, now: dict[str, Any]) -> None:
-    """Writes down where a run's data set has been moved to."""
+    """Stores the new location of a run's data set that was moved."""
     stored = run.config
     if stored["dataset"].get("place") not in (None, now["dataset"]["place"]):
         stored["dataset"]["place"] = now["dataset"]["place"]
@@ -162,9 +162,9 @@ def note_place(run: Run, now: dict[str, Any]) -> None:
 
 
 def warn_of_rounding(stored: dict[str, Any], now: dict[str, Any]) -> None:
-    """Says on stderr what lets the rest of a run round differently."""
+    """Warns on stderr of changes that make the rest of a run round differently."""
     before, after = (c["recipe"].get("deterministic") for c in (stored, now))
-    if before not in (None, after):  # None: begun before it was stored
+    if before not in (None, after):  # None: begun by a version that did not store it
         change = "with --deterministic, begun without"
         if before:
             change = "without --deterministic, begun with it"
@@ -184,7 +184,7 @@ def warn_of_rounding(stored: dict[str, Any], now: dict[str, Any]) -> None:
 
 
 def announce(experiment: Experiment, run: Run) -> None:
-    """Prints what will be trained, on what, where, and why so."""
+    """Prints the model, data, augmentation and device, and why it was chosen."""
     dataset, model = experiment.dataset, experiment.model
     sizes = ", ".join(f"{len(s):,} {name}" for name, s in dataset.splits.items())
     applied = experiment.data.augmentation

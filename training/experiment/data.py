@@ -1,4 +1,4 @@
-"""The data of a recipe, and the data that a run was trained on."""
+"""Loads the data of a recipe, or the data that a run was trained on."""
 
 import os
 from dataclasses import replace
@@ -14,7 +14,7 @@ from training.runs.run import Run
 
 
 def load_recipe_dataset(recipe: Recipe) -> Dataset:
-    """Loads a recipe's data set with the splits that it trains and tests on."""
+    """Loads a recipe's data set with the splits for training and testing."""
     return load_dataset(
         recipe.dataset,
         validation=recipe.validation,
@@ -23,23 +23,23 @@ def load_recipe_dataset(recipe: Recipe) -> Dataset:
 
 
 def load_run_dataset(run: Run, dataset: str | None = None) -> Dataset:
-    """Loads a run's data set and checks that it is still what it was.
+    """Loads a run's data set and checks that it has not changed.
 
     Args:
         run: The run.
-        dataset: Where the data set is now; None: where it was.
+        dataset: Current location of the data set; None: its stored location.
 
     Raises:
-        UsageError: It has other images or labels than when the run was trained.
+        UsageError: Images or labels are not those that the run was trained on.
     """
     place = dataset or require_dataset_location(run)
     data = load_recipe_dataset(replace(_read_once(run.recipe), dataset=place))
     if difference := changed(run.config["dataset"], data):
         raise UsageError(
-            f"{data.name} must be as it was when {run.path} was trained, "
-            f"{difference}; restore it, or name its new place with --dataset "
-            "(training.evaluate --dataset evaluates other data, too, and then leaves "
-            "evaluation.json as it is)"
+            f"{data.name} must be the data that {run.path} was trained on, "
+            f"{difference}; restore it, or give its new location with --dataset "
+            "(training.evaluate --dataset also evaluates other data and then does not "
+            "change evaluation.json)"
         )
     return data
 
@@ -49,47 +49,47 @@ def load_other_dataset(
 ) -> tuple[Dataset, bool]:
     """Loads a data set to evaluate a run on.
 
-    A data set without splits is for testing as a whole, but the run's own is split as
-    it was for the run, wherever it is now, also if it has changed.
+    All images of a data set without splits are test images. The run's own data set,
+    however, is split as for the run, wherever it is now and even if it has changed.
 
     Args:
         run: The run.
-        dataset: Its name.
-        skip_bad_images: Leave out files that are no image; the recipe may, too.
+        dataset: Name of the data set.
+        skip_bad_images: Skip files that are not images, even if the recipe does not.
 
     Returns:
-        The data set, and whether it is the run's own and has not changed.
+        The data set, and whether it is the run's own and unchanged.
     """
     recipe = _read_once(run.recipe)
     skip = skip_bad_images or recipe.skip_bad_images
     data = load_splits(dataset, ReadOptions(skip, recipe.cache, recipe.max_pixels))
-    at_home = resolved(dataset) == resolved(dataset_location(run))
+    same_place = resolved(dataset) == resolved(dataset_location(run))
     try:
-        own = hold_out(with_test(data), "val", recipe.validation)
+        split_data = hold_out(with_test(data), "val", recipe.validation)
     except UsageError:
-        if at_home:
+        if same_place:
             raise
     else:
         stored = run.config["dataset"]
-        certain = at_home or "digest" in stored
-        if certain and changed(stored, own) is None:
-            return own, True
-        if at_home:
-            return own, False
+        comparable = same_place or "digest" in stored
+        if comparable and changed(stored, split_data) is None:
+            return split_data, True
+        if same_place:
+            return split_data, False
     if set(data.splits) != {"train"}:
         return with_test(data), False
     return replace(data, splits={"test": data.splits["train"]}), False
 
 
 def _read_once(recipe: Recipe) -> Recipe:
-    """The recipe, without a cache that only pays where images are read repeatedly."""
+    """Returns the recipe without a cache that only speeds up repeated reading."""
     return replace(recipe, cache="none") if recipe.cache == "memory" else recipe
 
 
 def dataset_location(run: Run) -> str:
-    """Returns the name of a run's data set, with its absolute place while it is there.
+    """Returns the name of a run's data set, with its absolute path if that exists.
 
-    Else the name is the one that the user wrote.
+    Otherwise the name is as the user wrote it.
     """
     written = run.recipe.dataset
     place = str(run.config["dataset"].get("place", written))
@@ -97,21 +97,21 @@ def dataset_location(run: Run) -> str:
 
 
 def require_dataset_location(run: Run) -> str:
-    """Returns ``dataset_location`` a run's data set.
+    """Returns ``dataset_location`` of a run.
 
     Raises:
-        UsageError: It is not there.
+        UsageError: The data set is missing.
     """
     place = dataset_location(run)
     if _is_gone(place):
         raise UsageError(
-            f"the data set of {run.path} must be in its place, got no {place!r}; if it "
-            "was moved, name its new place with --dataset"
+            f"the data set of {run.path} must exist, got no {place!r}; if it was "
+            "moved, give its new location with --dataset"
         )
     return place
 
 
 def _is_gone(name: str) -> bool:
-    """Tells whether a data set is a folder of this machine that is not there."""
+    """Checks whether a data set is a local folder that is missing."""
     path = absolute(name).partition(":")[2]
     return os.path.isabs(path) and not os.path.isdir(path)

@@ -1,4 +1,4 @@
-"""Training on effective paths only, as Veit et al., 2016, repeat their network's."""
+"""Trains a run again on effective paths only, as in Veit et al., 2016."""
 
 import json
 from dataclasses import replace
@@ -18,45 +18,45 @@ from training.storage.writing import write_json
 def train_effective(
     run: Run, effective: tuple[int, int], dataset: str | None = None
 ) -> Run:
-    """Trains a run's recipe anew, each step's gradients on effective paths only.
+    """Trains a run's recipe again with gradients on effective paths only.
 
-    Every image flows through the whole network; the gradient flows through a few
-    branches, drawn for each step. What is saved is the ordinary network, and in
-    ``effective.json`` the range.
+    Every image passes through the whole network; the gradient passes through a few
+    branches, drawn for each step. The ordinary model is saved, and the range in
+    ``effective.json``.
 
     Args:
-        run: The recipe, and the folder beside which ``RUN-effective`` is made. One
-            that was interrupted goes on.
-        effective: Range of the effective lengths, from ``analysis paths``.
-        dataset: Where the run's data set is now; None: where it was.
+        run: The run with the recipe. The new run is in ``RUN-effective`` beside it; an
+            interrupted one is continued.
+        effective: Range of the effective lengths, from ``training.analyse paths``.
+        dataset: Current location of the run's data set; None: its stored location.
 
     Returns:
         The new run.
 
     Raises:
-        UsageError: Disk or data do not allow it, or ``RUN-effective`` is of another
-            range.
-        Stopped: A signal or a non-finite loss ended it.
+        UsageError: The disk or the data does not allow it, or ``RUN-effective`` has
+            another range.
+        Stopped: A signal or a non-finite loss ended the training.
     """
-    beside = Run(run.path.with_name(f"{run.path.name}-effective"))
-    lengths = beside.path / "effective.json"
+    repeated = Run(run.path.with_name(f"{run.path.name}-effective"))
+    lengths = repeated.path / "effective.json"
     if lengths.is_file():
         stored = tuple(json.loads(lengths.read_text("utf-8"))["lengths"])
         if stored != effective:
             raise UsageError(
-                f"{beside.path} must be of effective lengths {effective}, got one of "
-                f"{stored}; move it away to train anew"
+                f"{repeated.path} must have effective lengths {effective}, got "
+                f"{stored}; move it away to train again"
             )
 
     def adapt(trainer: TrainingStep) -> list[keras.callbacks.Callback]:
         write_json(lengths, {"lengths": list(effective)})
-        gated = GatedNetwork(trainer.network)  # of the same layers
+        gated = GatedNetwork(trainer.network)  # shares the layers
         trainer.network = gated.model
         return [EffectivePaths(gated, effective, run.recipe.seed)]
 
-    if not beside.complete:
+    if not repeated.complete:
         recipe = replace(run.recipe, dataset=dataset or require_dataset_location(run))
-        train(recipe, beside, adapt=adapt)
-    full, part = (r.evaluated["top1"] for r in (run, beside))
+        train(recipe, repeated, adapt=adapt)
+    full, part = (r.evaluated["top1"] for r in (run, repeated))
     print(f"error: all paths {1 - full:.2%}, effective paths {1 - part:.2%}")
-    return beside
+    return repeated

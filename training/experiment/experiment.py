@@ -1,4 +1,4 @@
-"""Builds from a recipe all that is needed to train it on this machine."""
+"""Builds everything that is needed to train a recipe on this machine."""
 
 import hashlib
 from collections.abc import Callable
@@ -25,25 +25,25 @@ from training.experiment.infer_preprocessing import infer_preprocessing
 from training.experiment.models import build_model
 from training.recipes.recipe import Recipe
 
-COMPARED = ("classes", "train", "val", "test")  # among workers
+COMPARED = ("classes", "train", "val", "test")  # must be the same on all workers
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A recipe made concrete on this machine.
+    """Everything that is needed to train a recipe on this machine.
 
     Attributes:
         recipe: The hyperparameters.
         spec: The network's architecture.
-        dataset: The data.
-        preprocessing: From an image to the model's input.
-        data: The images that are trained on.
+        dataset: The data set.
+        preprocessing: Maps an image to the model's input.
+        data: The augmented training images.
         plan: Device, precision and XLA.
         model: The model, freshly initialised or with the recipe's weights.
         replicas: The devices and workers that train it together.
-        training_model: The same network for inputs of any size, to be trained in the
-            place of ``model``; None: not needed.
-        notes: What was found on the way, for the user to read.
+        training_model: A model of the same network, for inputs of any size if needed,
+            that is trained in place of ``model``; None: ``model`` is trained.
+        notes: Messages for the user.
     """
 
     recipe: Recipe
@@ -63,10 +63,10 @@ def build_experiment(recipe: Recipe, precision: str | None = None) -> Experiment
 
     Args:
         recipe: The hyperparameters.
-        precision: The precision that the run was begun in; None: the run is new.
+        precision: Precision in which the run was begun; None: the run is new.
 
     Raises:
-        UsageError: Network, data or their combination are not possible.
+        UsageError: The network, the data or their combination is not possible.
     """
     spec = find_spec(recipe.model, **recipe.spec_fields)
     if recipe.deterministic:
@@ -96,7 +96,7 @@ def build_experiment(recipe: Recipe, precision: str | None = None) -> Experiment
         replicas=replicas.count,
     )
     if precision and recipe.precision == "auto":
-        plan = replace(plan, precision_reason="as the run was begun")
+        plan = replace(plan, precision_reason="as when the run began")
     if plan.precision != "float32":
         model = network(plan.policy)
     sizes = data.augmentation.sizes
@@ -130,7 +130,7 @@ def require_same_data(replicas: Replicas, dataset: Dataset) -> None:
     """Checks that all workers have loaded the same data.
 
     Raises:
-        UsageError: One has other images, labels or classes than worker 0; all raise it.
+        UsageError: Images, labels or classes differ among workers; all raise it.
     """
     if replicas.workers == 1:
         return
@@ -144,17 +144,17 @@ def require_same_data(replicas: Replicas, dataset: Dataset) -> None:
         worker = int(differ.any(-1).argmax())
         parts = [p for p, d in zip(COMPARED, differ[worker], strict=True) if d]
         raise UsageError(
-            f"all workers must have the same data, got other {' and '.join(parts)} of "
-            f"{dataset.name} on worker {worker} than on worker 0; give it the "
-            "same files"
+            f"all workers must have the same data, got different {' and '.join(parts)} "
+            f"of {dataset.name} on worker {worker} than on worker 0; give it the same "
+            "files"
         )
 
 
 def _require_side(model: str, size: Size, least: int) -> None:
     if min(size) < least:
         raise UsageError(
-            f"images that {model} trains on must be at least {least} pixels wide and "
-            f"high, got {size}; choose larger train_size or progressive"
+            f"training images of {model} must be at least {least} pixels wide and "
+            f"high, got {size}; choose a larger train_size or progressive"
         )
 
 
@@ -162,7 +162,7 @@ def _for_any_size(spec: Spec, build: Callable[[], keras.Model]) -> keras.Model:
     """Builds a model that is trained on images of several sizes.
 
     Raises:
-        UsageError: It, or an auxiliary classifier of it, takes images of one size.
+        UsageError: The model or an auxiliary classifier requires images of one size.
     """
     try:
         model = build()
@@ -170,7 +170,7 @@ def _for_any_size(spec: Spec, build: Callable[[], keras.Model]) -> keras.Model:
             with_auxiliary(model, spec)
     except UsageError as error:
         raise UsageError(
-            "train_size and progressive must have a network for images of any size, "
+            "train_size and progressive require a network for images of any size, "
             f"got one with dense layers for one size ({error}); omit them"
         ) from None
     return model

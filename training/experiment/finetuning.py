@@ -1,4 +1,4 @@
-"""Starting from trained weights, and keeping a part of them."""
+"""Loads trained weights into a model and freezes parts of it."""
 
 import json
 import warnings
@@ -13,7 +13,7 @@ from keras_resnet.weights import load_file, load_imagenet
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 
-# Mean and deviation of the pixels 0–255 that published weights were trained on.
+# Mean and deviation, for pixels 0–255, with which published weights were trained.
 TORCHVISION: Normalisation = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 CAFFE: Normalisation = ((123.68, 116.779, 103.939), (1.0, 1.0, 1.0))
 PLUS_MINUS_ONE: Normalisation = ((127.5,) * 3, (127.5,) * 3)
@@ -21,16 +21,16 @@ TORCH_FILES = (".pth", ".pt", ".safetensors")
 
 
 def start_from(model: keras.Model, weights: str) -> list[str]:
-    """Takes weights over; returns what is to be said about it.
+    """Loads weights into a model and returns messages for the user.
 
-    Where keras.applications' network takes blue first, its first kernel is turned to
-    take red first, as all data here.
+    If the network of keras.applications expects blue first, the first kernel is
+    reversed so that it expects red first, like all data here.
 
     Raises:
-        UsageError: The weights are not there or do not fit.
+        UsageError: The weights are missing or do not fit.
     """
     with warnings.catch_warnings(record=True) as noted:
-        warnings.simplefilter("ignore")  # NumPy's about Keras, one a weight
+        warnings.simplefilter("ignore")  # NumPy warns about Keras once per weight
         warnings.simplefilter("always", UserWarning)
         if weights == "imagenet":
             load_imagenet(model)
@@ -42,12 +42,12 @@ def start_from(model: keras.Model, weights: str) -> list[str]:
 
 
 def normalisation(weights: str, model: str, channels: int) -> Normalisation | None:
-    """The mean and deviation that weights were trained with; None: unknown.
+    """Returns the mean and deviation used to train weights; None: unknown.
 
     Args:
-        weights: ``"imagenet"`` or a file; of a run's, the config beside it tells.
+        weights: ``"imagenet"`` or a file; for a run's file, its config.json is read.
         model: Name of the network.
-        channels: Of the images at hand.
+        channels: Number of channels of the images, 1 or 3.
     """
     found: Normalisation | None
     if weights == "imagenet":
@@ -60,7 +60,7 @@ def normalisation(weights: str, model: str, channels: int) -> Normalisation | No
 
 
 def _runs_normalisation(config: Path) -> Normalisation | None:
-    """What a run's config has; None: it is absent, or something else's."""
+    """Reads the values from a run's config; None: it is missing or not a run's."""
     try:
         stored = json.loads(config.read_text("utf-8"))["preprocessing"]
         return tuple(stored["mean"]), tuple(stored["deviation"])
@@ -69,14 +69,14 @@ def _runs_normalisation(config: Path) -> Normalisation | None:
 
 
 def _imagenet_normalisation(model: str) -> Normalisation:
-    """As keras.applications preprocesses for its network of that name."""
+    """Returns the values that keras.applications uses for its network."""
     if model.startswith("densenet"):
         return TORCHVISION
     return PLUS_MINUS_ONE if model.endswith("_v2_keras") else CAFFE
 
 
 def swap_red_and_blue(model: keras.Model) -> None:
-    """Turns the first convolution to take channels in the opposite order."""
+    """Makes the first convolution expect channels in the opposite order."""
     first = next(
         layer for layer in leaf_layers(model) if isinstance(layer, keras.layers.Conv2D)
     )
@@ -84,13 +84,13 @@ def swap_red_and_blue(model: keras.Model) -> None:
 
 
 def freeze(model: keras.Model, parts: tuple[str, ...]) -> None:
-    """Makes parts of a network stay as they are, batch-norm statistics included.
+    """Freezes parts of a model, including their batch-norm statistics.
 
-    A part is named by the beginning of its layers' names: ``stem``, ``stage1``,
-    ``stage1_block2``; ``all`` is all but the head.
+    A part is a prefix of layer names: ``stem``, ``stage1``, ``stage1_block2``; ``all``
+    is everything except the head.
 
     Raises:
-        UsageError: The network has no such part.
+        UsageError: The model has no such part.
     """
     for layer in frozen_layers(model, parts):
         layer.trainable = False  # makes batch norms use their moving statistics
@@ -99,10 +99,10 @@ def freeze(model: keras.Model, parts: tuple[str, ...]) -> None:
 def frozen_layers(
     model: keras.Model, parts: tuple[str, ...]
 ) -> list[keras.layers.Layer]:
-    """The layers with weights that ``freeze`` keeps.
+    """Returns the layers with weights that ``freeze`` freezes.
 
     Raises:
-        UsageError: The network has no such part.
+        UsageError: The model has no such part.
     """
     layers = [
         layer

@@ -1,4 +1,4 @@
-"""The way into the network, as recipe and data have it."""
+"""Derives a model's preprocessing from a recipe and a data set."""
 
 import numpy as np
 
@@ -9,19 +9,19 @@ from training.experiment.augmentation import resolve_geometry
 from training.experiment.finetuning import normalisation
 from training.recipes.recipe import Recipe
 
-STATISTICS_FROM = 5000  # training images that mean and deviation are measured on
+STATISTICS_FROM = 5000  # maximum number of images to measure mean and deviation on
 
 
 def infer_preprocessing(
     recipe: Recipe, dataset: Dataset, default: Size
 ) -> Preprocessing:
-    """Derives the way into the network from recipe and data.
+    """Returns the preprocessing for a recipe and a data set.
 
     Args:
         recipe: Gives size and crop, or leaves them to the data.
         dataset: Mean and deviation are measured on its training images, unless those
-            are known that the recipe's weights were trained with.
-        default: Size for images of several sizes where the recipe gives none.
+            of the recipe's weights are known.
+        default: Height and width for images of several sizes if the recipe gives none.
     """
     size = input_size(recipe.image_size, dataset, default)
     whole = resolve_geometry(recipe, dataset) in ("none", "pad_crop")
@@ -35,12 +35,12 @@ def infer_preprocessing(
 
 
 def input_size(side: int | None, dataset: Dataset, default: Size) -> Size:
-    """The size of a network's input.
+    """Returns the height and width of a model's input.
 
     Args:
-        side: In pixels, as a recipe gives it, or None.
-        dataset: Whose images have one size, or several.
-        default: For images of several sizes.
+        side: The recipe's side in pixels, or None.
+        dataset: The data set, with images of one or several sizes.
+        default: Height and width for images of several sizes.
     """
     return (side, side) if side else dataset.size or default
 
@@ -48,7 +48,7 @@ def input_size(side: int | None, dataset: Dataset, default: Size) -> Size:
 def _statistics(
     preprocessing: Preprocessing, split: Split
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation per channel of training images, at least one grey level."""
+    """Measures each channel's mean, and deviation of at least one grey level."""
     count = min(len(split), STATISTICS_FROM)
     rng = np.random.default_rng(0)
     sample = split.take(np.sort(rng.permutation(len(split))[:count]))

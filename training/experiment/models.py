@@ -1,4 +1,4 @@
-"""The networks of recipes and runs."""
+"""Builds and loads the models of recipes and runs."""
 
 import keras
 
@@ -18,14 +18,14 @@ def build_model(
     *,
     any_size: bool = False,
 ) -> keras.Model:
-    """Returns a recipe's network, freshly initialised from its seed.
+    """Returns a recipe's model, freshly initialised from its seed.
 
     Args:
-        recipe: Names it.
-        preprocessing: Gives the shape of its input.
+        recipe: Gives the network and the seed.
+        preprocessing: Gives the input shape.
         classes: Number of classes.
         policy: Keras' dtype policy.
-        any_size: It takes images of any height and width.
+        any_size: Whether the model accepts images of any height and width.
     """
     keras.utils.set_random_seed(recipe.seed)
     size = (None, None) if any_size else preprocessing.size
@@ -39,7 +39,7 @@ def build_model(
 
 
 def load_untrained_model(run: Run) -> keras.Model:
-    """Returns a run's network as it was before the run, in float32."""
+    """Returns a run's model as it was before training, in float32."""
     network = _network(run)
     if run.recipe.weights:
         finetuning.start_from(network, run.recipe.weights)
@@ -47,19 +47,19 @@ def load_untrained_model(run: Run) -> keras.Model:
 
 
 def load_trained_model(run: Run) -> keras.Model:
-    """Returns the trained network of a complete run, in float32."""
+    """Returns the trained model of a complete run, in float32."""
     return to_float32(run, load_model(run.model))
 
 
 def to_float32(run: Run, network: keras.Model) -> keras.Model:
-    """Returns a run's network with every layer in float32, as its weights are.
+    """Returns a run's model with every layer in float32, like its weights.
 
-    It is evaluated, exported and verified so.
+    Models are evaluated, exported and verified in this form.
 
     Args:
-        run: Where the network comes from.
-        network: The network, in whatever precision it was trained; returned itself
-            where that is float32.
+        run: The model's run.
+        network: The model in the precision of its training; it is returned itself if
+            that is float32.
     """
     if run.config["device"]["precision"] == "float32":
         return network

@@ -1,4 +1,4 @@
-"""The optimizer, the learning rate and the training step of a recipe."""
+"""Creates the optimizer, learning-rate schedule and training step of a recipe."""
 
 from typing import Any
 
@@ -29,13 +29,13 @@ def make_step(
     """Returns the training step of a recipe.
 
     Args:
-        model: Maps normalised images to float32 logits; is evaluated and saved.
+        model: Maps normalised images to float32 logits; it is evaluated and saved.
         preprocessing: Normalises pixels.
         recipe: The hyperparameters.
         optimizer: Updates the trainable variables.
-        training_model: The same network, trained in the place of ``model``, which
-            follows it as its moving average; None: ``model`` itself is trained.
-        jit_compile: Compile the step with XLA.
+        training_model: A model of the same network that is trained in place of
+            ``model``, its moving average; None: ``model`` itself is trained.
+        jit_compile: Whether to compile the step with XLA.
     """
     average = None
     if training_model is not None:
@@ -67,7 +67,7 @@ def make_step(
 
 
 def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """Returns the recipe's optimizer, its learning rate scheduled."""
+    """Returns the recipe's optimizer with its learning-rate schedule."""
     head = recipe.head_learning_rate
     common: dict[str, Any] = {
         "learning_rate": learning_rate(recipe, steps_per_epoch),
@@ -81,7 +81,7 @@ def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Opt
     maker = AdamW if recipe.optimizer == "adamw" else Lamb
     return maker(
         beta_1=recipe.momentum,
-        epsilon=1e-8 if maker is AdamW else 1e-6,  # their papers'
+        epsilon=1e-8 if maker is AdamW else 1e-6,  # as in their papers
         weight_decay=recipe.weight_decay,
         **common,
     )
@@ -107,14 +107,14 @@ def learning_rate(
 
 
 def _after(recipe: Recipe, peak: float, total: int) -> schedules.LearningRateSchedule:
-    """The schedule without its warm-up."""
+    """Returns the schedule without its warm-up."""
     if recipe.schedule == "cosine":  # Loshchilov & Hutter, 2017, one period
         return schedules.CosineDecay(peak, total)
     if recipe.schedule == "linear":
         return schedules.PolynomialDecay(peak, total, end_learning_rate=0.0)
-    # Keras wants at least one boundary: without milestones, one that is never met. A
-    # boundary of Keras' is the last step of the higher rate, a milestone the first of
-    # the lower.
+    # Keras requires a boundary: without milestones, one that is never reached. Keras'
+    # boundary is the last step of the higher rate, a milestone the first step of the
+    # lower rate.
     shares = recipe.milestones if recipe.schedule == "step" else ()
     boundaries = [round(share * total) - 1 for share in shares] or [total]
     values = [peak * 0.1**i for i in range(len(boundaries) + 1)]

@@ -1,4 +1,4 @@
-"""Trains a recipe in the folder of a run, from the start or from where it stopped."""
+"""Trains a recipe in a run folder, from the start or from the last checkpoint."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -39,25 +39,25 @@ def train(
     *,
     adapt: Adapt | None = None,
 ) -> None:
-    """Trains a recipe in the folder of ``run``, or continues there.
+    """Trains a recipe in the folder of ``run``, or continues its training.
 
     Nothing is written before the recipe is known to be possible.
 
     Args:
         recipe: The hyperparameters.
-        run: The folder.
-        saving: How often the state is saved.
-        adapt: Changes what the step trains; returns callbacks that this needs.
+        run: The run, new or interrupted.
+        saving: When to save the state, and how many checkpoints to keep.
+        adapt: Changes what the step trains; returns the callbacks that this needs.
 
     Raises:
-        UsageError: Recipe, data or disk do not allow it, or another process is
-            training in the folder.
-        Stopped: A signal or a non-finite loss ended it.
+        UsageError: The recipe, the data or the disk does not allow it, or another
+            process is training in the folder.
+        Stopped: A signal or a non-finite loss ended the training.
     """
     begun = None
     if run.exists:
         begun = run.config["device"]["precision"]
-        if recipe.dataset == run.recipe.dataset:  # from wherever the user is now
+        if recipe.dataset == run.recipe.dataset:  # the current folder may be another
             recipe = replace(recipe, dataset=require_dataset_location(run))
     experiment = build_experiment(recipe, begun)
     described = config.describe_experiment(experiment)
@@ -110,7 +110,7 @@ def _optimizer(
 ) -> keras.optimizers.Optimizer:
     optimizer = make_optimizer(recipe, steps)
     if plan.precision == "float16":
-        # Checkpoints know the variables by this name, and Keras would count up.
+        # Checkpoints identify variables by this name; Keras would number it.
         return keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale")
     return optimizer
 
@@ -121,7 +121,7 @@ def _restored(
     step: TrainingStep,
     saving: CheckpointOptions | None,
 ) -> Checkpoints:
-    """Returns the checkpoints, with the step in the state of the newest one."""
+    """Returns the checkpoints after restoring the step from the newest one."""
     replicas, optimizer = experiment.replicas, step.optimizer
     checkpoints = Checkpoints(
         run.checkpoints, step, optimizer, replicas=replicas, saving=saving
@@ -130,7 +130,7 @@ def _restored(
         progress = checkpoints.progress
         where = f"epoch {progress.epoch + 1}, step {progress.step + 1}"
         print(f"resuming at {where}", flush=True)
-    experiment.model.optimizer = optimizer  # callbacks look for it
+    experiment.model.optimizer = optimizer  # callbacks read it
     return checkpoints
 
 
@@ -182,7 +182,7 @@ def _callbacks(
     checkpoints: Checkpoints,
     extra: list[keras.callbacks.Callback],
 ) -> keras.callbacks.CallbackList:
-    """The callbacks of the worker that writes; none on the others."""
+    """Returns the callbacks of the worker that writes; the others have none."""
     if not experiment.replicas.chief:
         return keras.callbacks.CallbackList()
     data, progress = experiment.data, checkpoints.progress
@@ -211,7 +211,7 @@ def _evaluator(experiment: Experiment, model: keras.Model) -> Evaluator:
 
 
 def _assess(experiment: Experiment, run: Run, evaluator: Evaluator) -> None:
-    """Evaluates on the test split, on all workers; one of them writes."""
+    """Evaluates the test split on all workers, one of which writes the results."""
     dataset, replicas = experiment.dataset, experiment.replicas
     predictions = predict(evaluator, dataset, experiment.preprocessing, "test")
     if replicas.chief:
@@ -223,4 +223,4 @@ def _assess(experiment: Experiment, run: Run, evaluator: Evaluator) -> None:
         )
         store(run, result)
         print(f"run: {run.path}")
-    replicas.wait()  # for the one that writes
+    replicas.wait()  # until the results are written
