@@ -45,7 +45,7 @@ def fit(
         trainer: The training step, with the model and its optimizer.
         checkpoints: Saves the state and holds the position.
         callbacks: Keras callbacks.
-        epochs: Number of epochs, at least 1.
+        epochs: Number of epochs of the whole run.
         batches: Maps epoch and first step to the remaining batches of the epoch.
         validate: Returns the validation logs after an epoch.
 

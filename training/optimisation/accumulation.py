@@ -60,7 +60,7 @@ def accumulated(
         lambda number, *_: number < whole,
         add,
         (tf.constant(0), *(tf.zeros_like(x) for x in like)),
-        parallel_iterations=1,  # for the same reason
+        parallel_iterations=1,  # one part in memory at a time
         maximum_iterations=whole,
     )
     if count % size:  # outside the loop, since XLA requires static shapes
