@@ -55,7 +55,7 @@ def test_the_nearest_whole_number_is_found() -> None:
         (lambda n: n, 1e300, r"got 1e\+300; the largest, width=16384, costs 16,384"),
         (lambda n: n * n, 0.2, "got 0.2; the smallest, width=1, costs 1"),
         (lambda n: None if n < 5 else n, 2, "got 2; the smallest, width=5, costs 5"),
-        (lambda n: None, 2, "the largest, width=16384, there is no such network"),
+        (lambda n: None, 2, "the largest, width=16384, is not a valid network"),
     ],
 )
 def test_a_cost_out_of_reach_is_refused(
@@ -195,7 +195,7 @@ def test_a_match_may_be_another_network() -> None:
     [
         (("flops", "self"), "match must begin with params or macs, got 'flops'"),
         (("params", "resnet5"), "unknown model 'resnet5'"),
-        (("params", "-2*self"), r"FACTOR\*NETWORK with a factor above 0, got '-2"),
+        (("params", "-2*self"), r"FACTOR\*NETWORK with FACTOR above 0, got '-2"),
     ],
 )
 def test_other_matches_are_refused(match: tuple[str, str], message: str) -> None:
@@ -207,7 +207,7 @@ def test_a_match_needs_a_width() -> None:
     search = Search(
         space=("group_width=4", "width=8,16"), match=("params", "resnet20_cifar")
     )
-    with pytest.raises(UsageError, match="--match must have a width to choose"):
+    with pytest.raises(UsageError, match="--match must have a free width"):
         make_plan(search, TINY)
 
 
@@ -261,7 +261,7 @@ def test_an_impossible_budget_says_the_smallest_possible() -> None:
     params = least.cost(least.recipe_at({"cardinality": 1})).params
     with pytest.raises(
         UsageError,
-        match=rf"smallest of the space has {params:,} parameters .*"
+        match=rf"smallest network of the space has {params:,} parameters .*"
         r"\(cardinality=1\)",
     ):
         make_plan(search, TINY)

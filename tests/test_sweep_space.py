@@ -46,10 +46,10 @@ def test_a_text_is_a_field_with_values(text: str, expected: Choice | Range) -> N
         (["width=8..nan"], r"width must range from .* got '8\.\.nan'"),
         (["mixup=0.1..1e999"], r"mixup must range from .* got '0\.1\.\.1e999'"),
         ([f"width=1..{10**30}"], "width must range from one number to a higher one"),
-        (["width=1,,2"], "each value of width must be said, got '1,,2'"),
-        (["depths=(1,1),(2"], r"brackets of depths must be closed, got '\(1,1\),\(2'"),
-        (["width=0..4:log"], "logarithmic range must begin above 0"),
-        (["width=1..4:cubic"], "scale must be log or left away, got 'cubic'"),
+        (["width=1,,2"], "values of width must not be empty, got '1,,2'"),
+        (["depths=(1,1),(2"], r"brackets of depths must match, got '\(1,1\),\(2'"),
+        (["width=0..4:log"], "logarithmic range must start above 0"),
+        (["width=1..4:cubic"], "scale must be log or omitted, got 'cubic'"),
     ],
 )
 def test_other_texts_are_refused(texts: list[str], message: str) -> None:
@@ -98,7 +98,7 @@ def test_a_point_replaces_and_overrides() -> None:
         (["cardinalty=1,2"], "no field 'cardinalty'; did you mean 'cardinality'"),
         (
             ["dataset=digits,idx:X"],
-            "what trials can differ in, got 'dataset'.* say --dataset",
+            "can differ between trials, got 'dataset'.* use --dataset",
         ),
         (["cardinality=0"], "cardinality must be at least 1, got 0"),
         (["learning_rate=-1.0"], "learning_rate must be finite and greater than 0"),

@@ -1,4 +1,4 @@
-"""``python -m training.sweep``: many recipes trained, compared and kept."""
+"""Trains many recipes and compares them (``python -m training.sweep``)."""
 
 import os
 import sys
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from training.sweeps.space import Point
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-TRIALS = 20  # where nothing is said and it is no grid
+TRIALS = 20  # by default, except for a grid
 
 
 def make_plan(search: Search, recipe: Recipe) -> "Plan":
-    """Returns what a sweep tries.
+    """Returns the plan of a sweep.
 
     Raises:
-        UsageError: The space is not possible, or no network is within the budget.
+        UsageError: The space is invalid, or no network is within the budget.
     """
     from training.sweeps.cost import Budget
     from training.sweeps.plan import Plan, require_possible
@@ -51,7 +51,7 @@ def make_plan(search: Search, recipe: Recipe) -> "Plan":
 
 
 def _plan_of(options: Options) -> tuple["Plan", str, int | None]:
-    """The plan, the tuner, and how many trials there are at most."""
+    """Returns the plan, the tuner and the maximum number of trials."""
     search = options.search
     plan = make_plan(search, options.hyperparameters)
     tuner = search.chosen_tuner
@@ -60,7 +60,7 @@ def _plan_of(options: Options) -> tuple["Plan", str, int | None]:
 
 
 def _search(options: Options, place: str | None) -> None:
-    """Runs trials: all of them, or as the chief or a worker that ``place`` names."""
+    """Runs all trials, or acts as the chief or the worker named ``place``."""
     from training.storage.lock import exclusive_lock
     from training.sweeps.display import Display
     from training.sweeps.folder import Sweep
@@ -78,7 +78,7 @@ def _search(options: Options, place: str | None) -> None:
     _say_what_is_left_out(plan, tuner)
     display = Display(sweep, plan.count(tuner, trials))
 
-    def heard() -> None:
+    def update_outputs() -> None:
         write_results(sweep)
         write_hparams(sweep)
         display.update()
@@ -88,13 +88,13 @@ def _search(options: Options, place: str | None) -> None:
         exclusive_lock(sweep.path / "lock", "a sweep must be run", sweep.path),
         display,
     ):
-        oracle.remember(plan, sweep, heard)
-        heard()
+        oracle.remember(plan, sweep, update_outputs)
+        update_outputs()
         Trials(oracle, plan, sweep).search()
 
 
 def _supervise(options: Options) -> None:
-    """Has other processes run the trials."""
+    """Runs the trials in worker processes."""
     from training.sweeps.display import Display
     from training.sweeps.folder import Sweep
     from training.sweeps.workers import supervise
@@ -114,8 +114,8 @@ def _say_what_is_left_out(plan: "Plan", tuner: str) -> None:
     points = plan.left_out() if tuner == "grid" else []
     if points:
         print(
-            f"left out: {len(points)} of {len(plan.points)} points, over the budget or "
-            f"impossible: {'; '.join(map(named, points[:5]))}"
+            f"left out: {len(points)} of {len(plan.points)} points, which are invalid "
+            f"or exceed the budget: {'; '.join(map(named, points[:5]))}"
             f"{'; …' if len(points) > 5 else ''}"
         )
 
@@ -126,12 +126,12 @@ def _settings(options: Options, plan: "Plan") -> dict[str, Any]:
         "recipe": options.hyperparameters.to_dict(),
         "fields": plan.fields,
         "target": plan.budget.match and [plan.budget.match[0], plan.target],
-        "prefix": "t",  # of the trials' names
+        "prefix": "t",  # of the trial names
     }
 
 
 def _out(options: Options) -> Path:
-    assert options.out is not None  # read_options has seen to it
+    assert options.out is not None  # read_options requires it
     return options.out
 
 
@@ -159,19 +159,19 @@ def main() -> None:
 
 
 def _require_result(sweep: "Sweep") -> None:
-    """Checks that some trial has a result.
+    """Checks whether at least one trial has a result.
 
     Raises:
-        Stopped: None has.
+        Stopped: No trial has a result.
     """
     from training.sweeps.results import rows_of
 
     rows = rows_of(sweep)
     if all(row["status"] != "completed" for row in rows):
-        said = [row["reason"] for row in rows if row["reason"]]
+        reasons = [row["reason"] for row in rows if row["reason"]]
         raise Stopped(
-            f"no trial of {len(rows)} has a result"
-            f"{f', the last: {said[-1]}' if said else ''}; see {sweep.path / 'logs'}"
+            f"at least one trial must have a result, got none of {len(rows)}"
+            f"{f' (last: {reasons[-1]})' if reasons else ''}; see {sweep.path / 'logs'}"
         )
 
 
@@ -181,14 +181,14 @@ def _require_chief_s_address(place: str | None) -> None:
     )
     if place and not (host and port.isdecimal() and 0 < int(port) < 2**16):
         raise UsageError(
-            "KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT must say where the chief "
-            f"is, got {host!r} and {port!r} with KERASTUNER_TUNER_ID={place}; set them "
-            "or unset it"
+            "KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT must be the chief's "
+            f"address, got {host!r} and {port!r} with KERASTUNER_TUNER_ID={place}; set "
+            "both or unset KERASTUNER_TUNER_ID"
         )
 
 
 def _leave_gpus_to_trials() -> None:
-    """TensorFlow would take a GPU's memory here, to count what networks cost."""
+    """Hides the GPUs: TensorFlow would claim their memory only to count costs."""
     import tensorflow as tf
 
     tf.config.set_visible_devices([], "GPU")
@@ -198,8 +198,8 @@ def _warn_of_network() -> None:
     address = os.environ.get("KERASTUNER_ORACLE_IP", LOOPBACK[0])
     if address not in LOOPBACK:
         print(
-            f"warning: whoever reaches {address} can take part in this sweep, as "
-            "keras-tuner asks for no password: let only your own machines reach it",
+            f"warning: anyone who can reach {address} can join this sweep, because "
+            "keras-tuner requires no password; restrict access to your own machines",
             file=sys.stderr,
         )
 

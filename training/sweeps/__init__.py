@@ -1,1 +1,1 @@
-"""Many runs as one: spaces of recipes, searched by keras-tuner."""
+"""Runs hyperparameter sweeps: keras-tuner searches spaces of recipes."""

@@ -1,4 +1,4 @@
-"""What the networks of a sweep cost, and networks that cost the same."""
+"""Counts the cost of networks and finds networks of equal cost."""
 
 import math
 from collections.abc import Callable
@@ -16,16 +16,16 @@ from keras_resnet.models import create_model
 from training.recipes.recipe import literal
 
 WIDEST = 2**14
-OWN = "self"  # the recipe's own network, as one to be matched
+OWN = "self"  # stands for the recipe's own network in --match
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of a network.
+    """Cost of a network.
 
     Attributes:
-        params: Trainable parameters.
-        macs: Multiply-accumulates of an image.
+        params: Number of trainable parameters.
+        macs: Multiply-accumulates per image.
     """
 
     params: int
@@ -39,39 +39,40 @@ def network_cost(
     shape: tuple[int, int, int],
     classes: int,
 ) -> Cost:
-    """Returns what a network costs; its weights are described but not allocated.
+    """Returns the cost of a network without allocating its weights.
 
     Args:
-        model: Its name.
-        spec: The fields of its spec that differ, with their values.
-        shape: Of an image, ``(H, W, C)``.
-        classes: How many.
+        model: Name of the network.
+        spec: Changed fields of its spec, with their values.
+        shape: Shape of an image, ``(H, W, C)``.
+        classes: Number of classes.
+
+    Raises:
+        UsageError: The network is invalid.
     """
     fields = dict(spec)
     if fields.get("form") in FORMS:
-        # All forms cost the same, but A and B have a layer for each path.
+        # All forms cost the same, but A and B have one layer per path.
         fields["form"] = "C"
     try:
-        # Variables made in this scope have a shape and an initializer, and no value.
+        # Variables made in this scope have a shape and an initializer but no value.
         with keras.StatelessScope(initialize_variables=False):
             network = create_model(model, input_shape=shape, classes=classes, **fields)
             return Cost(count_params(network), count_macs(network))
     finally:
-        # Keras' global state keeps the network and the list of variables without a
-        # value, which the end of any other such scope would allocate.
+        # Keras' state keeps the network; such a scope's end would allocate its weights.
         keras.backend.clear_session(free_memory=False)
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What the networks of a sweep may cost, or must.
+    """Limits on the cost of a sweep's networks.
 
     Attributes:
-        max_params: Most parameters; None: any number.
-        max_macs: Most multiply-accumulates; None: any number.
-        match: What must be the same, ``"params"`` or ``"macs"``, and the network whose
-            it is: a name, or ``"self"`` for the recipe's own (with points, for the
-            first); ``"2*self"`` for twice that. None: nothing.
+        max_params: Maximum number of parameters; None: no limit.
+        max_macs: Maximum multiply-accumulates per image; None: no limit.
+        match: Cost to match, ``"params"`` or ``"macs"``, and its network: a name,
+            ``"self"`` (the recipe's or the first given point's) or ``"2*self"``.
     """
 
     max_params: int | None = None
@@ -91,40 +92,39 @@ class Budget:
         factor, times, name = network.rpartition("*")
         if times and not _is_positive(factor):
             raise UsageError(
-                "match must be of FACTOR*NETWORK with a factor above 0, got "
-                f"{network!r}"
+                f"match must be FACTOR*NETWORK with FACTOR above 0, got {network!r}"
             )
         if name != OWN:
             find_spec(name)
 
     def __str__(self) -> str:
-        """The bounds that are set."""
+        """Formats the limits that are set."""
         bounds = {"max_params": self.max_params, "max_macs": self.max_macs}
         known = [f"{n} {most:,}" for n, most in bounds.items() if most is not None]
         return " and ".join(known)
 
     @property
     def open(self) -> bool:
-        """Any network will do."""
+        """Whether every network is within the budget."""
         return self.max_params is None and self.max_macs is None
 
     def holds(self, cost: Cost) -> bool:
-        """Whether a network of that cost will do."""
+        """Returns whether a network of this cost is within the budget."""
         pairs = ((cost.params, self.max_params), (cost.macs, self.max_macs))
         return all(most is None or value <= most for value, most in pairs)
 
 
 def nearest(cost: Callable[[int], int | None], target: float, name: str) -> int:
-    """Returns the whole number from 1 to ``WIDEST`` whose cost is nearest to a target.
+    """Returns the integer from 1 to ``WIDEST`` whose cost is nearest to a target.
 
     Args:
-        cost: Rises with the number; None for those that are too small to be possible.
-        target: The cost wanted.
-        name: What the number is, for the message.
+        cost: Increases with the integer; None: the integer is too small to be valid.
+        target: Target cost.
+        name: Name of the integer, for the error message.
 
     Raises:
-        UsageError: The target is above the largest cost, or too far below the smallest:
-            more than half a step, or less than half of it.
+        UsageError: The target is above the largest cost, more than half a step below
+            the smallest, or less than half the smallest.
     """
     low, high = 0, WIDEST
     least, largest = None, cost(high)
@@ -146,7 +146,7 @@ def nearest(cost: Callable[[int], int | None], target: float, name: str) -> int:
 
 
 def _unreachable(target: float, at: str, extreme: str, cost: int | None) -> UsageError:
-    found = "there is no such network" if cost is None else f"costs {cost:,}"
+    found = "is not a valid network" if cost is None else f"costs {cost:,}"
     return UsageError(
         f"--match must be a cost that some width reaches, got {target:,.9g}; the "
         f"{extreme}, {at}, {found}"

@@ -1,4 +1,4 @@
-"""What a person sees of a sweep while it runs: a live table, or a line a trial."""
+"""Shows a running sweep as a live table or as one line per trial."""
 
 import time
 from types import TracebackType
@@ -11,16 +11,16 @@ from rich.table import Table
 from training.sweeps.folder import Sweep
 from training.sweeps.results import Row, best_of, rows_of
 
-SHOWN = 15  # trials in the table: those that run, and the best
+SHOWN = 15  # rows of the table: running trials, then the best
 
 
 class Display:
-    """Shows a sweep, read from its folder.
+    """Shows the progress of a sweep from the files in its folder.
 
     Args:
-        sweep: The folder.
-        total: Trials that there will be; None: unknown.
-        at_a_time: Trials that run at once.
+        sweep: The sweep's folder.
+        total: Expected number of trials; None: unknown.
+        at_a_time: Number of trials that run at once.
     """
 
     def __init__(self, sweep: Sweep, total: int | None, at_a_time: int = 1) -> None:
@@ -51,7 +51,7 @@ class Display:
             self._live.__exit__(kind, error, trace)
 
     def update(self) -> None:
-        """Prints what is new, where there is no live table."""
+        """Prints the newly ended trials if there is no live table."""
         rows = rows_of(self._sweep)
         ended = [row for row in rows if row["status"] != "running"]
         if self._said is None:
@@ -79,7 +79,7 @@ class Display:
         return f"trial {row['trial']} ({fields}): {result}; {self._summary(rows)}"
 
     def _summary(self, rows: list[Row]) -> str:
-        """How far it is, the best so far, and how long it will still take."""
+        """Returns the progress, the best result and the estimated time left."""
         done = sum(row["status"] != "running" for row in rows)
         of = f" of {self._total}" if self._total is not None else ""
         best = best_of(rows)
@@ -93,11 +93,11 @@ class Display:
         return text
 
     def _seconds_each(self, rows: list[Row], done: int) -> float:
-        """How long a trial takes, of as many at a time as there are.
+        """Returns the time per trial, divided by the trials that run at once.
 
-        It is the larger of two: by this sweep's clock, which counts a trial that was
-        nearly done before as a whole one; and by the epochs, without what a process
-        takes to start.
+        This is the larger of two estimates. One is the time since this process began,
+        which counts a trial that was nearly done before as a whole one. The other is
+        the time of the epochs, which excludes the start of the processes.
         """
         here = done - self._done_before
         by_clock = (time.monotonic() - self._began) / here if here else 0.0
@@ -136,5 +136,5 @@ class Display:
 
 
 def short(value: Any) -> str:
-    """A value with as many digits as one reads."""
+    """Formats a value; a float gets four significant digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

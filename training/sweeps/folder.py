@@ -1,7 +1,7 @@
-"""The folder of a sweep: its plan, its journal and its trials.
+"""Reads and writes the folder of a sweep: its settings, its journal and its trials.
 
-The journal is the sweep's memory: a line for each trial begun or ended, on the disk
-before anything follows from it. All else can be made again from it and the runs.
+The journal stores the state of the sweep: one line for each trial begun or ended, on
+disk before anything depends on it. It and the runs suffice to rebuild everything else.
 """
 
 import json
@@ -46,32 +46,32 @@ class Sweep:
 
     @property
     def results(self) -> Path:
-        """A row a trial."""
+        """The table with one row per trial."""
         return self.path / "results.csv"
 
     @property
     def report(self) -> Path:
-        """The page about the sweep."""
+        """The HTML report."""
         return self.path / "report.html"
 
     @property
     def best(self) -> Path:
-        """A link to the best trial's folder."""
+        """The link to the best trial's folder."""
         return self.path / "best"
 
     @property
     def tensorboard(self) -> Path:
-        """TensorBoard's logs, with the hyperparameters."""
+        """The TensorBoard logs with the hyperparameters."""
         return self.path / "tensorboard"
 
     @property
     def exists(self) -> bool:
-        """There is a sweep in the folder."""
+        """Whether the folder contains a sweep."""
         return self._settings.is_file()
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """What is searched, and how.
+        """The options of the search and the recipe.
 
         Raises:
             UsageError: The file is damaged.
@@ -79,41 +79,41 @@ class Sweep:
         return _read(self._settings, self._settings.read_text("utf-8"))
 
     def name(self, number: str) -> str:
-        """Returns the name of keras-tuner's trial of that number.
+        """Returns the name of keras-tuner's trial ``number``.
 
-        It begins with a letter, so that what reads ``results.csv`` takes it for text
-        and keeps its zeros; in sweeps of older versions it is the number.
+        The name begins with a letter, so that readers of ``results.csv`` treat it as
+        text and keep its zeros. In sweeps of older versions it is the plain number.
         """
         return self.settings.get("prefix", "") + number
 
     def run(self, trial: str) -> Run:
-        """The run of a trial."""
+        """Returns the run of a trial."""
         return Run(self.path / "trials" / trial)
 
     def log(self, trial: str) -> Path:
-        """What the trial's process printed."""
+        """Returns the file with the output of a trial's process."""
         return self.path / "logs" / f"{trial}.txt"
 
     def fail(self, trial: str, reason: str) -> None:
-        """Says in a trial's log, last, why it has no result."""
+        """Appends the reason why a trial has no result to its log."""
         with self.log(trial).open("a", encoding="utf-8") as log:
             log.write(f"error: {reason}\n")
 
     def reason(self, trial: str) -> str:
-        """Why a trial has no result, where it has none."""
+        """Returns the reason why a trial has no result: its log's last line."""
         return next(lines_of(self.log(trial)), "").removeprefix("error: ")
 
     def recipe(self, trial: str) -> Path:
-        """The recipe that the trial's process reads."""
+        """Returns the recipe file that a trial's process reads."""
         return self.path / "logs" / f"{trial}.json"
 
     def begin(self, settings: dict[str, Any], *, resume: bool) -> None:
-        """Makes the folder, or checks that it holds this very sweep.
+        """Creates the folder, or checks whether it contains this same sweep.
 
         Raises:
-            UsageError: It holds something else.
+            UsageError: It contains something else, or a sweep without ``resume``.
         """
-        settings = json.loads(json.dumps(settings))  # as it will be read
+        settings = json.loads(json.dumps(settings))  # as JSON returns it
         if self.exists:
             if not resume:
                 raise output_exists_error(self.path, "a sweep")
@@ -132,26 +132,26 @@ class Sweep:
     def _require(self, settings: dict[str, Any]) -> None:
         defaults = json.loads(json.dumps(Recipe().to_dict()))
         kept = self.settings
-        if "recipe" in kept:  # fields that it lacks are younger: they had defaults
+        if "recipe" in kept:  # fields added since then had their defaults
             recipe = {name: defaults[name] for name in settings["recipe"]}
             kept = kept | {"recipe": recipe | kept["recipe"]}
         for part, stored in kept.items():
             name, before, now = _difference(part, stored, settings.get(part))
             if before != now:
                 raise UsageError(
-                    f"a sweep must be resumed with the same {name}, {_told(before)}; "
-                    f"got {_told(now)}; leave the option away or choose another --out"
+                    f"a sweep must be resumed with the same {name} ({_told(before)}), "
+                    f"got {_told(now)}; omit the option or choose another --out"
                 )
 
     def events(self) -> list[Event]:
-        """The journal so far; a line that was cut off by a crash is no line."""
+        """Returns the journal's events; ignores a line that a crash cut off."""
         if not self._journal.is_file():
             return []
         *lines, _ = self._journal.read_text("utf-8").split("\n")
         return [_read(self._journal, line) for line in lines]
 
     def note(self, event: Event) -> None:
-        """Adds a line to the journal; it is on the disk when this returns."""
+        """Appends an event to the journal and syncs it to disk."""
         with report_write_errors(self.path), self._journal.open("a+b") as file:
             whole = _whole_lines(self._journal)
             file.truncate(whole)
@@ -163,22 +163,22 @@ class Sweep:
 
 
 def _read(path: Path, text: str) -> dict[str, Any]:
-    """Reads a JSON object of a file of a sweep.
+    """Parses a JSON object from a file of a sweep.
 
     Raises:
-        UsageError: It is none.
+        UsageError: The text is not a JSON object.
     """
     try:
         return dict(json.loads(text))
     except (TypeError, ValueError):
         raise UsageError(
-            f"{path} must be as the sweep wrote it, got {text[:80]!r}; repair it or "
-            "begin another sweep"
+            f"{path} must contain the JSON that the sweep wrote, got {text[:80]!r}; "
+            "repair the file or start another sweep"
         ) from None
 
 
 def _difference(name: str, before: Any, now: Any) -> tuple[str, Any, Any]:
-    """What differs first in a part of the settings: its name and both values."""
+    """Returns the name and both values of the first difference in the settings."""
     if isinstance(before, dict) and isinstance(now, dict):
         for key in before | now:
             if before.get(key) != now.get(key):
@@ -191,12 +191,12 @@ def _told(value: Any) -> str:
 
 
 def _whole_lines(path: Path) -> int:
-    """How many bytes of a file end with a line's end."""
+    """Returns the number of bytes up to the last line end of a file."""
     return path.read_bytes().rfind(b"\n") + 1
 
 
 def lines_of(path: Path) -> Iterator[str]:
-    """The lines of a text that are not empty, the last first."""
+    """Yields the non-empty lines of a text file, the last one first."""
     if path.is_file():
         text = path.read_text("utf-8", errors="replace")
         yield from (line for line in reversed(text.splitlines()) if line.strip())

@@ -1,4 +1,4 @@
-"""The networks of a space for anybody's own keras-tuner."""
+"""Builds the networks of a space for any keras-tuner tuner."""
 
 import warnings
 from dataclasses import fields
@@ -20,8 +20,8 @@ from training.sweeps.oracles import decoded, hyperparameters
 from training.sweeps.plan import Plan, require_possible
 from training.sweeps.space import read_space
 
-# The recipe's fields that the compiled network follows. The batch size scales the
-# learning rate where there is a base_batch_size. All others are refused.
+# Recipe fields that affect the compiled model. The batch size scales the learning rate
+# if base_batch_size is set. All other fields are refused.
 USED = {
     *("model", "overrides", "weights", "freeze", "precision", "xla"),
     *("epochs", "batch_size", "base_batch_size", "optimizer", "learning_rate"),
@@ -30,14 +30,14 @@ USED = {
     *("weight_decay", "decay", "clip_norm", "loss", "label_smoothing", "bce_threshold"),
 }
 REASONS = {
-    "accumulation": "Keras accumulates over steps, not within one",
-    "ema": "Keras' average leaves out batch-norm statistics",
+    "accumulation": "Keras accumulates gradients over steps, not within one",
+    "ema": "Keras' average omits batch-norm statistics",
     "seed": "call keras.utils.set_random_seed instead",
 }
 
 
 class ResNetHyperModel(keras_tuner.HyperModel):
-    """Builds and compiles the network of a recipe at a point of a space.
+    """Builds and compiles the model of a recipe at a point of a space.
 
     ::
 
@@ -49,23 +49,23 @@ class ResNetHyperModel(keras_tuner.HyperModel):
         keras_tuner.RandomSearch(hypermodel, "val_accuracy", max_trials=20)
 
     Args:
-        space: Fields and values as on the command line of ``training.sweep``: of the
-            network, its optimizer and schedule.
-        recipe: What the space does not say. Fields other than those in ``USED``, say
-            of data and augmentation, must be at their defaults, since the caller's data
-            and Keras' training step decide them. SGD's weight decay is a regularizer of
-            the layers, so that Keras' loss includes it. GoogLeNet is trained without
-            its auxiliary classifiers.
+        space: Fields of the network, optimizer and schedule with their values, as on
+            the command line of ``training.sweep``.
+        recipe: Sets all other fields. Fields that are not in ``USED``, such as data and
+            augmentation, must keep their defaults, because the caller's data and Keras'
+            training step determine them. SGD's weight decay becomes a regularizer of
+            the layers, so Keras' loss includes it. GoogLeNet trains without its
+            auxiliary classifiers.
         input_shape: ``(H, W, C)`` of normalised images.
-        classes: How many.
-        steps_per_epoch: Batches of an epoch; with the recipe's epochs, the length of
-            the schedule.
+        classes: Number of classes.
+        steps_per_epoch: Batches per epoch; with the recipe's epochs, they give the
+            length of the schedule.
 
     Raises:
-        UsageError: The space is not possible, or a field has no effect here.
+        UsageError: The space is invalid, or a field would have no effect.
 
     To load a model that was saved with its optimizer, import ``training.optimisation``
-    first; ``keras_resnet.load_model`` reads it without the optimizer and needs nothing.
+    first; ``keras_resnet.load_model`` loads it without the optimizer and the import.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class ResNetHyperModel(keras_tuner.HyperModel):
         self._steps = steps_per_epoch
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
-        """Returns the compiled network at the point ``hp`` stands at."""
+        """Returns the compiled model for the current values of ``hp``."""
         registered = hyperparameters(self._plan.space)
         values = {}
         for each in registered.space:
@@ -108,7 +108,7 @@ class ResNetHyperModel(keras_tuner.HyperModel):
             _penalise(model, recipe)
         optimizer = make_optimizer(recipe, self._steps)
         if model.dtype_policy.name == "mixed_float16":
-            # Keras adds it too, but saves the model as if it had not.
+            # Keras would add it too, but save the model without it.
             scaled = keras.optimizers.LossScaleOptimizer
             optimizer = scaled(optimizer, name="loss_scale")
         model.compile(
@@ -121,13 +121,13 @@ class ResNetHyperModel(keras_tuner.HyperModel):
 
 
 def _require_used(plan: Plan) -> None:
-    """Checks that no field of space or recipe would be ignored."""
+    """Checks whether every field of space and recipe has an effect."""
     default: Any = Recipe()
     for name in (field.name for field in fields(Recipe)):
-        reason = REASONS.get(name, "your own data and training decide it")
+        reason = REASONS.get(name, "your own data and training determine it")
         if name in plan.space and name not in USED - {"batch_size"}:
             raise UsageError(
-                "space must be of network, optimizer and schedule, got "
+                "space must have only fields of network, optimizer and schedule, got "
                 f"{name!r}: {reason}"
             )
         value, expected = getattr(plan.recipe, name), getattr(default, name)
@@ -138,10 +138,10 @@ def _require_used(plan: Plan) -> None:
 
 
 def _penalise(model: keras.Model, recipe: Recipe) -> None:
-    """Adds λ/2·‖w‖² of the decayed weights to the loss, also of the saved model."""
+    """Adds λ/2·‖w‖² of the decayed weights to the loss, also in the saved model."""
     penalty = keras.regularizers.L2(recipe.weight_decay / 2)
     for layer in leaf_layers(model):
-        own = [v for v in layer.trainable_variables if v.regularizer is None]
-        for variable in decayed(own, all_of_them=recipe.decay == "all"):
+        weights = [v for v in layer.trainable_variables if v.regularizer is None]
+        for variable in decayed(weights, all_of_them=recipe.decay == "all"):
             variable.regularizer = penalty
             setattr(layer, f"{variable.name}_regularizer", penalty)

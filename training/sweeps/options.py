@@ -1,4 +1,4 @@
-"""The options of ``python -m training.sweep``."""
+"""Defines the options of ``python -m training.sweep``."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,33 +20,33 @@ MOST_SEEDS = 10_000
 
 @dataclass(frozen=True)
 class Search:
-    """What is tried, and how much of it."""
+    """The search: its space, its tuner and its limits."""
 
     space: tuple[str, ...] = ()
-    """Fields of the recipe or of the network's spec: `cardinality=1,2,4`,
-    `learning_rate=1e-3..1e0:log`, `depths=(1,1,1),(2,2,2)`; `width=?`: see --match."""
+    """Fields of the recipe or the network's spec: `cardinality=1,2,4`, `width=?` (see
+    --match), `learning_rate=1e-3..1e0:log`, `depths=(1,1,1),(2,2,2)`."""
     preset: str | None = None
-    """A comparison of the papers': cardinality, depth, degradation,
+    """A comparison from the papers: cardinality, depth, degradation,
     width-depth-cardinality, growth-rate or survival."""
     tuner: Literal["grid", "random", "bayesian", "hyperband"] | None = None
-    """How points are chosen; None: grid for a preset, else random. hyperband trains
-    many for few epochs and the best of them anew for more."""
+    """How points are chosen; None: grid for a preset, otherwise random. hyperband
+    trains many for few epochs and retrains the best of them for more."""
     trials: int | None = None
-    """Trials at most; None: all points of a grid, else 20. hyperband has its own
-    number."""
+    """Maximum number of trials; None: all points of a grid, otherwise 20. hyperband
+    sets its own number."""
     seeds: int = 1
-    """Times that each point of a grid is trained, with seeds from --seed on."""
+    """How often each point of a grid is trained, with seeds from --seed upwards."""
     match: tuple[str, ...] = ()
-    """`params` or `macs`, and a network whose number of them all shall have, `self` for
-    the recipe's own, `2*self` for twice that; a width is chosen accordingly."""
+    """`params` or `macs`, and the network whose number all networks match: `self` for
+    the recipe's own, `2*self` for twice that. A width is chosen accordingly."""
     max_params: int | None = None
-    """Parameters that no network may exceed."""
+    """Maximum number of parameters of a network."""
     max_macs: int | None = None
-    """Multiply-accumulates of an image that no network may exceed."""
+    """Maximum multiply-accumulates per image of a network."""
 
     @property
     def chosen_tuner(self) -> str:
-        """How points are chosen."""
+        """The tuner that chooses the points."""
         return self.tuner or ("grid" if self.preset else "random")
 
     def __post_init__(self) -> None:
@@ -54,8 +54,8 @@ class Search:
         check_range("seeds", self.seeds, 1, MOST_SEEDS)
         if self.match and len(self.match) != 2:
             raise UsageError(
-                f"match must be params or macs, and a network, got "
-                f"{' '.join(self.match)!r}; say --match params self"
+                f"match must be params or macs followed by a network, got "
+                f"{' '.join(self.match)!r}; use --match params self"
             )
         if self.trials is not None:
             require_positive(self, "trials")
@@ -63,22 +63,22 @@ class Search:
 
 @dataclass(frozen=True)
 class Options:
-    """Train a network many times, with other hyperparameters each time.
+    """Train a network many times with different hyperparameters.
 
-    What the space does not say is the recipe's; each trial is an ordinary run.
+    The recipe sets the fields that the space omits; each trial is an ordinary run.
     """
 
     search: tyro.conf.OmitArgPrefixes[Search] = field(default_factory=Search)
     hyperparameters: tyro.conf.OmitArgPrefixes[Recipe] = field(default_factory=Recipe)
     base: Annotated[str, tyro.conf.arg(name="recipe")] = "default"
-    """Where the recipe's other fields come from: a name, a JSON file or a run's
+    """Recipe that sets all other fields: a name, a JSON file or a run's
     config.json."""
     out: Path | None = None
     """Folder of the sweep."""
     resume: bool = False
-    """Continue the sweep in --out."""
+    """Resume the sweep in --out."""
     workers: int = 1
-    """Trials at a time, on this machine."""
+    """Number of trials to run at once on this machine."""
 
     def __post_init__(self) -> None:
         require_positive(self, "workers")
@@ -86,17 +86,17 @@ class Options:
 
 @dataclass(frozen=True)
 class _Base:
-    """What gives the defaults of the other options."""
+    """The options that set the defaults of the others."""
 
     base: Annotated[str, tyro.conf.arg(name="recipe")] = ""
     preset: str = ""
 
 
 def read_options(argv: list[str]) -> Options:
-    """Reads the command line; preset, recipe or stored sweep give the other defaults.
+    """Parses the command line; preset, recipe or stored sweep set the defaults.
 
     Raises:
-        UsageError: An option is wrong, or there is no such sweep to resume.
+        UsageError: An option is invalid, or there is no sweep to resume.
     """
     prog = "python -m training.sweep"
     given = command.parse_some(_Base, argv)
@@ -105,7 +105,7 @@ def read_options(argv: list[str]) -> Options:
         recipe = replace(recipe, **find_preset(given.preset).recipe)
     options = command.parse(Options, argv, default=Options(Search(), recipe), prog=prog)
     if options.out is None:
-        raise UsageError("--out must be the sweep's folder, got none; say --out SWEEP")
+        raise UsageError("--out must be the sweep's folder, got none; use --out SWEEP")
     if options.resume and given == _Base():
         options = command.parse(Options, argv, default=_stored(options.out), prog=prog)
     _require_together(options.search)
@@ -114,9 +114,7 @@ def read_options(argv: list[str]) -> Options:
 
 def _require_together(search: Search) -> None:
     if search.preset and search.space:
-        raise UsageError(
-            f"--space must be left away with a --preset, got {search.space}"
-        )
+        raise UsageError(f"--space must be omitted with --preset, got {search.space}")
     rows = search.preset and find_preset(search.preset).points
     if rows and search.tuner not in (None, "grid"):
         raise UsageError(
@@ -126,12 +124,12 @@ def _require_together(search: Search) -> None:
     tuner = search.chosen_tuner
     if search.seeds > 1 and tuner != "grid":
         raise UsageError(
-            f"--seeds must be 1 with {tuner}, which repeats no point, got "
-            f"{search.seeds}; say --tuner grid"
+            f"--seeds must be 1 with {tuner}, which never repeats a point, got "
+            f"{search.seeds}; use --tuner grid"
         )
     if search.tuner == "hyperband" and search.trials is not None:
         raise UsageError(
-            f"--trials must be left away with hyperband, which follows from --epochs, "
+            f"--trials must be omitted with hyperband, which derives it from --epochs, "
             f"got {search.trials}"
         )
 
@@ -140,7 +138,7 @@ def find_preset(name: str) -> "Preset":
     """Returns the preset called ``name``.
 
     Raises:
-        UsageError: There is none.
+        UsageError: There is no such preset.
     """
     from training.sweeps.presets import PRESETS
 
@@ -154,8 +152,8 @@ def _stored(out: Path) -> Options:
     sweep = Sweep(out)
     if not sweep.exists:
         raise UsageError(
-            f"--resume must find a sweep in --out, got {str(out)!r}; leave it away to "
-            "begin one"
+            f"--out must hold a sweep with --resume, got {str(out)!r}; omit "
+            "--resume to start one"
         )
     search: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value

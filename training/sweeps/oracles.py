@@ -1,8 +1,8 @@
-"""keras-tuner's oracles, remembered by the sweep's journal.
+"""Restores keras-tuner's oracles from the sweep's journal.
 
-Each is seeded, so that the journal's events, told to a fresh one again, bring it to
-where the last one was. keras-tuner's own files are not used: they are written in place,
-and grid search cannot be read back from them.
+Each oracle is seeded: replaying the journal's events to a fresh oracle restores its
+state. keras-tuner's own files are not used, because they are written in place and grid
+search cannot be restored from them.
 """
 
 import math
@@ -20,16 +20,16 @@ from training.sweeps.plan import Plan
 from training.sweeps.space import Choice, Point, Range, Space
 
 OBJECTIVE = "val_top1"
-DRAWS = 1000  # of points outside the budget, after which there are none within
-COLLISIONS = 200  # draws of known points after which a space counts as exhausted
+DRAWS = 1000  # outside the budget in a row before a space counts as exhausted
+COLLISIONS = 200  # draws of known points before a space counts as exhausted
 
-Values = dict[str, Any]  # as keras-tuner has them: numbers, and text for the rest
-Bracket = dict[str, Any]  # of keras-tuner: its number, and the trials of each round
+Values = dict[str, Any]  # keras-tuner's values: numbers, and text for the rest
+Bracket = dict[str, Any]  # of keras-tuner: its number and the trials of each round
 Heard = Callable[[], None]
 
 
 def hyperparameters(space: Space) -> keras_tuner.HyperParameters:
-    """Returns a space as keras-tuner knows it."""
+    """Converts a space to keras-tuner's hyperparameters."""
     made = keras_tuner.HyperParameters()
     for name, field in space.items():
         if isinstance(field, Choice):
@@ -43,9 +43,9 @@ def hyperparameters(space: Space) -> keras_tuner.HyperParameters:
 
 
 class JournaledOracle(keras_tuner.Oracle):
-    """An oracle whose trials are written into a journal as they begin and end.
+    """Mix-in for oracles that journals each trial when it begins and ends.
 
-    To be mixed in ahead of one of keras-tuner's.
+    It must precede keras-tuner's oracle in the list of base classes.
     """
 
     plan: Plan
@@ -53,15 +53,15 @@ class JournaledOracle(keras_tuner.Oracle):
     heard: Heard
 
     def remember(self, plan: Plan, sweep: Sweep, heard: Heard) -> None:
-        """Brings the oracle to where the journal ends.
+        """Restores the state at the end of the journal.
 
         Args:
-            plan: Says which points are allowed.
-            sweep: Has the journal.
-            heard: Is called after each event.
+            plan: Decides which points are allowed.
+            sweep: Provides the journal.
+            heard: Called after each new event.
 
         Raises:
-            UsageError: The journal is not of this sweep.
+            UsageError: The journal belongs to another sweep.
         """
         self.verbose = 0
         self.plan, self.sweep, self.heard = plan, sweep, heard
@@ -77,10 +77,10 @@ class JournaledOracle(keras_tuner.Oracle):
                 or trial.hyperparameters.values != event["values"]
             ):
                 raise UsageError(
-                    f"journal in {sweep.path} must be of this sweep, got trial "
+                    f"journal in {sweep.path} must belong to this sweep, got trial "
                     f"{event['trial']} with {event['values']}; choose another --out"
                 )
-        # An older version ended where this one has another trial.
+        # Where an older version ended the search, this one may begin another trial.
         begun = {event["trial"] for event in events if event["event"] == "begun"}
         for tuner, trial in self.ongoing_trials.items():
             if trial.trial_id not in begun:
@@ -99,7 +99,7 @@ class JournaledOracle(keras_tuner.Oracle):
         super().end_trial(trial)
 
     def create_trial(self, tuner_id: str) -> Trial:
-        """Gives a tuner its next trial, or the one that it had not ended."""
+        """Returns a tuner's next trial, or its unfinished one."""
         known, drawn = set(self.trials), self._seed_state
         trial = super().create_trial(tuner_id)
         if trial.trial_id in self.trials and trial.trial_id not in known:
@@ -112,7 +112,7 @@ class JournaledOracle(keras_tuner.Oracle):
         return trial
 
     def end_trial(self, trial: Trial) -> None:
-        """Takes a trial's result."""
+        """Stores the result of a trial."""
         super().end_trial(trial)
         ended = self.trials[trial.trial_id]
         self.sweep.note(
@@ -129,10 +129,10 @@ class JournaledOracle(keras_tuner.Oracle):
         self.heard()
 
     def save(self) -> None:
-        """Does nothing, the journal being all there is to save."""
+        """Does nothing, because the journal stores the state."""
 
     def _save_trial(self, trial: Trial) -> None:
-        """Does nothing, likewise."""
+        """Does nothing, because the journal stores the trials."""
 
     def _random_values(self) -> Values | None:
         for _ in range(DRAWS):
@@ -144,10 +144,10 @@ class JournaledOracle(keras_tuner.Oracle):
 
 
 class Grid(JournaledOracle):
-    """All points, one after the other."""
+    """Tries all points in order."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Gives the next point."""
+        """Returns the next point."""
         place, points = len(self.trials), self.plan.allowed
         if place == len(points):
             return {"status": TrialStatus.STOPPED}
@@ -157,15 +157,15 @@ class Grid(JournaledOracle):
 
 
 class Random(JournaledOracle, keras_tuner.oracles.RandomSearchOracle):
-    """Points drawn at random, each once."""
+    """Draws points at random, each at most once."""
 
 
 class Hyperband(JournaledOracle, keras_tuner.oracles.HyperbandOracle):
-    """Many short trials, of which the best are trained anew for longer.
+    """Trains many short trials and retrains the best of them for longer.
 
-    Where the space has too few points left for a bracket's first round, the bracket
-    shrinks to those that there are; keras-tuner's ends the search then. A failed trial
-    is no candidate for the next round, but does not hold the others up.
+    If the space has too few points left for a bracket's first round, the bracket
+    shrinks to those points; keras-tuner's oracle would end the search. A failed trial
+    cannot advance to the next round and does not block the others.
 
     Reference: Li et al., "Hyperband", JMLR 2018.
     """
@@ -173,7 +173,7 @@ class Hyperband(JournaledOracle, keras_tuner.oracles.HyperbandOracle):
     _exhausted = False  # the space has no new points
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Gives a new point, or the best of a round for longer."""
+        """Returns a new point, or the best of a round with more epochs."""
         while True:
             for bracket in self._brackets:
                 values = self._new(bracket, trial_id)
@@ -187,7 +187,7 @@ class Hyperband(JournaledOracle, keras_tuner.oracles.HyperbandOracle):
             self._start_new_bracket()
 
     def _new(self, bracket: Bracket, trial_id: str) -> Values | None:
-        """Returns a new point for a bracket's first round; None: it needs none."""
+        """Returns a new point for a bracket's first round; None: needs or has none."""
         number, first = bracket["bracket_num"], bracket["rounds"][0]
         if self._exhausted or len(first) == self._get_size(number, 0):
             return None
@@ -199,7 +199,7 @@ class Hyperband(JournaledOracle, keras_tuner.oracles.HyperbandOracle):
         return values | self._round(number, 0)
 
     def _promoted(self, bracket: Bracket, trial_id: str) -> Values | None:
-        """Returns the values of a trial for its next round; None: none is certain."""
+        """Returns the values of a trial sure to advance a round; None: there is none."""
         number, sizes = bracket["bracket_num"], self._sizes(bracket)
         for place, (before, chosen) in enumerate(pairwise(bracket["rounds"]), 1):
             known = {info["past_id"] for info in chosen}
@@ -215,7 +215,7 @@ class Hyperband(JournaledOracle, keras_tuner.oracles.HyperbandOracle):
         return None
 
     def _sizes(self, bracket: Bracket) -> list[int]:
-        """How many trials each round of a bracket has in the end."""
+        """Returns the final number of trials in each round of a bracket."""
         number, rounds = bracket["bracket_num"], bracket["rounds"]
         first = len(rounds[0]) if self._exhausted else self._get_size(number, 0)
         sizes = [first]
@@ -242,10 +242,10 @@ def _failures(trials: Iterable[Trial]) -> int:
 
 
 class Bayesian(JournaledOracle, keras_tuner.oracles.BayesianOptimizationOracle):
-    """Points where a Gaussian process, fitted to the results, hopes for better ones."""
+    """Chooses promising points by a Gaussian process fitted to the results."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Gives the point hoped for, or a random one if it is known or not allowed."""
+        """Returns a promising point, or a random one if it is known or not allowed."""
         chosen: dict[str, Any] = super().populate_space(trial_id)
         values = chosen.get("values")
         if values and (
@@ -260,17 +260,17 @@ def make_oracle(tuner: str, plan: Plan, trials: int | None) -> JournaledOracle:
     """Returns a fresh oracle.
 
     Args:
-        tuner: As of ``training.sweep``.
-        plan: Its recipe's seed is the oracle's, its epochs the most of Hyperband.
-        trials: How many at most; None: as many as the tuner wants.
+        tuner: A ``--tuner`` of ``training.sweep``.
+        plan: Its recipe provides the seed and the maximum epochs of Hyperband.
+        trials: Maximum number of trials; None: the tuner decides.
     """
     common: dict[str, Any] = {
         "objective": keras_tuner.Objective(OBJECTIVE, "max"),
         "hyperparameters": hyperparameters(plan.space),
         "allow_new_entries": False,
         "tune_new_entries": False,
-        "seed": plan.recipe.seed + 1,  # 0 is drawn at random by keras-tuner
-        "max_consecutive_failed_trials": 10**9,  # the sweep goes on
+        "seed": plan.recipe.seed + 1,  # keras-tuner takes 0 for a random seed
+        "max_consecutive_failed_trials": 10**9,  # failures never end a sweep
     }
     if tuner == "hyperband":
         return Hyperband(max_epochs=plan.recipe.epochs, **common)
@@ -283,12 +283,12 @@ def make_oracle(tuner: str, plan: Plan, trials: int | None) -> JournaledOracle:
 
 
 def encode(value: Any, field: Choice | Range) -> Any:
-    """A value as keras-tuner can hold it: all of a field are of one type."""
+    """Converts a value for keras-tuner, which needs one type per field."""
     return value if isinstance(field, Range) or field.numeric else str(value)
 
 
 def decoded(space: Space, values: Values) -> Point:
-    """The point that values of keras-tuner stand for."""
+    """Converts keras-tuner's values to a point."""
     return {
         name: literal(values[name]) if isinstance(values[name], str) else values[name]
         for name in space

@@ -1,4 +1,4 @@
-"""The pictures of a sweep: accuracy by cost, by point, by hyperparameter, by epoch."""
+"""Draws a sweep's accuracy by cost, point, hyperparameter and epoch."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ COSTS = {
 
 
 def pareto(rows: list[Row], cost: str) -> list[Row]:
-    """The trials that none is better than at the same cost or less, cheapest first."""
+    """Returns the trials that none of equal or lower cost beats, cheapest first."""
     front: list[Row] = []
     for row in sorted(rows, key=lambda row: (row[cost], -row["val_top1"])):
         if not front or row["val_top1"] > front[-1]["val_top1"]:
@@ -27,7 +27,7 @@ def pareto(rows: list[Row], cost: str) -> list[Row]:
 
 
 def front(rows: list[Row], cost: str) -> Picture:
-    """Accuracy against a cost, with the Pareto front."""
+    """Draws accuracy against a cost, with the Pareto front."""
     axes = canvas()
     axes.scatter([r[cost] for r in rows], _accuracy(rows), s=18, color=COLOURS[0])
     best = pareto(rows, cost)
@@ -51,12 +51,12 @@ def front(rows: list[Row], cost: str) -> Picture:
     return Picture(
         f"Accuracy by {COSTS[cost]}",
         svg(axes),
-        f"Best accuracy for its {COSTS[cost]}: trials {names}.",
+        f"Pareto front of accuracy and {COSTS[cost]}: trials {names}.",
     )
 
 
 def errors(rows: list[Row], fields: list[str]) -> Picture:
-    """Error in training and held out of each point, the mean over seeds."""
+    """Draws the training and held-out error of each point, averaged over seeds."""
     axes = canvas()
     names = [field for field in fields if field != "seed"]
     groups: dict[str, list[Row]] = {}
@@ -84,15 +84,15 @@ def errors(rows: list[Row], fields: list[str]) -> Picture:
     axes.set_xticks(places, list(groups), rotation=45, ha="right", fontsize=7)
     axes.set(ylabel="error, %", xlabel=", ".join(names))
     axes.legend(frameon=False, labelcolor=GREY)
-    said = ", ".join(
+    summary = ", ".join(
         f"{label}: {np.mean([100 * (1 - r['val_top1']) for r in group]):.2f} %"
         for label, group in groups.items()
     )
-    return Picture("Error of each point", svg(axes), f"Held-out error, {said}.")
+    return Picture("Error of each point", svg(axes), f"Held-out error, {summary}.")
 
 
 def parallel(rows: list[Row], fields: list[str]) -> Picture:
-    """A line a trial through its hyperparameters to its accuracy."""
+    """Draws one line per trial through its hyperparameters to its accuracy."""
     names = [field for field in fields if field != "seed"] + ["params", "val_top1"]
     axes = canvas(width=max(4.6, 1.3 * len(names)))
     places = np.array([_places([row[name] for row in rows]) for name in names])
@@ -116,13 +116,13 @@ def parallel(rows: list[Row], fields: list[str]) -> Picture:
     return Picture(
         "Hyperparameters and accuracy",
         svg(axes),
-        f"Each of {len(rows)} trials is a line through {', '.join(names)}; the most "
-        "accurate are coloured.",
+        f"One line for each of {len(rows)} trials through {', '.join(names)}; the most "
+        "accurate trials are coloured.",
     )
 
 
 def curves(sweep: Sweep, rows: list[Row]) -> Picture:
-    """Held-out error by epoch, the best trials in colour."""
+    """Draws the held-out error by epoch, the best trials in colour."""
     axes = canvas()
     for place, row in reversed(list(enumerate(rows))):
         error = [100 * (1 - e["val_top1"]) for e in sweep.run(row["trial"]).epochs]
@@ -133,13 +133,13 @@ def curves(sweep: Sweep, rows: list[Row]) -> Picture:
     return Picture(
         "Held-out error by epoch",
         svg(axes),
-        f"From first to last epoch; best at the end: trial {rows[0]['trial']} with "
+        f"The best trial after the last epoch is {rows[0]['trial']}, with an error of "
         f"{100 * (1 - rows[0]['val_top1']):.2f} %.",
     )
 
 
 def _look(rank: int, rows: list[Row]) -> dict[str, Any]:
-    """How a trial's line looks: the best ones have colours and names."""
+    """Returns the line style of a trial; the best ones have colours and names."""
     named = rank < len(COLOURS)
     return {
         "color": COLOURS[rank] if named else GREY,
@@ -150,7 +150,7 @@ def _look(rank: int, rows: list[Row]) -> dict[str, Any]:
 
 
 def _name_lines(axes: Any) -> None:
-    """Names the trials beside the drawing, the best one first."""
+    """Adds a legend beside the plot, with the best trial first."""
     lines, names = axes.get_legend_handles_labels()
     axes.legend(
         lines[::-1],
@@ -168,7 +168,7 @@ def _accuracy(rows: list[Row]) -> list[float]:
 
 
 def _places(values: list[Any]) -> np.ndarray:
-    """Values between 0 and 1: numbers by size, words by their order."""
+    """Scales values to [0, 1]: numbers by size, text in alphabetical order."""
     order = sorted(set(map(str, values)))
     numeric = all(isinstance(value, int | float) for value in values)
     numbers = values if numeric else [order.index(str(value)) for value in values]

@@ -1,4 +1,4 @@
-"""What a sweep tries: points of a space as recipes, within a budget."""
+"""Maps the points of a sweep's space to recipes within a budget."""
 
 import math
 from collections.abc import Iterable
@@ -18,11 +18,11 @@ from training.sweeps.cost import OWN, Budget, Cost, nearest, network_cost
 from training.sweeps.space import KEPT, SOLVED, Point, Space, points, size
 
 FIXED = ("dataset", "overrides", "validation", "skip_bad_images")
-WIDTHS = ("group_width", "width", "growth_rate")  # solved for, if nothing is said
-# The other fields of a spec that set a width, and so can be solved for.
+WIDTHS = ("group_width", "width", "growth_rate")  # solved for by default
+# Other spec fields that set a width and can be solved for.
 OTHER_WIDTHS = ("cardinality", "bottleneck", "hidden", "deep", "maps")
 LARGEST_GRID = 10_000  # points
-COSTED = 1000  # points whose costs are looked at before a search begins
+COSTED = 1000  # points whose costs are checked before a search begins
 
 Kind = Literal["params", "macs"]
 
@@ -32,10 +32,10 @@ class Plan:
     """Maps points of a space to recipes, within a budget.
 
     Attributes:
-        recipe: At the space's origin.
-        space: The fields that differ.
-        budget: What networks may cost.
-        rows: The only points, where not all of the space are meant.
+        recipe: The recipe at the origin of the space.
+        space: The fields that vary.
+        budget: Limits on the cost of networks.
+        rows: The only points to try; empty: all points of the space.
     """
 
     recipe: Recipe
@@ -54,24 +54,24 @@ class Plan:
                 )
             if self.budget.match is None:
                 raise UsageError(
-                    f"{name}={SOLVED} must come with a cost to match, got none; say "
-                    "--match params NAME or give values"
+                    f"{name}={SOLVED} must come with a cost to match, got none; use "
+                    "--match params NAME or list values"
                 )
 
     @cached_property
     def points(self) -> list[Point]:
-        """What a grid tries."""
+        """The points of a grid."""
         return list(self.rows or points(self.space))
 
     @cached_property
     def fields(self) -> list[str]:
-        """The fields that differ, also those that are solved for."""
+        """The fields that vary, including those that are solved for."""
         models = self.space["model"].grid if "model" in self.space else ()
         solved = [self.solved({"model": m}) for m in models or (self.recipe.model,)]
         return list(dict.fromkeys([*self.space, *(n for n in solved if n)]))
 
     def count(self, tuner: str, trials: int | None) -> int | None:
-        """How many trials there will be; None: hyperband does not say."""
+        """Returns the expected number of trials; None: unknown for hyperband."""
         if tuner == "hyperband":
             return None
         most = size(self.space)
@@ -80,7 +80,7 @@ class Plan:
         return int(min(most, trials or most))
 
     def solved(self, point: Point) -> str | None:
-        """The field that is chosen at a point for the cost's sake; None: none is."""
+        """Returns the field that is solved for at a point; None: none is."""
         if self.budget.match is None:
             return None
         asked = [name for name, value in point.items() if value == SOLVED]
@@ -91,14 +91,14 @@ class Plan:
         free = [w for w in WIDTHS if w in known and w not in self.space]
         if not free:
             raise UsageError(
-                f"--match must have a width to choose, {' or '.join(WIDTHS)}, got a "
-                f"space of {', '.join(self.space)}; say which field with FIELD=?"
+                f"--match must have a free width ({' or '.join(WIDTHS)}), got a space "
+                f"of {', '.join(self.space)}; name the field to solve for with FIELD=?"
             )
         return free[0]
 
     @cached_property
     def target(self) -> float:
-        """The cost that is matched."""
+        """The cost that networks must match."""
         kind, network = cast(tuple[Kind, str], self.budget.match)
         factor, times, name = network.rpartition("*")
         recipe = self.recipe
@@ -110,10 +110,10 @@ class Plan:
         return float(factor if times else 1) * int(cost)
 
     def recipe_at(self, point: Point) -> Recipe:
-        """Returns the recipe at a point, its solved field chosen.
+        """Returns the recipe at a point, with its solved field filled in.
 
         Raises:
-            UsageError: The point is not possible.
+            UsageError: The point is invalid.
         """
         name = self.solved(point)
         if name is None:
@@ -131,7 +131,7 @@ class Plan:
         return at(self.recipe, rest | {name: nearest(cost, self.target, name)})
 
     def cost(self, recipe: Recipe) -> Cost:
-        """What the network of a recipe costs, on the sweep's images."""
+        """Returns the cost of a recipe's network on the sweep's images."""
         default: Size = find_spec(recipe.model).input_shape[:2]
         height, width = input_size(recipe.image_size, self._data, default)
         shape = (height, width, self._data.channels)
@@ -140,16 +140,16 @@ class Plan:
 
     @property
     def _costly(self) -> Space:
-        """The part of the space that the cost depends on."""
-        own = {f.name for f in fields(Recipe)} - {"model", "image_size"}
-        return {name: values for name, values in self.space.items() if name not in own}
+        """The part of the space that affects the cost."""
+        free = {f.name for f in fields(Recipe)} - {"model", "image_size"}
+        return {name: values for name, values in self.space.items() if name not in free}
 
     @cached_property
     def _data(self) -> Dataset:
         return load_recipe_dataset(self.recipe)
 
     def allows(self, point: Point) -> bool:
-        """Whether a point is possible and within the budget."""
+        """Returns whether a point is valid and within the budget."""
         if self.budget.open:
             return self._possible(point) is not None
         cost = self._cost_at(point)
@@ -162,30 +162,30 @@ class Plan:
             return None
 
     def _cost_at(self, point: Point) -> Cost | None:
-        """What a point's network costs; None: there is no such network."""
+        """Returns the cost of a point's network; None: the point is invalid."""
         recipe = self._possible(point)
         if recipe is None:
             return None
         try:
             return self.cost(recipe)
-        except UsageError:  # some values only fail together, when a network is built
+        except UsageError:  # some combinations fail only when the network is built
             return None
 
     @cached_property
     def allowed(self) -> list[Point]:
-        """The points of a grid that are possible and within the budget."""
+        """The points of a grid that are valid and within the budget."""
         return [point for point in self.points if self.allows(point)]
 
     def left_out(self) -> list[Point]:
-        """The other points."""
+        """Returns the points of a grid that are not allowed."""
         allowed = {id(point) for point in self.allowed}
         return [point for point in self.points if id(point) not in allowed]
 
     def require_grid(self) -> None:
-        """Checks that a grid has few enough points to be tried.
+        """Checks whether a grid has few enough points to try.
 
         Raises:
-            UsageError: It has too many.
+            UsageError: It has too many points.
         """
         count = math.prod(len(values.grid) for values in self.space.values())
         if not self.rows and count > LARGEST_GRID:
@@ -195,10 +195,10 @@ class Plan:
             )
 
     def require_room(self) -> None:
-        """Checks that some network of the space can be built, within the budget.
+        """Checks whether the space has a valid network within the budget.
 
         Raises:
-            UsageError: None is; the message says what the smallest costs.
+            UsageError: It has none; the message gives the smallest cost.
         """
         costs, reason = {}, ""
         for point in self.rows or islice(points(self._costly), COSTED):
@@ -218,38 +218,38 @@ class Plan:
         known = self.rows or size(self._costly) <= COSTED
         where = "the space" if known else f"its first {COSTED:,} points"
         raise UsageError(
-            f"budget must leave room for a network, got {self.budget}; the smallest of "
-            f"{where} has {least.params:,} parameters and {least.macs:,} "
-            f"multiply-accumulates ({named(costs[least]) or self.recipe.model}): raise "
-            "the budget or widen the space"
+            f"budget must allow at least one network, got {self.budget}; raise it or "
+            f"widen the space: the smallest network of {where} has {least.params:,} "
+            f"parameters and {least.macs:,} multiply-accumulates "
+            f"({named(costs[least]) or self.recipe.model})"
         )
 
 
 def at(recipe: Recipe, point: Point) -> Recipe:
-    """Returns the recipe at a point: its own fields replaced, the others overridden.
+    """Returns the recipe at a point: recipe fields are replaced, others overridden.
 
     Raises:
-        UsageError: A value is not possible.
+        UsageError: A value is invalid.
     """
     known = {field.name for field in fields(Recipe)}
     moved = {name: value for name, value in point.items() if value != KEPT}
-    own = {name: value for name, value in moved.items() if name in known}
+    changes = {name: value for name, value in moved.items() if name in known}
     spec = [f"{name}={value}" for name, value in moved.items() if name not in known]
     kept = [o for o in recipe.overrides if o.partition("=")[0] not in moved]
-    made = replace(recipe, **own, overrides=(*kept, *spec))
+    made = replace(recipe, **changes, overrides=(*kept, *spec))
     find_spec(made.model, **made.spec_fields)
     return made
 
 
 def require_possible(space: Space, recipe: Recipe) -> None:
-    """Checks that each value of each field is one that a recipe can have.
+    """Checks whether every value of every field is valid.
 
     Raises:
-        UsageError: The space is empty, or a field or a value is not possible.
+        UsageError: The space is empty, or a field or a value is invalid.
     """
     if not space:
         raise UsageError(
-            "space must have at least one field, got none; say --space "
+            "space must have at least one field, got none; use --space "
             "cardinality=1,2,4 or --preset NAME"
         )
     models = space["model"].grid if "model" in space else (recipe.model,)
@@ -264,25 +264,24 @@ def _require_field(field: str, models: Iterable[str]) -> None:
     if field in FIXED:
         option = field.replace("_", "-")
         raise UsageError(
-            f"space must be of what trials can differ in, got {field!r}, which is the "
-            f"same for all; say --{option}"
+            "space must have only fields that can differ between trials, got "
+            f"{field!r}, which is the same for all; use --{option}"
         )
-    own = [f.name for f in fields(Recipe) if f.name not in FIXED]
-    if field in own:
+    variable = [f.name for f in fields(Recipe) if f.name not in FIXED]
+    if field in variable:
         return
     for model in models:
         spec: Any = find_spec(model)
         known = [f.name for f in fields(spec)]
         if field not in known:
-            near = get_close_matches(field, [*known, *own], n=2)
+            near = get_close_matches(field, [*known, *variable], n=2)
             hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
             raise UsageError(
-                f"space has no field {field!r}; {hint}fields of {model} are "
-                f"{', '.join(known)}; those of the recipe are the options of "
-                "training.fit"
+                f"space has no field {field!r}; {hint}use a field of {model} "
+                f"({', '.join(known)}) or of the recipe (the options of training.fit)"
             )
 
 
 def named(point: Point) -> str:
-    """A point in words."""
+    """Formats a point as text."""
     return ", ".join(f"{name}={value}" for name, value in point.items())

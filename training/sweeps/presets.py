@@ -1,4 +1,4 @@
-"""The papers' comparisons as spaces, one row each."""
+"""Defines comparisons from the papers as search spaces."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,14 +8,14 @@ from training.sweeps.space import KEPT, SOLVED, Choice, Point, Space
 
 @dataclass(frozen=True)
 class Preset:
-    """A comparison.
+    """A comparison from a paper.
 
     Attributes:
-        source: The paper's section that makes it.
-        space: Fields and values.
-        points: Those combinations only; none: all.
+        source: The paper's table or figure, and what it compares.
+        space: Fields and their values.
+        points: The only combinations to try; empty: all.
         recipe: Fields of the recipe at the origin.
-        match: As of ``Budget``.
+        match: As in ``Budget``.
     """
 
     source: str
@@ -26,7 +26,7 @@ class Preset:
 
 
 def _points(*rows: Point) -> dict[str, Any]:
-    """Space and points of rows with the same fields."""
+    """Returns the space and the points of rows with the same fields."""
     values = {name: [row[name] for row in rows] for name in rows[0]}
     space = {name: Choice(tuple(dict.fromkeys(v))) for name, v in values.items()}
     return {"space": space, "points": rows}
@@ -55,7 +55,7 @@ PRESETS = {
             *(f"{kind}{d}_cifar" for d in CIFAR_DEPTHS for kind in ("plain", "resnet"))
         ),
     ),
-    # The first is one group as wide as the recipe's; the others have twice its cost.
+    # The first row has one group of the recipe's width; the others have twice its cost.
     "width-depth-cardinality": Preset(
         "Xie et al., 2017, table 4: twice the cost as depth, as width, as cardinality",
         **_points(

@@ -1,4 +1,4 @@
-"""The page about a sweep: what was tried, what it cost, what it reached."""
+"""Writes the report of a sweep: its trials, their costs and their accuracy."""
 
 import shlex
 from collections import Counter
@@ -16,7 +16,7 @@ from training.sweeps.results import Row, best_of, rows_of
 
 
 def write_report(sweep: Sweep) -> Path:
-    """Writes ``report.html`` into the sweep's folder and returns its path."""
+    """Writes ``report.html`` to the sweep's folder and returns its path."""
     rows = rows_of(sweep)
     done = [row for row in rows if row["status"] == "completed"]
     done.sort(key=lambda row: row["val_top1"], reverse=True)
@@ -47,7 +47,7 @@ def write_report(sweep: Sweep) -> Path:
 
 
 def told(row: Row, fields: list[str]) -> Row:
-    """A row whose hyperparameters are words for people."""
+    """Returns a row with its hyperparameters formatted as text."""
     return row | {name: short(row[name]) for name in fields}
 
 
@@ -56,15 +56,15 @@ def _has_validation(run: Run) -> bool:
 
 
 def command_line(sweep: Sweep) -> str:
-    """The command that repeats the sweep."""
+    """Returns the command that repeats the sweep."""
     from training.recipes.catalogue import RECIPES
 
     preset = sweep.settings["search"]["preset"]
     defaults = vars(Search()) | RECIPES["default"].to_dict()
     if preset:
         defaults |= find_preset(preset).recipe
-    said = sweep.settings["search"] | sweep.settings["recipe"]
-    given = {n: v for n, v in said.items() if v != _listed(defaults[n])}
+    chosen = sweep.settings["search"] | sweep.settings["recipe"]
+    given = {n: v for n, v in chosen.items() if v != _listed(defaults[n])}
     words = ["python", "-m", "training.sweep", "--out", "SWEEP"]
     for name, value in given.items():
         values = value if isinstance(value, list) else [value]

@@ -1,4 +1,4 @@
-"""What the trials of a sweep came to, from its journal and their runs."""
+"""Collects the results of a sweep's trials from its journal and their runs."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ EXTRA = ("val_top1", "train_top1", "epochs", "off_target")
 
 
 def rows_of(sweep: Sweep) -> list[Row]:
-    """The results: a row for each trial, in the order they began."""
+    """Returns a row of results for each trial, in the order in which they began."""
     begun = {e["trial"]: e for e in sweep.events() if e["event"] == "begun"}
     ended = {e["trial"]: e for e in sweep.events() if e["event"] == "ended"}
     return [
@@ -45,7 +45,7 @@ def _row(sweep: Sweep, trial: str, values: dict[str, Any], end: Event | None) ->
 
 
 def _off_target(sweep: Sweep, row: Row) -> float | str:
-    """How much more a network costs than the one it is to match, as a share."""
+    """Returns how far a network's cost exceeds the target, as a share of it."""
     if sweep.settings["target"] is None:
         return ""
     kind, target = sweep.settings["target"]
@@ -73,13 +73,13 @@ def write_results(sweep: Sweep) -> None:
 
 
 def best_of(rows: list[Row]) -> Row | None:
-    """The completed trial of the highest val_top1; None: there is none yet."""
+    """Returns the completed trial with the highest val_top1; None: there is none."""
     done = [row for row in rows if row["status"] == "completed"]
     return max(done, key=lambda row: row["val_top1"], default=None)
 
 
 def last_epoch(run: Run) -> Row:
-    """What the epochs so far came to; empty before the first has ended."""
+    """Returns the results after the last epoch; empty before the first one ends."""
     epochs = run.epochs
     if not epochs:
         return {}

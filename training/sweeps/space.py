@@ -1,4 +1,4 @@
-"""The space of a sweep: fields of recipe or network, and the values they may have."""
+"""Defines the space of a sweep: fields of recipe or network and their values."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -11,20 +11,20 @@ import numpy as np
 from keras_resnet.errors import UsageError
 from training.recipes.recipe import literal
 
-SOLVED = "?"  # the value of a field that is chosen so that the cost comes out
-KEPT = "="  # the value of a field that stays the recipe's own
-GRID = 10  # values that a grid takes of a range
-LARGEST = 2**53  # above it a float no longer tells whole numbers apart
+SOLVED = "?"  # the value of a field that is solved for to match a cost
+KEPT = "="  # the value of a field that keeps the recipe's value
+GRID = 10  # number of values that a grid takes from a range
+LARGEST = 2**53  # larger integers are not all exact as floats
 
 Point = dict[str, Any]  # field -> value
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Some values.
+    """A list of values.
 
     Attributes:
-        values: At least one.
+        values: The values, at least one.
     """
 
     values: tuple[Any, ...]
@@ -36,7 +36,7 @@ class Choice:
 
     @property
     def numeric(self) -> bool:
-        """All are numbers of one type, and so have an order."""
+        """Whether all values are numbers of one type and thus ordered."""
         return {type(value) for value in self.values} in ({int}, {float})
 
 
@@ -45,9 +45,9 @@ class Range:
     """All numbers from one to another.
 
     Attributes:
-        low: The lowest.
-        high: The highest; an int like ``low`` where only whole numbers are meant.
-        log: Each factor, not each difference, is as likely as any other.
+        low: Lowest number.
+        high: Highest number; both are ints if the range has integers only.
+        log: Whether numbers are drawn uniformly on a logarithmic scale.
     """
 
     low: float
@@ -56,12 +56,12 @@ class Range:
 
     @property
     def whole(self) -> bool:
-        """Only whole numbers are meant."""
+        """Whether the range has integers only."""
         return type(self.low) is int and type(self.high) is int
 
     @property
     def grid(self) -> tuple[Any, ...]:
-        """Values in even steps, both ends among them."""
+        """Evenly spaced values that include both ends."""
         spread = np.geomspace if self.log else np.linspace
         values = spread(float(self.low), float(self.high), GRID).tolist()
         if self.whole:
@@ -73,21 +73,21 @@ Space = dict[str, Choice | Range]
 
 
 def read_space(texts: Iterable[str]) -> Space:
-    """Reads ``FIELD=VALUE,VALUE,…``, ``FIELD=LOW..HIGH`` and ``FIELD=LOW..HIGH:log``.
+    """Parses ``FIELD=VALUE,VALUE,…``, ``FIELD=LOW..HIGH`` and ``FIELD=LOW..HIGH:log``.
 
     Raises:
-        UsageError: A text looks otherwise, or a field is there twice.
+        UsageError: A text has another form, or a field occurs twice.
     """
     space: Space = {}
     for text in texts:
         field, sign, values = text.partition("=")
         if not (field and sign and values):
             raise UsageError(
-                "space must be of FIELD=VALUE,VALUE,… or FIELD=LOW..HIGH[:log], got "
+                "space must be FIELD=VALUE,VALUE,… or FIELD=LOW..HIGH[:log], got "
                 f"{text!r}"
             )
         if field in space:
-            raise UsageError(f"space must have each field once, got {field} twice")
+            raise UsageError(f"space must contain each field once, got {field} twice")
         known = _range(field, values) if ".." in values else _choice(field, values)
         space[field] = known
     return space
@@ -96,9 +96,9 @@ def read_space(texts: Iterable[str]) -> Space:
 def _choice(field: str, text: str) -> Choice:
     parts = _split(text)
     if "" in parts:
-        raise UsageError(f"each value of {field} must be said, got {text!r}")
+        raise UsageError(f"values of {field} must not be empty, got {text!r}")
     if text.count("(") + text.count("[") != text.count(")") + text.count("]"):
-        raise UsageError(f"brackets of {field} must be closed, got {text!r}")
+        raise UsageError(f"brackets of {field} must match, got {text!r}")
     values = tuple(literal(part) for part in parts)
     if {type(value) for value in values} == {int, float}:
         values = tuple(map(float, values))
@@ -106,7 +106,7 @@ def _choice(field: str, text: str) -> Choice:
 
 
 def _split(text: str) -> list[str]:
-    """Splits at the commas that are not in brackets."""
+    """Splits a text at the commas outside brackets."""
     parts, depth = [""], 0
     for sign in text:
         depth += (sign in "([") - (sign in ")]")
@@ -126,21 +126,21 @@ def _range(field: str, text: str) -> Range:
             f"{field} must range from one number to a higher one, got {text!r}"
         )
     if scale not in ("", "log"):
-        raise UsageError(f"a range's scale must be log or left away, got {scale!r}")
+        raise UsageError(f"a range's scale must be log or omitted, got {scale!r}")
     if scale and low <= 0:
-        raise UsageError(f"a logarithmic range must begin above 0, got {text!r}")
+        raise UsageError(f"a logarithmic range must start above 0, got {text!r}")
     return Range(low, high, log=bool(scale))
 
 
 def points(space: Space) -> Iterator[Point]:
-    """Yields all combinations, which can be many, the first field changing slowest."""
+    """Yields all combinations lazily; the first field changes slowest."""
     values = [field.grid for field in space.values()]
     for chosen in product(*values):
         yield dict(zip(space, chosen, strict=True))
 
 
 def size(space: Space) -> float:
-    """How many points the space has; infinite with a range of real numbers."""
+    """Returns the number of points; infinite with a range of real numbers."""
     sizes = [
         len(field.grid)
         if isinstance(field, Choice)

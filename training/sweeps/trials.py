@@ -1,4 +1,4 @@
-"""The trials of a sweep, each in a process of its own, so that memory returns."""
+"""Runs each trial of a sweep in its own process, which frees its memory."""
 
 import math
 import os
@@ -22,18 +22,18 @@ from training.sweeps.oracles import OBJECTIVE, JournaledOracle, decoded
 from training.sweeps.plan import Plan
 from training.sweeps.results import last_epoch
 
-RESUMES = 2  # times that a trial goes on after its process was killed
-SAVED = 128 + signal.SIGTERM  # a trial's exit code after it was asked to end
+RESUMES = 2  # times that a trial resumes after its process was killed
+SAVED = 128 + signal.SIGTERM  # exit code of a trial that was asked to end
 CHIEF = "chief"
 
 
 class Trials(BaseTuner):
-    """Runs the trials of an oracle, here or at the chief, one after the other.
+    """Runs the trials of a local or a chief's oracle one after the other.
 
     Args:
-        oracle: Says which.
-        plan: Maps their values to recipes.
-        sweep: Their folder.
+        oracle: Chooses the trials.
+        plan: Maps the trials' values to recipes.
+        sweep: The folder of the sweep.
     """
 
     def __init__(self, oracle: JournaledOracle, plan: Plan, sweep: Sweep) -> None:
@@ -41,14 +41,14 @@ class Trials(BaseTuner):
         self._sweep = sweep
         self._processes: list[subprocess.Popen[bytes]] = []
         self._signals: list[int] = []
-        # keras-tuner wants a folder to keep state in, of which nothing is used.
+        # keras-tuner requires a folder for its state; none of that state is used.
         super().__init__(oracle, directory=str(sweep.path), project_name="logs")
 
     def search(self, *args: Any, **options: Any) -> None:
-        """Runs trials until there are no more.
+        """Runs trials until none are left.
 
         Raises:
-            Stopped: A signal came.
+            Stopped: A signal arrived.
         """
         if self.tuner_id == CHIEF:
             super().search(*args, **options)
@@ -60,7 +60,7 @@ class Trials(BaseTuner):
                 if trial.status == TrialStatus.STOPPED:
                     return
                 if trial.status == TrialStatus.IDLE:
-                    time.sleep(1)  # until others have ended theirs
+                    time.sleep(1)  # until other workers end their trials
                     continue
                 self.run_trial(trial)
                 if not signals:
@@ -68,7 +68,7 @@ class Trials(BaseTuner):
         raise stopped(signals[0], self._sweep)
 
     def run_trial(self, trial: Trial, *args: Any, **options: Any) -> None:
-        """Trains a trial and gives it its status and score."""
+        """Trains a trial and sets its status and score."""
         name = self._sweep.name(trial.trial_id)
         run = self._sweep.run(name)
         try:
@@ -76,14 +76,14 @@ class Trials(BaseTuner):
             score = last_epoch(run)[OBJECTIVE]
         except _Failed as failure:
             trial.status = TrialStatus.FAILED
-            # keras-tuner does not carry a message from worker to chief.
+            # keras-tuner does not pass a message from a worker to the chief.
             self._sweep.fail(name, str(failure))
             return
         self.oracle.update_trial(trial.trial_id, {OBJECTIVE: score})
         trial.status = TrialStatus.COMPLETED
 
     def save(self) -> None:
-        """Does nothing, the journal being all there is to save."""
+        """Does nothing, because the journal stores the state."""
 
     def _train(self, trial: Trial, run: Run) -> None:
         for _ in range(RESUMES + 1):
@@ -95,16 +95,16 @@ class Trials(BaseTuner):
         if code < 0 or code == SAVED:
             name = signal.Signals(-code if code < 0 else signal.SIGTERM).name
             raise _Failed(
-                f"its process was ended by {name} {RESUMES + 1} times"
+                f"its process was killed by {name} {RESUMES + 1} times"
                 f"{' (out of memory?)' if name == 'SIGKILL' else ''}"
             )
         if code:
             raise _Failed(self._sweep.reason(run.path.name) or f"exit code {code}")
 
     def _process(self, trial: Trial, run: Run) -> int:
-        """Trains, or goes on training, in another process; returns its exit code."""
+        """Trains or resumes in another process and returns its exit code."""
         if self._signals:
-            raise _Failed("the sweep was stopped")  # for now: it is not ended
+            raise _Failed("the sweep was stopped")  # not final: it resumes later
         file = self._sweep.recipe(run.path.name)
         line = [sys.executable, "-m", "training.fit", f"--out={run.path}"]
         if run.exists:
@@ -115,11 +115,11 @@ class Trials(BaseTuner):
             except UsageError as error:
                 raise _Failed(str(error)) from error
             line.append(f"--recipe={file}")
-        alone = {n: v for n, v in os.environ.items() if not n.startswith("KERASTUNER")}
+        others = {n: v for n, v in os.environ.items() if not n.startswith("KERASTUNER")}
         with self._sweep.log(run.path.name).open("ab") as log:
-            process = start_process(line, environment=alone, output=log)
+            process = start_process(line, environment=others, output=log)
             self._processes[:] = [process]
-            for number in self._signals:  # that came while it was started
+            for number in self._signals:  # that arrived while it started
                 process.send_signal(number)
             return process.wait()
 
@@ -130,10 +130,10 @@ class Trials(BaseTuner):
 
 
 def shortened(recipe: Recipe, epochs: int) -> Recipe:
-    """Returns a recipe of at most as many epochs, as Hyperband wants them.
+    """Returns a recipe with the number of epochs that Hyperband assigns.
 
-    Its warm-up keeps its share of them. Of sizes in ``progressive`` the largest stay
-    that leave each an epoch.
+    Warm-up keeps its share of the epochs. ``progressive`` keeps its largest sizes, as
+    many as leave an epoch for each.
     """
     sizes = recipe.progressive
     return replace(
@@ -146,13 +146,13 @@ def shortened(recipe: Recipe, epochs: int) -> Recipe:
 
 
 def stopped(number: int, sweep: Sweep) -> Stopped:
-    """What ends a sweep that a signal came to."""
+    """Returns the error that ends a sweep after a signal."""
     return Stopped(
-        f"stopped by {signal.Signals(number).name}; what was trained is kept: continue "
+        f"stopped by {signal.Signals(number).name}; all progress is kept: continue "
         f"with --resume --out {sweep.path}",
         128 + number,
     )
 
 
-class _Failed(Exception):  # noqa: N818 - of a trial, which the sweep outlives
-    """Says in one line why a trial has no result."""
+class _Failed(Exception):  # noqa: N818 - it ends a trial, not the sweep
+    """Gives the reason why a trial has no result, in one line."""

@@ -1,4 +1,4 @@
-"""keras-tuner's chief and workers as processes of this machine."""
+"""Runs keras-tuner's chief and workers as processes on this machine."""
 
 import os
 import signal
@@ -13,20 +13,20 @@ from training.distributed.processes import forward_signals, start_process
 from training.sweeps.folder import Sweep, lines_of
 from training.sweeps.trials import CHIEF, stopped
 
-GRACE = 60.0  # seconds for workers to save what they train
-DEATHS = 5  # in a row without any trial begun or ended, after which it is a fault
+GRACE = 60.0  # seconds for workers to save their progress
+DEATHS = 5  # in a row while no trial begins or ends, before the sweep stops
 
 
 def supervise(sweep: Sweep, workers: int, watch: Callable[[], None]) -> None:
-    """Has a chief and workers run the sweep to its end; starts again those that die.
+    """Runs a sweep with a chief and workers; restarts processes that die.
 
     Args:
-        sweep: The folder, begun.
-        workers: How many.
-        watch: Is called all the time.
+        sweep: The folder of a sweep that has begun.
+        workers: Number of workers.
+        watch: Called about once a second.
 
     Raises:
-        Stopped: A signal came, or one died again and again.
+        Stopped: A signal arrived, or processes died repeatedly.
     """
     team = _Team(sweep, workers)
     with forward_signals(team.processes) as signals:
@@ -48,8 +48,8 @@ class _Team:
     """A chief, which hands out the trials, and workers.
 
     Args:
-        sweep: Their folder.
-        workers: How many.
+        sweep: The folder of the sweep.
+        workers: Number of workers.
     """
 
     def __init__(self, sweep: Sweep, workers: int) -> None:
@@ -64,20 +64,20 @@ class _Team:
 
     @property
     def done(self) -> bool:
-        """The chief, or all workers, have ended well."""
+        """Whether the chief or all workers have ended without an error."""
         codes = [process.poll() for process in self.processes]
         return codes[0] == 0 or set(codes[1:]) == {0}
 
     def start(self) -> None:
-        """Starts all."""
+        """Starts all processes."""
         for name in self._names:
             self.processes.append(self._process(name))
 
     def replace_dead(self) -> None:
-        """Starts again, under the same name, who has died.
+        """Restarts processes that have died, under the same name.
 
         Raises:
-            Stopped: That did not help.
+            Stopped: Processes keep dying without progress.
         """
         for place, name in enumerate(self._names):
             code = self.processes[place].poll()
@@ -86,24 +86,24 @@ class _Team:
             events = len(self._sweep.events())
             self._deaths = self._deaths + 1 if events == self._events else 1
             self._events = events
-            said = next(lines_of(self._sweep.log(name)), "")
-            how = signal.Signals(-code).name if code < 0 else said
+            last = next(lines_of(self._sweep.log(name)), "")
+            how = signal.Signals(-code).name if code < 0 else last
             if self._deaths > DEATHS:
                 raise Stopped(
-                    f"{name} died {DEATHS} times without any trial begun or ended "
+                    f"{name} died {DEATHS} times while no trial began or ended "
                     f"({how}); see {self._sweep.log(name)}"
                 )
-            print(f"warning: {name} died ({how}) and is started again", flush=True)
+            print(f"warning: {name} died ({how}) and is restarted", flush=True)
             self.processes[place] = self._process(name)
 
     def wait(self, seconds: float) -> None:
-        """Waits until all have ended, but not for ever."""
+        """Waits until all processes have ended, at most for ``seconds``."""
         until = time.monotonic() + seconds
         while time.monotonic() < until and None in (p.poll() for p in self.processes):
             time.sleep(0.05)
 
     def kill(self) -> None:
-        """Ends all."""
+        """Kills all processes."""
         for process in self.processes:
             process.kill()
             process.wait()
