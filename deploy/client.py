@@ -1,9 +1,9 @@
-"""Asks TensorFlow Serving to classify image files, over REST or gRPC.
+"""Classifies image files with TensorFlow Serving over REST or gRPC.
 
     python deploy/client.py cat.jpg dog.png
     python deploy/client.py cat.jpg --grpc --server photos:8500 --label stable
 
-REST needs nothing but Python. gRPC needs tensorflow-serving-api.
+REST needs only Python. gRPC needs tensorflow-serving-api.
 """
 
 import argparse
@@ -26,13 +26,13 @@ SIGNATURE = "classify_bytes"
 
 
 class Model(NamedTuple):
-    """Which model is asked, and where.
+    """A served model and its address.
 
     Attributes:
         server: ``host:port``.
-        name: The model's name there.
-        version: Its version; None: the newest.
-        label: The version that bears this label, instead of a number.
+        name: Name of the model on the server.
+        version: Version number; None: the newest.
+        label: Label of the version, used instead of a number.
     """
 
     server: str
@@ -42,14 +42,14 @@ class Model(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a file shows: the most probable class and the probability of each."""
+    """Prediction for a file: its most probable class and all probabilities."""
 
     label: str
     probabilities: list[float]
 
 
 def rest_request(model: Model, files: Sequence[bytes]) -> urllib.request.Request:
-    """Returns the HTTP request for a batch of files, JSON with base64 bytes."""
+    """Returns the HTTP request for a batch of files: JSON with base64 bytes."""
     name = urllib.parse.quote(model.name, safe="")
     version = f"/versions/{model.version}" if model.version is not None else ""
     if model.label is not None:
@@ -64,10 +64,15 @@ def rest_request(model: Model, files: Sequence[bytes]) -> urllib.request.Request
 
 
 def ask_rest(model: Model, files: Sequence[bytes], seconds: float) -> list[Answer]:
-    """Asks over REST.
+    """Classifies files over REST.
+
+    Args:
+        model: The model to use.
+        files: Contents of the image files.
+        seconds: Timeout.
 
     Raises:
-        RuntimeError: The server refused, with its reason, or is no such server.
+        RuntimeError: The server refused, with its reason, or is not such a server.
     """
     try:
         request = rest_request(model, files)
@@ -76,11 +81,9 @@ def ask_rest(model: Model, files: Sequence[bytes], seconds: float) -> list[Answe
     except urllib.error.HTTPError as error:
         raise RuntimeError(_reason(error)) from None
     except (OSError, ValueError, http.client.HTTPException) as error:
-        # Also another protocol's port, and a connection that ends in mid-answer.
-        reason = str(error) or type(error).__name__
-        raise RuntimeError(
-            f"{model.server} does not answer over REST: {reason}"
-        ) from None
+        # Also another protocol's port, or a connection that breaks off.
+        why = str(error) or type(error).__name__
+        raise RuntimeError(f"{model.server} does not answer over REST: {why}") from None
     try:
         outputs = json.loads(body)["outputs"]
         return _answers(outputs["label"], outputs["probabilities"], len(files))
@@ -105,7 +108,7 @@ def grpc_request(model: Model, files: Sequence[bytes]) -> Any:
 
 
 def ask_grpc(model: Model, files: Sequence[bytes], seconds: float) -> list[Answer]:
-    """Asks over gRPC.
+    """Classifies files over gRPC; the arguments are those of ``ask_rest``.
 
     Raises:
         RuntimeError: The server refused, with its reason.
@@ -123,9 +126,7 @@ def ask_grpc(model: Model, files: Sequence[bytes], seconds: float) -> list[Answe
     except grpc.RpcError as error:
         raise RuntimeError(f"{error.code().name}: {error.details()}") from None
     except ValueError as error:
-        raise RuntimeError(
-            f"{model.server} cannot be asked over gRPC: {error}"
-        ) from None
+        raise RuntimeError(f"gRPC request to {model.server} failed: {error}") from None
     try:
         labels, probabilities = (
             make_ndarray(response.outputs[name]).tolist()
@@ -140,24 +141,24 @@ def ask_grpc(model: Model, files: Sequence[bytes], seconds: float) -> list[Answe
 def _answers(
     labels: Iterable[str], probabilities: Iterable[Sequence[float]], count: int
 ) -> list[Answer]:
-    """Pairs the outputs; raises ValueError or TypeError where they are none."""
+    """Pairs the outputs; raises ValueError or TypeError if they are invalid."""
     answers = [
         Answer(label, [float(share) for share in shares])
         for label, shares in zip(labels, probabilities, strict=True)
     ]
     whole = (isinstance(label, str) and shares for label, shares in answers)
     if len(answers) != count or not all(whole):
-        raise ValueError(f"answers must be {count}, got {len(answers)}")
+        raise ValueError(f"there must be {count} valid answers, got {len(answers)}")
     return answers
 
 
 def _not_an_answer(model: Model, body: bytes) -> str:
     got = f", got: {body.decode(errors='replace')[:100]}" if body else ""
-    return f"{model.server} must answer label and probabilities of each file{got}"
+    return f"{model.server} must return label and probabilities of each file{got}"
 
 
 def _reason(error: urllib.error.HTTPError) -> str:
-    """What a server says that refuses."""
+    """Returns the reason that a server gives for an error."""
     try:
         body = error.read()
     except (OSError, http.client.HTTPException):
@@ -165,12 +166,12 @@ def _reason(error: urllib.error.HTTPError) -> str:
     try:
         return str(json.loads(body)["error"])
     except (ValueError, KeyError, TypeError):
-        said = body.decode(errors="replace")[:200]
-        return f"HTTP status {error.code} {error.reason}: {said}"
+        text = body.decode(errors="replace")[:200]
+        return f"HTTP status {error.code} {error.reason}: {text}"
 
 
 def address(text: str) -> str:
-    """Reads ``host:port``; the host of an IPv6 address is in brackets."""
+    """Parses ``host:port``; an IPv6 address is in brackets."""
     if not re.fullmatch(r"([\w.-]+|\[[\da-fA-F:.]+\]):\d{1,5}", text, re.ASCII):
         raise argparse.ArgumentTypeError(
             f"server must be host:port, without http:// or a path, got {text!r}"
@@ -179,7 +180,7 @@ def address(text: str) -> str:
 
 
 def duration(text: str) -> float:
-    """Reads a number of seconds."""
+    """Parses a positive number of seconds."""
     seconds = float(text)
     if not 0 < seconds < math.inf:
         raise argparse.ArgumentTypeError(f"seconds must be above 0, got {text}")
@@ -187,10 +188,10 @@ def duration(text: str) -> float:
 
 
 def print_answers(files: Sequence[Path], answers: Sequence[Answer]) -> None:
-    r"""Prints a line a file, characters that the screen lacks as ``\xd7``.
+    r"""Prints one line per file, unprintable characters as ``\xd7``.
 
     Raises:
-        OSError: Standard output is closed or its disk full.
+        OSError: Standard output is closed, or its disk is full.
     """
     if sys.stdout is None:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
@@ -200,9 +201,9 @@ def print_answers(files: Sequence[Path], answers: Sequence[Answer]) -> None:
             print(f"{path}\t{answer.label}\t{max(answer.probabilities):.4f}")
         sys.stdout.flush()
     except OSError as error:
-        # Python would try again at its end.
+        # Otherwise Python would try again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):  # the reader has seen enough
+        if not isinstance(error, BrokenPipeError):  # the reader closed the pipe
             raise
 
 
@@ -213,12 +214,12 @@ def main() -> None:
     parser.add_argument(
         "--server", type=address, help="host:port (default: localhost, 8501 or 8500)"
     )
-    parser.add_argument("--model", default="photos", help="the model's name")
+    parser.add_argument("--model", default="photos", help="name of the model")
     version = parser.add_mutually_exclusive_group()
-    version.add_argument("--version", type=int, help="its version; default: the newest")
-    version.add_argument("--label", help="the version with this label")
-    parser.add_argument("--grpc", action="store_true", help="gRPC instead of REST")
-    parser.add_argument("--seconds", type=duration, default=10, help="longest wait")
+    version.add_argument("--version", type=int, help="version number (default: newest)")
+    version.add_argument("--label", help="label of the version")
+    parser.add_argument("--grpc", action="store_true", help="use gRPC instead of REST")
+    parser.add_argument("--seconds", type=duration, default=10, help="timeout")
     options = parser.parse_args()
     server = options.server or f"localhost:{8500 if options.grpc else 8501}"
     model = Model(server, options.model, options.version, options.label)

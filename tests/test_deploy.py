@@ -413,7 +413,7 @@ def test_a_grpc_answer_without_outputs_is_one_line(
     server.start()
     status, *_ = ask("--server", f"127.0.0.1:{port}", "--grpc")
     server.stop(None).wait()
-    assert "must answer label and probabilities of each file" in status
+    assert "must return label and probabilities of each file" in status
 
 
 def test_batching_splits_large_requests() -> None:

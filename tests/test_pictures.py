@@ -32,8 +32,8 @@ def test_curves_say_in_words_what_they_show() -> None:
     assert "from 75 to 25" in error.text
     assert "from 0.1 to 0." in rate.text
     assert speed.text == (
-        "100 images a second in the first epoch, 1,200 in the others (median); 20 % of "
-        "the time went by waiting for data."
+        "100 images per second in the first epoch and 1,200 in the others (median); "
+        "20 % of the time was spent waiting for data."
     )
 
 
@@ -69,7 +69,7 @@ def test_what_is_mistaken_for_what() -> None:
     ]
     picture = confusion(COUNTS, names)
     assert picture is not None
-    assert picture.text.startswith("Most often mistaken: dog for cat (2), cat for")
+    assert picture.text.startswith("Most frequent mistakes: dog for cat (2), cat for")
     drawn = re.findall(r"<text[^>]*>([^<]*)</text>", picture.svg)
     assert drawn.count("$1 &amp; &lt;b&gt;") == 2
     assert {"5", "1", "2", "3", "4"} <= set(drawn)
@@ -82,14 +82,14 @@ def test_too_many_classes_are_not_drawn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("confidence", "word"), [(0.99, "overconfident"), (0.55, "too modest")]
+    ("confidence", "word"), [(0.99, "overconfident"), (0.55, "underconfident")]
 )
 def test_calibration_names_its_direction(confidence: float, word: str) -> None:
     right = np.array([0, 0, 0, 1, 1])
     sure = np.full(5, confidence)
     made = Predictions(np.zeros(5, int), right, sure, np.zeros(5), right < 2)
     picture = calibration(made.calibration(), made.calibration_error())
-    assert word in picture.text and "60.00 % right" in picture.text
+    assert word in picture.text and "accuracy is 60.00 %" in picture.text
     assert f"{abs(confidence - 0.6):.4f}" in picture.text
 
 

@@ -135,7 +135,7 @@ def test_a_perfect_network_has_no_mistakes_to_show(copied: Run) -> None:
     confusion = [[n * (i == j) for j, n in enumerate(counts)] for i in range(3)]
     write_json(copied.assessment, {**assessed, "mistakes": [], "confusion": confusion})
     page = write_report(copied).read_text("utf-8")
-    assert "Worst mistakes" not in page and "Nothing is mistaken." in page
+    assert "Worst mistakes" not in page and "There are no mistakes." in page
 
 
 @pytest.mark.slow
@@ -145,8 +145,8 @@ def test_mistakes_are_shown_as_images(copied: Run) -> None:
     assessed["mistakes"] = [mistake | {"probability": 0.987}]
     write_json(copied.assessment, assessed)
     page = write_report(copied).read_text("utf-8")
-    assert 'alt="Image 3: class0, taken for class2" class="small"' in page
-    assert "99&nbsp;% sure" in page and page.count("data:image/png") == 17
+    assert 'alt="Image 3: class0, predicted as class2" class="small"' in page
+    assert "99&nbsp;% confidence" in page and page.count("data:image/png") == 17
 
 
 @pytest.mark.slow
@@ -217,7 +217,7 @@ def test_many_classes_of_data_that_is_gone(copied: Run) -> None:
     page = write_report(copied).read_text("utf-8")
     outline = Outline(page)
     assert outline.unnamed == [] and "resnet20_cifar on photos" in page
-    assert "All 50 classes" in page and "Most often mistaken" in page
+    assert "All 50 classes" in page and "Most frequent mistakes" in page
     assert "must be the data that" in page and "data:image" not in page
     assert "&lt;49&gt;" in page and "<49>" not in page
 

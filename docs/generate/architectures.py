@@ -1,4 +1,4 @@
-"""docs/architectures.md, made from the tables: every network, counted and sourced."""
+"""Prints docs/architectures.md: the size and the source of every network."""
 
 import gc
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from keras_resnet.models import create_model
 
 @dataclass(frozen=True)
 class Source:
-    """What a paper reports of its network.
+    """Values that a paper reports for its network.
 
     Attributes:
         paper: Author, year and table.
-        params: Parameters as printed, say ``"25.6M"``; empty where none are.
-        macs: Multiply-accumulates as printed, which the papers call FLOPs.
+        params: Parameters as printed, such as ``"25.6M"``; empty if not printed.
+        macs: Multiply-accumulates as printed; the papers call them FLOPs.
         error: Top-1 test error in percent as printed, with its data set.
     """
 
@@ -108,30 +108,30 @@ SOURCES = {
 
 HEAD = """# Architectures
 
-Made by `python docs/generate/architectures.py` from the networks themselves.
-Parameters are the trainable ones; multiply-accumulates (MACs) are those of convolutions
-and dense layers for one image, which the papers print as FLOPs. Errors are the papers'
-top-1 test errors in percent, not measured here.
+`python docs/generate/architectures.py` generates this page from the networks.
+Parameters are the trainable ones. Multiply-accumulates (MACs) are those of convolutions
+and dense layers for one image; the papers call them FLOPs. Errors are the papers' top-1
+test errors in percent and were not measured here.
 
 | network | input | parameters | MACs | printed: parameters, MACs | error | source |
 |---|---|---|---|---|---|---|"""
 
 NOTES = """
-Where the printed numbers differ from those counted, or are another network's:
+These printed numbers differ from the counted ones or belong to another network:
 
-- `googlenet`, 6.8M: the table's column is in units of 2¹⁰ and adds up to 6.96M. It has
-  2.7K for the first convolution, whose 7×7 filters make 9.2K, and 463K, 580K, 1,072K
-  and 1,388K for the modules 4c, 4d, 5a and 5b, whose own filters make 499K, 592K,
+- `googlenet`, 6.8M: the table's column is in units of 2¹⁰ and adds up to 6.96M. It
+  gives 2.7K for the first convolution, whose 7×7 filters have 9.2K, and 463K, 580K,
+  1,072K and 1,388K for the modules 4c, 4d, 5a and 5b, whose filters have 499K, 592K,
   1,019K and 1,410K.
-- `resnet18`, 27.88 %: of shortcut option A; this network has B, as the deeper ones.
-- `resnet1001_v2_cifar`, 10.2M: its convolutions and classifier, 10,178,490; the batch
-  normalisations have 149,216 more.
+- `resnet18`, 27.88 %: for shortcut option A; this network has B, like the deeper ones.
+- `resnet1001_v2_cifar`, 10.2M: its convolutions and classifier have 10,178,490; the
+  batch normalisations have 149,216 more.
 
-Differences of structure: `python -m keras_resnet deviations NAME`."""
+For structural differences, run `python -m keras_resnet deviations NAME`."""
 
 
 def architectures() -> str:
-    """Returns the page; every network is built, the deepest in half a minute."""
+    """Returns the page; it builds every network, the deepest in half a minute."""
     return "\n".join([HEAD, *(row(name) for name in MODELS), NOTES])
 
 

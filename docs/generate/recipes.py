@@ -1,7 +1,7 @@
-"""Where the recipes come from, what they reach and cost: docs/training.md's table.
+"""Prints the recipe table of docs/training.md: sources, results and costs.
 
-``python docs/generate/recipes.py`` prints it, and with ``--figure FILE`` draws the
-learning rates.
+``python docs/generate/recipes.py`` prints the table; with ``--figure FILE`` it draws
+the learning rates instead.
 """
 
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ IMAGES = {"tfds:cifar10": 50_000, "tfds:imagenet2012": 1_281_167, "digits": 1_43
 
 @dataclass(frozen=True)
 class Published:
-    """What a source says of a recipe.
+    """Published values for a recipe.
 
     Attributes:
         source: Author, year and section.
         result: Top-1 accuracy on the test (ImageNet: validation) images, in percent.
-        macs: Multiply-accumulates of one image, as docs/architectures.md counts them,
-            at the size trained on; stochastic depth's expectation.
+        macs: Multiply-accumulates per image, counted as in docs/architectures.md, at
+            the training size; for stochastic depth, the expected number.
     """
 
     source: str
@@ -76,7 +76,7 @@ HEAD = """| recipe | source | top-1 in % | epochs × batch | 10¹⁵ MACs |
 def table() -> str:
     """Returns the recipes as a Markdown table.
 
-    The cost counts three times the forward pass, for every image of every epoch.
+    The cost is three times the forward pass for every image of every epoch.
     """
     return "\n".join([HEAD, *(_row(name, recipe) for name, recipe in RECIPES.items())])
 
@@ -108,7 +108,7 @@ def draw(path: Path) -> None:
         rest.set_axis_off()
     figure.supxlabel("epoch")
     figure.supylabel("learning rate")
-    # Text as text, and neither date nor random names: the file is the same every time.
+    # Text stays text; without date and random names, every run writes the same file.
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "recipes"}):
         dated = path.suffix == ".svg"
         figure.savefig(path, metadata={"Date": None} if dated else None)
@@ -135,7 +135,7 @@ class Options:
     """Print the table of the recipes, or draw their learning rates."""
 
     figure: Path | None = None
-    """Draw into this file, .svg or .png."""
+    """Draw to this .svg or .png file."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Self-contained pages about runs: templates, and pictures with their words."""
+"""Renders self-contained report pages from templates and described pictures."""
 
 import io
 import re
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-GREY = "#6b7785"  # of words beside the drawing
+GREY = "#6b7785"  # of the text beside a plot
 COLOURS = (ACCENT, WARM, "#5b8c5a", "#8a63b0", "#b0506f", "#8a8a3a")
 
-# What the page's stylesheet gives other values on dark ground. The mixtures are the
-# faces of the boxes in keras_resnet.figures.walk.
+# Colours that the page's stylesheet changes on a dark background. The mixtures are the
+# face colours of the boxes in keras_resnet.figures.walk.
 VARIABLES = {
     INK: "var(--ink)",
     "#000000": "var(--ink)",
@@ -42,9 +42,9 @@ class Picture:
     """A picture and its description.
 
     Attributes:
-        title: What it shows.
-        svg: The picture, an ``<svg>`` element.
-        text: The same for those who do not see it.
+        title: Title of the picture.
+        svg: The picture as an ``<svg>`` element.
+        text: Text alternative for readers who cannot see the picture.
     """
 
     title: str
@@ -53,11 +53,11 @@ class Picture:
 
 
 def render(template: str, **values: Any) -> str:
-    """Returns a page, made from a template of this package.
+    """Renders a template to a page and returns the page.
 
     Args:
-        template: Path of the template's file in it.
-        **values: What the template names.
+        template: Path of the template's file in the package ``training``.
+        **values: Variables of the template.
     """
     import jinja2
 
@@ -73,17 +73,17 @@ def render(template: str, **values: Any) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share for people, ``98.61 %``."""
+    """Formats a share, such as ``98.61 %``."""
     return "–" if share is None else f"{100 * share:.2f} %"
 
 
 def count(number: int) -> str:
-    """A whole number for people, ``1,437``."""
+    """Formats an integer, such as ``1,437``."""
     return f"{number:,}"
 
 
 def short(number: int) -> str:
-    """A large number to three digits, ``2.52 M``."""
+    """Formats a large number with three digits, such as ``2.52 M``."""
     for unit, name in ((10**9, " G"), (10**6, " M"), (10**3, " k")):
         if number >= unit:
             return f"{number / unit:.3g}{name}"
@@ -91,12 +91,12 @@ def short(number: int) -> str:
 
 
 def size(shape: Sequence[int]) -> str:
-    """A shape for people, ``8×8×1``."""
+    """Formats a shape, such as ``8×8×1``."""
     return "×".join(map(str, shape))
 
 
 def canvas(width: float = 4.6, height: float = 3.0) -> "Axes":
-    """Returns empty axes to draw on, of a size in inches."""
+    """Returns empty axes; width and height are in inches."""
     from matplotlib.figure import Figure
 
     axes: Axes = Figure((width, height), layout="constrained").subplots()
@@ -104,7 +104,7 @@ def canvas(width: float = 4.6, height: float = 3.0) -> "Axes":
 
 
 def svg(axes: "Axes", *, grid: bool = True) -> str:
-    """Returns what was drawn on a canvas as an ``<svg>`` element."""
+    """Returns the drawing on a canvas as an ``<svg>`` element."""
     figure = axes.get_figure(root=True)
     assert figure is not None
     for each in figure.axes:
@@ -120,7 +120,7 @@ def svg(axes: "Axes", *, grid: bool = True) -> str:
 
 
 def inline(figure: "Figure") -> str:
-    """Returns a figure as an ``<svg>`` element that follows the page's colours."""
+    """Returns a figure as an ``<svg>`` element in the page's colours."""
     import matplotlib as mpl
 
     drawn = io.StringIO()
@@ -130,10 +130,10 @@ def inline(figure: "Figure") -> str:
 
 
 def adapted(text: str) -> str:
-    """Fits an SVG file of this project's figures into a page.
+    """Adapts an SVG figure of this project to a page.
 
-    Its own metadata, title, size and unused names go (they would be there twice); its
-    colours become the page's.
+    Removes metadata, title, size and unused ids, which could occur twice in the page,
+    and replaces the colours by the page's.
     """
     text = text[text.index("<svg") :]
     text = re.sub(r"<(metadata|title|desc)>.*?</\1>", "", text, flags=re.DOTALL)

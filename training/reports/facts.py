@@ -1,4 +1,4 @@
-"""What a run's report says in words, out of the run's files."""
+"""Describes a run in words from the run's files."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
@@ -7,7 +7,7 @@ from typing import Any
 from training.reports import count, percent, size
 from training.runs.run import Run
 
-LOWEST = 20  # classes listed first where there are more
+LOWEST = 20  # number of classes listed first if there are more
 
 
 def history(run: Run) -> dict[str, list[float]]:
@@ -17,7 +17,7 @@ def history(run: Run) -> dict[str, list[float]]:
 
 
 def title(config: Mapping[str, Any]) -> str:
-    """Names network and data."""
+    """Returns a title that names the network and the data."""
     data = config["dataset"]["name"]
     return f"{config['model']['name']} on {PurePath(data).name or data}"
 
@@ -27,7 +27,13 @@ def summary(
     assessed: Mapping[str, Any],
     columns: Mapping[str, Sequence[float]],
 ) -> str:
-    """Says in a sentence or two what was reached, and what it took."""
+    """Returns a summary of the results and the training time, in two sentences.
+
+    Args:
+        config: The run's ``config.json``.
+        assessed: The run's assessment.
+        columns: Values per epoch by name, with ``seconds`` and ``loss``.
+    """
     seconds = round(sum(columns["seconds"]))
     minutes, rest = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
@@ -35,14 +41,14 @@ def summary(
     images = config["dataset"]["examples"]["train"]
     return (
         f"{percent(assessed['top1'])} of {count(assessed['examples'])} "
-        f"{assessed['split']} images are classified correctly. {count(images)} images "
-        f"were trained on in {len(columns['loss'])} epochs, which took "
+        f"{assessed['split']} images are classified correctly. Training on "
+        f"{count(images)} images for {len(columns['loss'])} epochs took "
         f"{took if seconds >= 60 else f'{seconds} s'} on {_device(config)}."
     )
 
 
 def trained_on(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what the network saw, by name."""
+    """Returns facts about the training data and the optimizer, by name."""
     data, model, recipe = config["dataset"], config["model"], config["recipe"]
     labels = data["labels"]
     few = labels[:12]
@@ -61,7 +67,7 @@ def trained_on(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def environment(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns where and with what it was trained, by name."""
+    """Returns facts about the hardware and software of the training, by name."""
     device, machine = config["device"], config.get("environment", {})
     versions = ", ".join(f"{name} {v}" for name, v in config["versions"].items())
     facts = {
@@ -80,7 +86,7 @@ def environment(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def lowest(classes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Returns the classes that are found least, of those that have examples."""
+    """Returns the classes with the lowest recall among those with examples."""
     known = [c for c in classes if c["support"]]
     return sorted(known, key=lambda c: c["recall"])[:LOWEST]
 

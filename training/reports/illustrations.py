@@ -1,4 +1,4 @@
-"""What a run's report shows beside its plots: images, network, analyses."""
+"""Collects the images, network figure and analyses of a run's report."""
 
 import json
 from base64 import b64encode
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
-SIDE = 128  # pixels of an image, at most
-PIXELATED = 64  # smaller images are enlarged pixel by pixel
+SIDE = 128  # maximum side of an image in pixels
+PIXELATED = 64  # smaller images are enlarged without smoothing
 WALK_BYTES = 200_000  # a larger figure of a network is left to ``describe --figure``
 
 
@@ -22,15 +22,15 @@ def images(
 ) -> dict[str, Any]:
     """Returns training images, and mistakes with their images, as data URLs.
 
-    Where the data is no longer what or where it was, ``missing`` says so.
+    If the data has moved or changed, ``missing`` gives the reason.
 
     Args:
         run: A complete run.
-        mistakes: Of its assessment.
-        dataset: Where the run's data set is now; None: where it was.
+        mistakes: The mistakes in the run's assessment.
+        dataset: Present location of the run's data set; None: it has not moved.
 
     Raises:
-        UsageError: The data set at that place is another.
+        UsageError: ``dataset`` is not the data set of the run.
     """
     from training.data import samples
     from training.data.preprocessing import Preprocessing
@@ -69,7 +69,7 @@ def images(
 
 
 def walk(model: "keras.Model") -> Picture | None:
-    """Draws the volumes through a network; None where the figure would be large."""
+    """Draws a network's feature maps; returns None if the figure is too large."""
     from keras_resnet.figures.walk import draw
 
     figure, text = draw(model)
@@ -80,7 +80,7 @@ def walk(model: "keras.Model") -> Picture | None:
 
 
 def analyses(run: Run) -> list[Picture]:
-    """Returns the pictures that ``keras_resnet.analysis`` left in the run's folder."""
+    """Returns the pictures that ``keras_resnet.analysis`` wrote to the run's folder."""
     found = []
     for file in sorted((run.path / "analysis").glob("*.json")):
         picture = file.with_suffix(".svg")

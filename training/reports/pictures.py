@@ -1,4 +1,4 @@
-"""The plots of a run's report, each with the sentence that says what it shows."""
+"""Draws the plots of a run's report, each with a text alternative."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,11 +11,11 @@ from training.reports import COLOURS, GREY, Picture, canvas, percent, svg
 
 Column = Sequence[float]
 
-DRAWN_CLASSES = 40  # of a confusion matrix; more are too many to see
-NUMBERED_CLASSES = 20  # with the counts in the cells
-LONGEST_NAME = 14  # letters
+DRAWN_CLASSES = 40  # maximum for a confusion matrix to be legible
+NUMBERED_CLASSES = 20  # maximum for counts in the cells
+LONGEST_NAME = 14  # characters
 LISTED_PAIRS = 20
-LOG_FROM = 10.0  # times that a curve falls before its axis is logarithmic
+LOG_FROM = 10.0  # a larger ratio of largest to smallest value needs a log axis
 
 
 def curves(columns: Mapping[str, Column]) -> list[Picture]:
@@ -38,32 +38,30 @@ def curves(columns: Mapping[str, Column]) -> list[Picture]:
 
 
 def _pair(title: str, unit: str, training: Column, validation: Column) -> Picture:
-    said = (
-        f"{title} in training from {training[0]:.3g} to {training[-1]:.3g}, in "
-        f"validation from {validation[0]:.3g} to {validation[-1]:.3g} ({unit})."
+    text = (
+        f"{title} goes from {training[0]:.3g} to {training[-1]:.3g} in training and "
+        f"from {validation[0]:.3g} to {validation[-1]:.3g} in validation ({unit})."
     )
-    return Picture(title, _plot(unit, [training, validation]), said)
+    return Picture(title, _plot(unit, [training, validation]), text)
 
 
 def _of_rate(rate: Column) -> str:
     top = f", at most {max(rate):.3g}" if max(rate) > max(rate[0], rate[-1]) else ""
-    return (
-        f"Learning rate at the epochs' ends from {rate[0]:.3g} to {rate[-1]:.3g}{top}."
-    )
+    return f"Learning rate after each epoch: from {rate[0]:.3g} to {rate[-1]:.3g}{top}."
 
 
 def _of_speed(speed: Column, waiting: Column) -> str:
-    said = f"{speed[0]:,.0f} images a second in the first epoch"
+    text = f"{speed[0]:,.0f} images per second in the first epoch"
     if len(speed) > 1:
-        said += f", {np.median(speed[1:]):,.0f} in the others (median)"
+        text += f" and {np.median(speed[1:]):,.0f} in the others (median)"
     known = [share for share in waiting if not math.isnan(share)]
     if known:
-        said += f"; {100 * np.mean(known):.0f} % of the time went by waiting for data"
-    return f"{said}."
+        text += f"; {100 * np.mean(known):.0f} % of the time was spent waiting for data"
+    return f"{text}."
 
 
 def _plot(unit: str, lines: Sequence[Column]) -> str:
-    """Draws one line over epochs, or those of training and validation."""
+    """Plots one curve over epochs, or a training and a validation curve."""
     from matplotlib.ticker import MaxNLocator
 
     axes = canvas()
@@ -86,11 +84,11 @@ def _plot(unit: str, lines: Sequence[Column]) -> str:
 
 
 def confusion(counts: np.ndarray, names: Sequence[str]) -> Picture | None:
-    """Draws true by predicted class; None where there are too many classes to see.
+    """Draws the confusion matrix; returns None if there are too many classes.
 
     Args:
-        counts: ``(classes, classes)``; a cell's strength is its share of its row.
-        names: Of the classes.
+        counts: ``(classes, classes)``; a cell's opacity is its share of its row.
+        names: Class names.
     """
     classes = len(names)
     if classes > DRAWN_CLASSES:
@@ -104,7 +102,7 @@ def confusion(counts: np.ndarray, names: Sequence[str]) -> Picture | None:
     axes.set_xticks(range(classes), short)
     axes.set_yticks(range(classes), short)
     for tick in (*axes.get_xticklabels(), *axes.get_yticklabels()):
-        tick.set_parse_math(False)  # a $ in a class' name is a dollar
+        tick.set_parse_math(False)  # a $ in a class name is a dollar sign
     if max(map(len, short)) > 3:
         axes.tick_params("x", rotation=90)
     axes.set(xlim=(-0.5, classes - 0.5), ylim=(classes - 0.5, -0.5), aspect="equal")
@@ -114,8 +112,8 @@ def confusion(counts: np.ndarray, names: Sequence[str]) -> Picture | None:
         f"{pair['label']} for {pair['predicted']} ({pair['count']})"
         for pair in confused(counts, names)[:3]
     )
-    said = f"Most often mistaken: {most}." if most else "Nothing is mistaken."
-    return Picture("Confusion matrix", drawn, said)
+    text = f"Most frequent mistakes: {most}." if most else "There are no mistakes."
+    return Picture("Confusion matrix", drawn, text)
 
 
 def _cells(axes: Any, counts: np.ndarray) -> None:
@@ -126,7 +124,7 @@ def _cells(axes: Any, counts: np.ndarray) -> None:
         share = shares[true, taken]
         colour = ACCENT if true == taken else WARM
         place = (taken - 0.47, true - 0.47)
-        # The page's ground shines through: right in light and in dark.
+        # Transparent cells suit the page's light and dark backgrounds.
         alpha = 0.15 + 0.85 * share
         axes.add_patch(Rectangle(place, 0.94, 0.94, fc=colour, alpha=alpha, lw=0))
         if len(counts) <= NUMBERED_CLASSES:
@@ -135,7 +133,7 @@ def _cells(axes: Any, counts: np.ndarray) -> None:
 
 
 def confused(counts: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Returns which classes are taken for which, the most frequent first."""
+    """Returns the pairs of confused classes, the most frequent first."""
     wrong = np.where(np.eye(len(names), dtype=bool), 0, counts)
     order = np.argsort(-wrong, axis=None, kind="stable")[:LISTED_PAIRS]
     return [
@@ -150,7 +148,7 @@ def confused(counts: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def calibration(bins: Sequence[Mapping[str, Any]], error: float) -> Picture:
-    """Draws how often the network is right, by how sure it is."""
+    """Draws the accuracy by confidence."""
     from matplotlib.figure import Figure
 
     figure = Figure((4.6, 4.2), layout="constrained")
@@ -167,10 +165,10 @@ def calibration(bins: Sequence[Mapping[str, Any]], error: float) -> Picture:
         sum(b["examples"] * (b[name] or 0) for b in bins) / images
         for name in ("confidence", "accuracy")
     )
-    said = (
-        f"How often it is right, by how sure it is; the dashed line is perfect. On "
-        f"average it is {percent(sure)} sure and {percent(right)} right: "
-        f"{'overconfident' if sure > right else 'too modest'}. The expected "
-        f"calibration error is {error:.4f}."
+    text = (
+        f"Accuracy by confidence; the dashed line is perfect calibration. The mean "
+        f"confidence is {percent(sure)} and the accuracy is {percent(right)}, so the "
+        f"model is {'overconfident' if sure > right else 'underconfident'}. The "
+        f"expected calibration error is {error:.4f}."
     )
-    return Picture("Calibration", svg(above), said)
+    return Picture("Calibration", svg(above), text)

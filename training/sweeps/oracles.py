@@ -199,7 +199,7 @@ class Hyperband(JournaledOracle, keras_tuner.oracles.HyperbandOracle):
         return values | self._round(number, 0)
 
     def _promoted(self, bracket: Bracket, trial_id: str) -> Values | None:
-        """Returns the values of a trial sure to advance a round; None: there is none."""
+        """Returns the values of a trial sure to advance a round; None: none is."""
         number, sizes = bracket["bracket_num"], self._sizes(bracket)
         for place, (before, chosen) in enumerate(pairwise(bracket["rounds"]), 1):
             known = {info["past_id"] for info in chosen}
