@@ -1,10 +1,10 @@
-"""Training DenseNet-121 with and without memory_efficient, beside its peers.
+"""Measures time and memory of DenseNet-121 with and without memory_efficient.
 
     python benchmarks/densenet_memory.py
     python benchmarks/densenet_memory.py --torch-python OTHER_ENVIRONMENT/bin/python
 
-Memory is the highest of the whole process, libraries included; ``ours_idle`` only
-builds the network, and its memory is what the libraries and the weights take.
+Memory is the peak of the whole process, including libraries. ``ours_idle`` only builds
+the network, so its memory is that of the libraries and the weights.
 """
 
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ class Options:
     """Measure time and memory of DenseNet-121's training steps."""
 
     precisions: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
-    """Arithmetic of the networks."""
+    """Precision of the networks."""
     batch: int = 16
-    """Images a step."""
+    """Images per step."""
     rounds: int = 5
-    """Steps of each network that count."""
+    """Timed steps per network."""
     torch_python: str | None = None
-    """A Python that has torch and torchvision; None: that peer is left out."""
+    """Python interpreter with torch and torchvision; None: omit torchvision."""
 
 
 def ours(precision: str, batch: int, efficient: bool) -> Step:

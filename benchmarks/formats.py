@@ -1,9 +1,9 @@
-"""Runs exported to every format, each compared with its run in every runtime installed.
+"""Exports runs to every format and compares them in every installed runtime.
 
     python benchmarks/formats.py runs/lenet5 runs/alexnet runs/vgg11_bn --out artifacts
 
-Printed are, for each, the largest difference of a probability, the share of images with
-the same class, accuracy before and after, and the size.
+It prints for each the largest difference of a probability, the share of images with the
+same class, the accuracy and its change in points, and the size.
 """
 
 from collections.abc import Callable
@@ -28,13 +28,13 @@ class Options:
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """Folders of complete runs."""
     out: Path
-    """Folder for the artifacts, those of a run in one of its name."""
+    """Folder for the artifacts, with a subfolder named after each run."""
     images: int = 1000
-    """Test images to compare on, spread evenly over the split."""
+    """Number of test images to compare, spread evenly over the split."""
 
 
 def saved_model(compute: Any) -> Make:
-    """Exports a SavedModel that computes so."""
+    """Returns an export to a SavedModel with the given ``compute`` type."""
 
     def make(run: "Run", out: Path) -> Path:
         from export.graph_options import GraphOptions
@@ -48,7 +48,7 @@ def saved_model(compute: Any) -> Make:
 
 
 def tflite(quantize: Any) -> Make:
-    """Exports a TFLite file quantised so, whatever accuracy that costs."""
+    """Returns an export to a TFLite file, whatever accuracy ``quantize`` costs."""
 
     def make(run: "Run", out: Path) -> Path:
         from export.tflite import export
@@ -115,7 +115,7 @@ def main() -> None:
 
 
 def figures(found: dict[str, Any]) -> str:
-    """The last columns of a line."""
+    """Returns the last columns of a line."""
     seen = found["pixels"]
     return (
         f"{seen['largest']:.1e} | {seen['agreement']:.2%} | {seen['accuracy']:.2%}, "

@@ -1,9 +1,9 @@
-"""The grouped convolutions of ResNeXt-50, forward and backward, by every path.
+"""Measures each path of ResNeXt-50's grouped convolutions, forward and backward.
 
     python benchmarks/grouped_layers.py
     python benchmarks/grouped_layers.py --precision bfloat16 --keras
 
-The paths take turns in one process; printed are milliseconds, the best of several.
+The paths take turns in one process; the best time of several rounds is printed in ms.
 """
 
 import time
@@ -24,17 +24,17 @@ class Options:
     """Measure grouped convolutions."""
 
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the layers."""
+    """Precision of the layers."""
     batch: int = 8
-    """Images."""
+    """Images per batch."""
     rounds: int = 7
-    """Of which the best counts."""
+    """Number of rounds, of which the best counts."""
     keras: bool = False
-    """Measure Keras' own layer too, which takes seconds."""
+    """Also measure Keras' own layer, which takes seconds."""
 
 
 def training(layer: Any, images: Any) -> Callable[[], object]:
-    """Returns what computes a layer's output and gradients."""
+    """Returns a function that computes a layer's output and gradients."""
     import tensorflow as tf
 
     def compute() -> tf.Tensor:
@@ -43,7 +43,7 @@ def training(layer: Any, images: Any) -> Callable[[], object]:
             y = layer(images)
         kernel = layer.kernel.value
         found = [y, *tape.gradient(y, [images, kernel], output_gradients=y)]
-        # One number of each back, so that no time goes into copying the rest.
+        # Only one number of each is returned, so that copying takes no time.
         return tf.add_n([tf.cast(tf.reshape(v, [-1])[0], tf.float32) for v in found])
 
     compiled = tf.function(compute)
@@ -51,7 +51,7 @@ def training(layer: Any, images: Any) -> Callable[[], object]:
 
 
 def measure(layer: tuple[int, int, int], options: Options) -> dict[str, float]:
-    """Returns the best time of each path, seconds."""
+    """Returns the best time of each path in seconds."""
     import keras
     import tensorflow as tf
 
@@ -76,7 +76,7 @@ def measure(layer: tuple[int, int, int], options: Options) -> dict[str, float]:
     if options.keras:
         steps["Keras"] = training(keras.layers.Conv2D(channels, 3, **settings), images)
     best = dict.fromkeys(steps, float("inf"))
-    for turn in range(options.rounds + 1):  # the first one traces
+    for turn in range(options.rounds + 1):  # the first round traces
         for name, step in steps.items():
             began = time.perf_counter()
             step()

@@ -1,12 +1,11 @@
-"""How long ImageNet would take on many GPUs: arithmetic, nothing is measured.
+"""Estimates the training time on ImageNet with many GPUs, without measuring anything.
 
     python benchmarks/imagenet_estimate.py
     python benchmarks/imagenet_estimate.py --rate 3580 --batch 128
 
-A step is the time that a GPU takes for its images, and then, one after another though
-much of it could overlap, what GPUs tell each other: the gradients, by a ring within
-each machine and one between machines, and the sums that synchronised batch
-normalisation takes over all images.
+A step consists of a GPU's computation for its images and of two exchanges: gradients,
+by a ring within each machine and one between machines, and the sums of synchronised
+batch normalisation over all images. All are added up, although much could overlap.
 """
 
 import math
@@ -14,56 +13,56 @@ from dataclasses import dataclass
 from typing import Any
 
 IMAGES, VALIDATION = 1_281_167, 50_000
-SUMS = 2  # each batch normalisation's: one exchange in either direction
-PASSES = 3  # the arithmetic of training, in forward passes
-GRADIENT = 4  # bytes of a weight's
+SUMS = 2  # exchanges per batch normalisation: one in each direction
+PASSES = 3  # cost of a training step in forward passes
+GRADIENT = 4  # bytes per weight
 
 
 @dataclass(frozen=True)
 class Options:
-    """Estimate the time that ImageNet takes."""
+    """Estimate the training time on ImageNet."""
 
     network: str = "resnet50_v1_5"
-    """Whose weights and batch normalisations are counted."""
+    """Network whose weights and batch normalisations are counted."""
     gpus: tuple[int, ...] = (1, 8, 64)
-    """How many there are."""
+    """Numbers of GPUs."""
     rate: float = 7157
-    """Images a second that one trains; the default is what MLPerf's results come to
+    """Training images per second and GPU; the default follows from MLPerf's results
     for an H100."""
     peak: float = 989
-    """TFLOP/s that one could compute at most (H100, bfloat16)."""
+    """Peak TFLOP/s of a GPU (H100, bfloat16)."""
     batch: int = 256
-    """Images of a step on each."""
+    """Images per step and GPU."""
     epochs: int = 90
-    """Passes over the training images; the validation images are seen after each."""
+    """Passes over the training images, each followed by validation."""
     node: int = 8
-    """GPUs of a machine."""
+    """GPUs per machine."""
     inside: float = 450
-    """GB/s that a GPU sends to others of its machine (NVLink 4)."""
+    """GB/s that a GPU sends within its machine (NVLink 4)."""
     between: float = 50
     """GB/s that a GPU sends to other machines (400 Gb/s each)."""
     inside_latency: float = 20
-    """Microseconds of a small sum over the GPUs of a machine."""
+    """Microseconds for a small sum over the GPUs of a machine."""
     between_latency: float = 50
-    """Microseconds of one over all machines."""
+    """Microseconds for a small sum over all machines."""
     core: float = 675
-    """JPEGs a second that a core reads and crops (docs/training.md)."""
+    """JPEGs per second that a core reads and crops (docs/training.md)."""
     start: float = 120
     """Seconds until the first step: imports, tracing, compilation."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """One number of GPUs; seconds, of a step unless said.
+    """Estimate for one number of GPUs; times are in seconds.
 
     Attributes:
-        gpus: Their number.
-        compute: A GPU's own arithmetic.
-        gradients: Their exchange.
-        sums: Of batch normalisation.
+        gpus: Number of GPUs.
+        compute: Computation of a step on one GPU.
+        gradients: Exchange of the gradients in a step.
+        sums: Sums of batch normalisation in a step.
         epoch: An epoch with its validation.
-        total: All epochs.
-        cores: That a machine needs to read the images as fast.
+        total: All epochs and the start.
+        cores: Number of cores that a machine needs to read the images as fast.
     """
 
     gpus: int
@@ -76,22 +75,22 @@ class Estimate:
 
     @property
     def step(self) -> float:
-        """Seconds of a step."""
+        """Duration of a step."""
         return self.compute + self.gradients + self.sums
 
     @property
     def efficiency(self) -> float:
-        """Share of a step that computes."""
+        """Share of a step that is computation."""
         return self.compute / self.step
 
 
 def estimate(options: Options, gpus: int, weights: int, norms: int) -> Estimate:
-    """Returns the arithmetic for so many GPUs."""
+    """Returns the estimate for a number of GPUs, weights and batch normalisations."""
     local = min(gpus, options.node)
     machines = math.ceil(gpus / options.node)
     size = weights * GRADIENT / 1e9
-    # In a ring of n each sends 2 (n − 1) / n of what is summed; between machines each
-    # GPU its share.
+    # In a ring of n, each sends 2 (n − 1) / n of the summed data; between machines,
+    # each GPU sends its share.
     gradients = 2 * (local - 1) / local * size / options.inside
     gradients += 2 * (machines - 1) / machines * size / local / options.between
     latency = options.between_latency if machines > 1 else options.inside_latency

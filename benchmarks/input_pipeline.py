@@ -1,22 +1,21 @@
-"""Reading JPEG files to train on: this pipeline, its bounds, and torchvision's loader.
+"""Measures reading JPEGs for training: the pipeline, its bounds and torchvision.
 
     python benchmarks/input_pipeline.py
     python benchmarks/input_pipeline.py --torch-python OTHER_ENVIRONMENT/bin/python
     python benchmarks/input_pipeline.py --train
 
-Files of 500×375 are made once, in the folder for temporary files, stored as most of
-ImageNet's are: quality 96, colour at full resolution, which comes to the 115 KB that
-ImageNet's files have on average. The contenders take turns, each reading all files from
-the page cache by the same number of threads:
+The script creates files of 500×375 once in the folder for temporary files. Like most
+ImageNet files, they have quality 96 and colour at full resolution; this gives 115 KB,
+ImageNet's average size. The contenders take turns. Each reads all files from the page
+cache with the same number of threads:
 
-- the *decode bound* is ``tf.io.decode_jpeg`` and nothing else;
-- the *crop bound* is ``tf.image.decode_and_crop_jpeg`` with the very crops of the
-  pipeline, drawn beforehand;
+- the *decode bound* is ``tf.io.decode_jpeg`` only;
+- the *crop bound* is ``tf.image.decode_and_crop_jpeg`` with the pipeline's own crops,
+  drawn beforehand;
 - the pipeline draws order and crops, reads, decodes, crops, resizes to 224, mirrors and
   batches.
 
-Beside the ratios of the medians stand those of the time on a core, which other programs
-on the machine disturb less.
+Ratios of core times depend less on other programs than ratios of median times.
 """
 
 import os
@@ -32,27 +31,27 @@ from peers import with_torchvision
 from photos import SHAPE, make
 
 BATCH, TRAINED = 64, 16
-TRAINING_STEPS = 4  # of each turn
+TRAINING_STEPS = 4  # per turn
 
 
 @dataclass(frozen=True)
 class Options:
-    """Measure the input pipeline beside its bounds and torchvision's."""
+    """Compare the input pipeline with its bounds and with torchvision's."""
 
     images: int = 5000
-    """Files to read."""
+    """Number of files to read."""
     rounds: int = 5
-    """Turns of each contender that count."""
+    """Timed turns per contender."""
     augmentation: Literal["area_crop", "scale_crop"] = "area_crop"
-    """Inception's crop, which torchvision's loader has too, or the ResNet paper's."""
+    """Inception's crop, which torchvision's loader also uses, or the ResNet paper's."""
     train: bool = False
-    """Measure steps of ResNet-50 instead, from files and from memory."""
+    """Measure steps of ResNet-50 from files and from memory instead."""
     torch_python: str | None = None
-    """A Python that has torch and torchvision; None: that peer is left out."""
+    """Python interpreter with torch and torchvision; None: omit torchvision."""
 
 
 def data(folder: str, augmentation: str) -> tuple[Any, Any, Any]:
-    """The recipe, the data set and the way into the network, of our pipeline."""
+    """Returns the recipe, the data set and the preprocessing of this pipeline."""
     from dataclasses import replace
 
     from training.data.preprocessing import Preprocessing
@@ -65,18 +64,18 @@ def data(folder: str, augmentation: str) -> tuple[Any, Any, Any]:
         augmentation=augmentation,
         lighting=0.0,
     )
-    way_in = Preprocessing((224, 224), 3, 0.875, (0.0,) * 3, (1.0,) * 3)
-    return recipe, source.load(folder), way_in
+    preprocessing = Preprocessing((224, 224), 3, 0.875, (0.0,) * 3, (1.0,) * 3)
+    return recipe, source.load(folder), preprocessing
 
 
 def ours(folder: str, count: int) -> Step:
     from training.experiment.augmentation import training_data
 
-    recipe, dataset, way_in = data(*folder.split("|"))
+    recipe, dataset, preprocessing = data(*folder.split("|"))
 
     def step() -> None:
         read = 0
-        for images, _ in training_data(recipe, dataset, way_in).batches(epoch=0):
+        for images, _ in training_data(recipe, dataset, preprocessing).batches(epoch=0):
             read += images.shape[0]
         assert read == count, (read, count)
 
@@ -84,14 +83,14 @@ def ours(folder: str, count: int) -> Step:
 
 
 def bound(folder: str, *, cropped: bool, threads: bool = True) -> Step:
-    """Decoding alone, in the order in which the pipeline reads."""
+    """Returns a step that only decodes, in the order in which the pipeline reads."""
     import tensorflow as tf
 
     from training.data import pipeline
 
-    recipe, dataset, way_in = data(*folder.split("|"))
+    recipe, dataset, preprocessing = data(*folder.split("|"))
     split = dataset.splits["train"]
-    order, windows = drawn(recipe, split, way_in)
+    order, windows = drawn(recipe, split, preprocessing)
 
     def decode(path: Any, window: Any) -> Any:
         contents = tf.io.read_file(path)
@@ -117,7 +116,7 @@ def bound(folder: str, *, cropped: bool, threads: bool = True) -> Step:
 
 
 def drawn(recipe: Any, split: Any, way_in: Any) -> tuple[Any, Any]:
-    """The order of the pipeline's first epoch, and the windows that it draws."""
+    """Returns the order of the pipeline's first epoch and the crops that it draws."""
     import tensorflow as tf
 
     from training.data.augmentation.augmentation import Augmentation
@@ -160,7 +159,7 @@ def torchvision(folder: str, count: int) -> Step:
 
 
 def training(folder: str, *, in_memory: bool) -> Step:
-    """A few steps of ResNet-50, from files or always with the same images."""
+    """Returns steps of ResNet-50, from files or always with the same images."""
     from dataclasses import replace
     from itertools import count, islice
 
@@ -168,17 +167,18 @@ def training(folder: str, *, in_memory: bool) -> Step:
     from training.experiment.augmentation import training_data
     from training.experiment.optimisation import make_optimizer, make_step
 
-    recipe, dataset, way_in = data(*folder.split("|"))
+    recipe, dataset, preprocessing = data(*folder.split("|"))
     recipe = replace(recipe, batch_size=TRAINED, model="resnet50")
     model = create_model("resnet50")
     optimizer = make_optimizer(recipe, 1000)
-    trainer = make_step(model, way_in, optimizer=optimizer, recipe=recipe)
+    trainer = make_step(model, preprocessing, optimizer=optimizer, recipe=recipe)
     epochs = count()
-    batches = training_data(recipe, dataset, way_in).batches(epoch=0)
+    batches = training_data(recipe, dataset, preprocessing).batches(epoch=0)
     held = list(islice(batches, TRAINING_STEPS))
 
     def step() -> None:
-        read = training_data(recipe, dataset, way_in).batches(epoch=next(epochs))
+        pipeline = training_data(recipe, dataset, preprocessing)
+        read = pipeline.batches(epoch=next(epochs))
         for images, labels in held if in_memory else islice(read, TRAINING_STEPS):
             trainer.step(images, labels)
 
@@ -237,14 +237,14 @@ def main() -> None:
     ratios = [(mine, peer) for mine, peer in RATIOS if mine in contenders]
     report(title, count, contenders, results, ratios)
     for mine, peer in ratios:
-        if peer in results and peer != "torchvision":  # whose time is its children's
+        if peer in results and peer != "torchvision":  # its children use the time
             share = np.median(results[peer].processor) / np.median(
                 results[mine].processor
             )
-            print(f"  {mine} / {peer}, by time on a core: {share:.2f}×")
+            print(f"  {mine} / {peer}, by core time: {share:.2f}×")
     for key in results:
         used = 1e6 * np.median(results[key].processor) / count
-        print(f"  {key}: {used:.0f} µs on a core an image")
+        print(f"  {key}: {used:.0f} µs of core time per image")
 
 
 if __name__ == "__main__" and not work(READING | TRAINING):

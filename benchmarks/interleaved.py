@@ -1,9 +1,9 @@
-"""Steps of several contenders, measured in turns.
+"""Measures the steps of several contenders in turns.
 
-Every contender is in a process of its own. After a warm-up they take turns, step by
-step (A B C A B C …), so that a machine whose speed drifts drifts for all; the others
-wait meanwhile. Printed are images a second, the highest memory of each process, and the
-ratios of the medians.
+Each contender runs in its own process. After a warm-up they take turns, step by step
+(A B C A B C …), while the others wait, so that a drift in the machine's speed affects
+all. Results are images per second, the peak memory of each process and the ratios of
+the medians.
 """
 
 import os
@@ -17,11 +17,11 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 
-Step = Callable[[], object]  # does what is timed, once
+Step = Callable[[], object]  # runs the timed code once
 
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
-    # The contenders share a GPU's memory: none takes it all at once.
+    # The contenders share the GPU's memory, so none may claim all of it.
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
 }
@@ -29,13 +29,13 @@ ENVIRONMENT = {
 
 @dataclass
 class Measured:
-    """What was seen of a contender.
+    """Measurements of a contender.
 
     Attributes:
-        seconds: Of each step that counts.
-        memory: The highest so far, MiB: of the GPU's if it is used, else the process's.
-        processor: The process's own seconds on a core, of each step; those of other
-            processes that it has started are not among them.
+        seconds: Duration of each timed step.
+        memory: Peak memory in MiB: the GPU's if it is used, otherwise the process's.
+        processor: Core time of each step in seconds, for the process itself without
+            the processes that it starts.
     """
 
     seconds: list[float]
@@ -44,7 +44,7 @@ class Measured:
 
     @property
     def median(self) -> float:
-        """Seconds."""
+        """Median duration of a step in seconds."""
         return statistics.median(self.seconds)
 
 
@@ -53,12 +53,12 @@ Results = dict[str, Measured]
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is measured: the training of a network, mostly.
+    """A candidate to measure, usually the training of a network.
 
     Attributes:
-        name: For people.
-        make: Makes its step, of precision and batch.
-        onednn: Value of TF_ENABLE_ONEDNN_OPTS; None leaves TensorFlow its default.
+        name: Name to print.
+        make: Returns the step for a precision and a batch size.
+        onednn: Value of TF_ENABLE_ONEDNN_OPTS; None keeps TensorFlow's default.
         python: The interpreter that runs it.
     """
 
@@ -69,7 +69,7 @@ class Candidate:
 
 
 class Worker:
-    """A contender in a process of its own, which trains a step when told to."""
+    """Runs a contender in its own process, one step per request."""
 
     def __init__(
         self, script: str, key: str, contender: Candidate, arguments: tuple[str, int]
@@ -90,10 +90,10 @@ class Worker:
         )
 
     def step(self) -> tuple[float, float, float]:
-        """Has the process train a step; returns seconds, MiB, seconds on a core.
+        """Runs a step in the process; returns seconds, MiB and seconds of core time.
 
         Raises:
-            RuntimeError: The process failed; with the last that it said.
+            RuntimeError: The process failed; the message ends with its last output.
         """
         assert self._process.stdin and self._process.stdout
         with suppress(BrokenPipeError):
@@ -108,17 +108,17 @@ class Worker:
         return seconds, memory, processor
 
     def close(self) -> None:
-        """Ends the process."""
+        """Stops the process."""
         with suppress(BrokenPipeError):
             self._process.communicate()
         self._said.close()
 
 
 def work(contenders: dict[str, Candidate]) -> bool:
-    """In a worker, trains a step for every line and answers with time and memory.
+    """Runs a step per input line and prints time and memory, if this is a worker.
 
     Returns:
-        Whether this process was a worker.
+        Whether this process is a worker.
     """
     if sys.argv[1:2] != ["--worker"]:
         return False
@@ -133,12 +133,12 @@ def work(contenders: dict[str, Candidate]) -> bool:
 
 
 def _memory() -> float:
-    """The most memory used so far, MiB: of the GPU computed on, else the process'."""
+    """Returns the peak memory in MiB: the GPU's if used, otherwise the process's."""
     torch, jax = sys.modules.get("torch"), sys.modules.get("jax")
     if torch and torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated() / 2**20
-    if jax and (told := jax.local_devices()[0].memory_stats()):
-        return told["peak_bytes_in_use"] / 2**20
+    if jax and (memory := jax.local_devices()[0].memory_stats()):
+        return memory["peak_bytes_in_use"] / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -154,10 +154,10 @@ def measure(
 
     Args:
         script: The file that calls ``work`` with the same contenders.
-        contenders: By name.
-        arguments: Precision and batch.
-        rounds: Steps of each network that count.
-        warmup: Steps of each before them.
+        contenders: Contenders by key.
+        arguments: Precision and batch size.
+        rounds: Number of timed steps per contender.
+        warmup: Number of untimed steps per contender before them.
     """
     with ExitStack() as stack:
         workers = {
@@ -183,7 +183,7 @@ def report(
     results: Results,
     ratios: Sequence[tuple[str, str]],
 ) -> None:
-    """Prints images a second, memory, and the ratios of the medians."""
+    """Prints images per second, memory and ``ratios`` of pairs of contenders."""
     print(f"\n{title}: images/s")
     for key, result in results.items():
         best = batch / min(result.seconds)

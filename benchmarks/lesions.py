@@ -1,4 +1,4 @@
-"""Evaluating subsets of a network's units: by gates, beside building it anew for each.
+"""Measures evaluating subsets of a network's units: with gates or by rebuilding.
 
 python benchmarks/lesions.py
 """
@@ -13,14 +13,14 @@ import tyro
 
 @dataclass(frozen=True)
 class Options:
-    """Measure subsets a second."""
+    """Measure subsets per second."""
 
     model: str = "resnet56_cifar"
     """Network with residual units."""
     images: int = 256
-    """Images that each subset is evaluated on."""
+    """Number of images to evaluate each subset on."""
     rounds: int = 3
-    """Subsets that count; both ways take turns."""
+    """Timed subsets; both methods take turns."""
 
 
 def main() -> None:
@@ -49,14 +49,14 @@ def main() -> None:
 
     seconds: dict[Callable[[int], object], list[float]] = {by_gates: [], anew: []}
     for unit in range(options.rounds):
-        for way, times in seconds.items():
+        for method, times in seconds.items():
             began = time.perf_counter()
-            way(unit)
+            method(unit)
             times.append(time.perf_counter() - began)
     gates, built = (statistics.median(times) for times in seconds.values())
-    print(f"{options.model}, {options.images} images of 28×28 a subset")
-    print(f"gates:      {1 / gates:6.2f} subsets a second")
-    print(f"built anew: {1 / built:6.2f} subsets a second")
+    print(f"{options.model}, {options.images} images of 28×28 per subset")
+    print(f"gates:      {1 / gates:6.2f} subsets per second")
+    print(f"rebuilding: {1 / built:6.2f} subsets per second")
     print(f"ratio:      {built / gates:6.1f}")
 
 

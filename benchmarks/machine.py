@@ -1,4 +1,4 @@
-"""The machine that is measured on: what it is, and the most that it can do."""
+"""Describes the machine of a measurement and measures its peak performance."""
 
 import os
 import platform
@@ -16,17 +16,17 @@ from interleaved import Candidate, Results, Step
 
 PACKAGES = ("tensorflow", "keras", "jax", "torch", "torchvision")
 
-PIXELS, CHANNELS = 28, 256  # of the convolution, in and out
+PIXELS, CHANNELS = 28, 256  # of the convolution's input and output
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much is computed to see the most that a device does.
+    """Amount of computation that measures the peak performance of a device.
 
     Attributes:
-        side: Of the square matrices.
-        images: Of the convolution.
-        times: Either is computed in a step, one result after the other.
+        side: Side of the square matrices.
+        images: Images of the convolution.
+        times: Repetitions of either in a step, one after the other.
     """
 
     side: int
@@ -38,16 +38,16 @@ SIZES = {"cpu": Size(4096, 16, 1), "gpu": Size(8192, 256, 10)}
 
 
 def describe() -> str:
-    """Names processor, cores, GPU if any, and the versions of what is installed."""
+    """Returns the processor, cores, any GPU and the versions of installed packages."""
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text("utf-8") if cpuinfo.is_file() else ""
-    named = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
-    name = named[1] if named else platform.processor() or platform.machine()
+    match = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
+    name = match[1] if match else platform.processor() or platform.machine()
     parts = [name, f"{os.cpu_count()} cores"]
     if shutil.which("nvidia-smi"):
-        asked = ("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
-        told = subprocess.run(asked, capture_output=True, text=True, check=False)
-        parts += told.stdout.split("\n")[:1] if told.returncode == 0 else []
+        query = ("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
+        result = subprocess.run(query, capture_output=True, text=True, check=False)
+        parts += result.stdout.split("\n")[:1] if result.returncode == 0 else []
     for package in PACKAGES:
         try:
             parts.append(f"{package} {version(package)}")
@@ -57,7 +57,7 @@ def describe() -> str:
 
 
 def _gpu() -> bool:
-    """Whether Keras' backend computes on a GPU."""
+    """Returns whether Keras' backend computes on a GPU."""
     import keras
 
     devices = keras.distribution.list_devices()
@@ -69,14 +69,14 @@ def _size() -> Size:
 
 
 def _step(compute: Callable[[Any, Any], Any], x: Any, by: Any) -> Step:
-    """Returns a step that computes over and over, and waits for the last result.
+    """Returns a step that computes repeatedly and waits for the last result.
 
-    Nothing of it is copied, which would take time too.
+    Results are not copied, because copying would take time.
 
     Args:
         compute: Maps two tensors to one like the first.
-        x: The first, of variance one.
-        by: The second; results are of variance one again.
+        x: First tensor, with variance one.
+        by: Second tensor; it must give results with variance one again.
     """
     import keras
 
@@ -106,7 +106,7 @@ def _noise(shape: tuple[int, ...], deviation: float, precision: str) -> Any:
 
 
 def product(precision: str, batch: int) -> Step:
-    """Returns products of two square matrices, whatever the batch."""
+    """Returns a step of products of two square matrices; ``batch`` has no effect."""
     import keras
 
     side = _size().side
@@ -115,7 +115,7 @@ def product(precision: str, batch: int) -> Step:
 
 
 def convolution(precision: str, batch: int) -> Step:
-    """Returns 3×3 convolutions, whatever the batch."""
+    """Returns a step of 3×3 convolutions; ``batch`` has no effect."""
     import keras
 
     images = _noise((_size().images, PIXELS, PIXELS, CHANNELS), 1.0, precision)
@@ -130,7 +130,7 @@ PEAKS = {
 
 
 def _operations() -> dict[str, int]:
-    """Floating-point operations of a step of each of ``PEAKS``."""
+    """Returns the floating-point operations of a step of each of ``PEAKS``."""
     size = _size()
     return {
         "product": size.times * 2 * size.side**3,
@@ -139,11 +139,11 @@ def _operations() -> dict[str, int]:
 
 
 def report_peaks(results: Results, rates: dict[str, float]) -> None:
-    """Prints the best of ``PEAKS``, and what share of them the medians of others are.
+    """Prints the best rates of ``PEAKS`` and the shares of them that others reach.
 
     Args:
-        results: Those of ``PEAKS`` among them.
-        rates: Floating-point operations a second, by name for people.
+        results: Results that include those of ``PEAKS``.
+        rates: Floating-point operations per second of the others, by name to print.
     """
     peaks = {k: n / min(results[k].seconds) for k, n in _operations().items()}
     for key, peak in peaks.items():

@@ -1,4 +1,4 @@
-"""The training steps that are measured: of networks built by Keras and by PyTorch."""
+"""Builds the measured training steps of Keras and PyTorch networks."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +14,7 @@ def keras_step(
     batch: int,
     shape: tuple[int, int, int] = (224, 224, 3),
 ) -> Step:
-    """Returns a step of SGD with momentum on one batch of noise, by Keras' backend."""
+    """Returns a step of SGD with momentum on a batch of noise in Keras' backend."""
     import keras
 
     if precision == "bfloat16":
@@ -52,7 +52,7 @@ def _tensorflow_step(model: Any, optimizer: Any, images: Any, labels: Any) -> St
 
 
 def _jax_step(model: Any, optimizer: Any, images: Any, labels: Any) -> Step:
-    """Compiled by XLA as a whole; the state is updated in place."""
+    """Returns a step that XLA compiles as a whole; it updates the state in place."""
     import jax
 
     def forward(trainable: Any, others: Any, images: Any, labels: Any) -> Any:
@@ -83,7 +83,7 @@ def _jax_step(model: Any, optimizer: Any, images: Any, labels: Any) -> Step:
 
 
 def torch_step(model: Any, precision: str, batch: int) -> Step:
-    """Returns the same of a PyTorch network: channels last, autocast to bfloat16."""
+    """Returns the same step of a PyTorch network: channels last, bfloat16 autocast."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -106,7 +106,7 @@ def torch_step(model: Any, precision: str, batch: int) -> Step:
 
 
 def keras_applications(precision: str, batch: int, name: str) -> Step:
-    """Returns a step of a network of keras.applications."""
+    """Returns a step of a network from keras.applications."""
     import keras
 
     build = getattr(keras.applications, name)
@@ -118,7 +118,7 @@ def keras_applications(precision: str, batch: int, name: str) -> Step:
 def torchvision(
     precision: str, batch: int, name: str, *, compiled: bool = False
 ) -> Step:
-    """Returns a step of a network of torchvision."""
+    """Returns a step of a network from torchvision."""
     import torch
     from torchvision import models
 
@@ -129,7 +129,7 @@ def torchvision(
 def with_torchvision(
     contenders: dict[str, Candidate], python: str | None
 ) -> dict[str, Candidate]:
-    """Returns the contenders, torchvision's run by that Python; without one, not."""
+    """Returns the contenders; ``python`` runs torchvision's, None omits them."""
     found = {}
     for key, contender in contenders.items():
         if not key.startswith("torchvision"):

@@ -1,4 +1,4 @@
-"""JPEG files of the size and detail of ImageNet's, made from nothing."""
+"""Generates synthetic JPEG files with the size and detail of ImageNet's."""
 
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -10,7 +10,7 @@ SHAPE = (375, 500)  # height and width
 
 
 def picture(number: int) -> Any:
-    """Something like a photograph: clouds of several sizes, shapes, grain."""
+    """Returns a photo-like image with clouds of several sizes, shapes and grain."""
     from PIL import Image, ImageDraw
 
     rng = np.random.default_rng(number)
@@ -39,7 +39,7 @@ def save(path: Path) -> None:
 
 
 def make(folder: Path, count: int) -> None:
-    """Makes the files that are not there yet, of two classes."""
+    """Creates the missing files of two classes."""
     paths = [folder / f"class{i % 2}" / f"{i:05}.jpg" for i in range(count)]
     missing = [path for path in paths if not path.is_file()]
     for name in ("class0", "class1"):

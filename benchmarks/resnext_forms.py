@@ -1,4 +1,4 @@
-"""Training ResNeXt-50 32x4d: its three forms, and Keras' grouped convolution.
+"""Measures training of ResNeXt-50 32x4d: three forms and Keras' grouped convolution.
 
 python benchmarks/resnext_forms.py
 """
@@ -17,11 +17,11 @@ class Options:
     """Measure training steps of ResNeXt-50's forms."""
 
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the networks."""
+    """Precision of the networks."""
     batch: int = 8
-    """Images a step."""
+    """Images per step."""
     rounds: int = 3
-    """Steps of each network that count."""
+    """Timed steps per network."""
 
 
 def ours(precision: str, batch: int, form: str) -> Step:
@@ -33,7 +33,7 @@ def ours(precision: str, batch: int, form: str) -> Step:
 
 
 def keras_groups(precision: str, batch: int) -> Step:
-    """Form C with Keras' own layer in place of ours."""
+    """Returns a step of form C with Keras' own layer instead of ours."""
     import keras
 
     import keras_resnet.families.ops

@@ -1,11 +1,11 @@
-"""How time and memory grow: with depth, batch, image size, classes, data and workers.
+"""Measures how time and memory grow with networks, images, data and workers.
 
     python benchmarks/scaling.py
     python benchmarks/scaling.py --axes depth batch --figure docs/scaling.svg
 
-One quantity at a time is varied, each point in a process of its own. The exponent p is
-that of the line through the points in logarithms, y ~ x^p; beside it stands the
-exponent between the last two points, where what does not grow weighs least.
+The script varies one quantity at a time and measures each point in its own process. It
+prints the exponent p of a log-log line through the points, y ~ x^p, and the exponent
+between the last two points, where constant parts matter least.
 """
 
 import json
@@ -23,13 +23,13 @@ from pathlib import Path
 import numpy as np
 from machine import describe
 
-Point = dict[str, float]  # measures by name, which ends in the unit
-STEPS = 5  # that count, of each point
+Point = dict[str, float]  # measurements by name; the name ends in the unit
+STEPS = 5  # timed steps per point
 CIFAR = (32, 32, 3)
 
 
 def memory() -> float:
-    """The highest of this process so far, MiB."""
+    """Returns the peak memory of this process in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -86,7 +86,7 @@ def read(images: int) -> Point:
 
 
 def worked(workers: int) -> Point:
-    """Trains with so many processes, among which every batch is divided."""
+    """Trains with several processes that divide every batch."""
     from training.runs.run import Run
 
     with tempfile.TemporaryDirectory() as folder:
@@ -110,12 +110,12 @@ def worked(workers: int) -> Point:
 
 @dataclass(frozen=True)
 class Axis:
-    """A quantity that is varied.
+    """A quantity to vary.
 
     Attributes:
-        title: For people.
-        values: What it takes.
-        measure: Measures one of them.
+        title: Title to print.
+        values: Values of the quantity.
+        measure: Measures one value.
     """
 
     title: str
@@ -130,12 +130,12 @@ AXES = {
         lambda n: trained(f"resnet{n}_cifar", 16, CIFAR),
     ),
     "batch": Axis(
-        "images a batch, ResNet-20, 32×32",
+        "images per batch, ResNet-20, 32×32",
         (8, 16, 32, 64, 128, 256, 512),
         lambda n: trained("resnet20_cifar", n, CIFAR),
     ),
     "side": Axis(
-        "pixels a side, ResNet-18, batch 8",
+        "pixels per side, ResNet-18, batch 8",
         (32, 64, 96, 128, 192, 256, 384),
         lambda n: trained("resnet18", 8, (n, n, 3)),
     ),
@@ -158,28 +158,28 @@ class Options:
     """Measure how time and memory grow."""
 
     axes: tuple[str, ...] = tuple(AXES)
-    """What to vary."""
+    """Quantities to vary."""
     figure: Path | None = None
-    """File of a figure; None: none is drawn."""
+    """File for a figure; None: no figure."""
 
 
 def measured(key: str) -> dict[int, Point]:
-    """The points of an axis, each measured in a process of its own."""
+    """Returns the points of an axis, each measured in its own process."""
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1"}
     points = {}
     for value in AXES[key].values:
         command = [sys.executable, __file__, "--point", key, str(value)]
-        said = subprocess.run(
+        result = subprocess.run(
             command, env=os.environ | environment, stdout=subprocess.PIPE, check=True
         )
-        points[value] = json.loads(said.stdout.splitlines()[-1])
+        points[value] = json.loads(result.stdout.splitlines()[-1])
         row = ", ".join(f"{name} {y:.4g}" for name, y in points[value].items())
         print(f"  {value:>9,}: {row}", flush=True)
     return points
 
 
 def exponents(points: dict[int, Point], name: str) -> tuple[float, float]:
-    """The exponent through all points, and that between the last two."""
+    """Returns the exponent through all points and that between the last two."""
     x = np.log(list(points))
     y = np.log([max(point[name], 1e-9) for point in points.values()])
     return float(np.polyfit(x, y, 1)[0]), float((y[-1] - y[-2]) / (x[-1] - x[-2]))

@@ -1,8 +1,8 @@
-"""How long it takes to begin: imports, --help, building each network, the first step.
+"""Measures startup: imports, --help, building each network, the first step.
 
     python benchmarks/startup.py
 
-Every row but the last is measured in fresh processes, which take turns.
+All rows are measured in fresh processes, which take turns, except for the last part.
 """
 
 import os
@@ -20,11 +20,11 @@ ROWS = {
     "import tensorflow": ("-c", "import tensorflow"),
     "import keras": ("-c", "import keras"),
     "import keras_resnet": ("-c", "import keras_resnet"),
-    "the same, and create_model('resnet50')": (
+    "import keras_resnet, create_model('resnet50')": (
         "-c",
         "import keras_resnet; keras_resnet.create_model('resnet50')",
     ),
-    "import keras, and keras.applications.ResNet50()": (
+    "import keras, keras.applications.ResNet50()": (
         "-c",
         "import keras; keras.applications.ResNet50(weights=None)",
     ),
@@ -40,16 +40,16 @@ ROWS = {
 
 @dataclass(frozen=True)
 class Options:
-    """Measure how long it takes to begin."""
+    """Measure startup times."""
 
     rounds: int = 5
-    """Fresh processes of each row."""
+    """Fresh processes per row."""
     networks: bool = True
-    """Build every network too, in this process."""
+    """Also build every network in this process."""
 
 
 def first_step(name: str) -> None:
-    """Imports, builds a network and trains it on one small batch, as training does."""
+    """Imports, builds a network and trains on a small batch, as training does."""
     import numpy as np
 
     from keras_resnet import create_model
@@ -67,30 +67,30 @@ def first_step(name: str) -> None:
 
 
 def begun(arguments: tuple[str, ...]) -> tuple[float, float]:
-    """Runs Python once; returns seconds, and the highest memory of any so far, MiB."""
+    """Runs Python once; returns seconds and the peak of its processes' memory, MiB."""
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1"}
-    with tempfile.TemporaryFile("w+") as said:
+    with tempfile.TemporaryFile("w+") as log:
         began = time.perf_counter()
         process = subprocess.Popen(
             [sys.executable, *arguments],
             env=os.environ | environment,
             stdout=subprocess.DEVNULL,
-            stderr=said,
+            stderr=log,
         )
         _, status, used = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            said.seek(0)
-            raise RuntimeError(f"{' '.join(arguments)} failed:\n{said.read()[-2000:]}")
+            log.seek(0)
+            raise RuntimeError(f"{' '.join(arguments)} failed:\n{log.read()[-2000:]}")
     return seconds, used.ru_maxrss / 1024
 
 
 def build_all() -> None:
-    """Builds every network in this process, and prints how long each takes."""
+    """Builds every network in this process and prints how long each takes."""
     from keras_resnet import create_model, list_models
 
-    create_model("lenet5")  # what only the first pays
+    create_model("lenet5")  # one-time costs of the first network
     times = {}
     for name in list_models():
         began = time.perf_counter()
@@ -113,7 +113,7 @@ def main() -> None:
     for turn in range(options.rounds + 1):
         for title, arguments in ROWS.items():
             result = begun(arguments)
-            if turn:  # the first reads the files from the disk
+            if turn:  # the first turn reads the files from disk
                 seen[title].append(result)
     for title, results in seen.items():
         seconds, memory = zip(*results, strict=True)

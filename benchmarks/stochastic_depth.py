@@ -1,4 +1,4 @@
-"""A training step of ResNet-110 with stochastic depth beside one without.
+"""Compares training steps of ResNet-110 with and without stochastic depth.
 
 python benchmarks/stochastic_depth.py
 """
@@ -16,9 +16,9 @@ class Options:
     """Measure training steps with and without stochastic depth."""
 
     batch: int = 128
-    """Images a step."""
+    """Images per step."""
     rounds: int = 15
-    """Steps of each network that count; each draws anew what it drops."""
+    """Timed steps per network; each step draws the units to drop."""
 
 
 def network(precision: str, batch: int, name: str) -> Step:

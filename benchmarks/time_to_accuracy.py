@@ -1,9 +1,9 @@
-"""Time until a recipe reaches an accuracy, start and tests included, over seeds.
+"""Measures the time until a recipe reaches an accuracy, for several seeds.
 
     python benchmarks/time_to_accuracy.py --dataset idx:FOLDER
 
-Accuracy is that of the test split after each epoch; the clock starts with the command.
-Options that are not its own go to training.fit.
+Accuracy is that of the test split after each epoch. Time includes startup and tests.
+Unknown options go to training.fit.
 """
 
 import re
@@ -21,33 +21,33 @@ from machine import describe
 
 @dataclass(frozen=True)
 class Options:
-    """Train with several seeds and tell when they got how far.
+    """Train with several seeds and report the time to each accuracy.
 
-    Other options are training.fit's: `--seeds 1 --epochs 40`.
+    Other options go to training.fit: `--seeds 1 --epochs 40`.
     """
 
     dataset: str
-    """As of training.fit, without a validation split."""
+    """As for training.fit, without a validation split."""
     recipe: str = "fast_cifar"
     """Name of the recipe."""
     targets: tuple[float, ...] = (0.93, 0.94)
     """Accuracies to reach."""
     seeds: int = 3
-    """How many, from 0 on."""
+    """Number of seeds, from 0."""
 
 
 def accuracies(
     options: Options, others: list[str], seed: int, out: Path
 ) -> list[tuple[float, float]]:
-    """Trains; returns seconds and test accuracy at the end of each epoch."""
+    """Trains and returns seconds and test accuracy at the end of each epoch."""
     command = [sys.executable, "-m", "training.fit", "--recipe", options.recipe]
     command += ["--dataset", options.dataset, "--seed", str(seed), "--out", str(out)]
     command += others
     began, found = time.perf_counter(), []
     with (
-        tempfile.TemporaryFile("w+") as said,
+        tempfile.TemporaryFile("w+") as errors,
         subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=said, text=True
+            command, stdout=subprocess.PIPE, stderr=errors, text=True
         ) as process,
     ):
         assert process.stdout
@@ -60,8 +60,8 @@ def accuracies(
                     flush=True,
                 )
         if process.wait():
-            said.seek(0)
-            raise RuntimeError(f"{' '.join(command)} failed:\n{said.read()[-2000:]}")
+            errors.seek(0)
+            raise RuntimeError(f"{' '.join(command)} failed:\n{errors.read()[-2000:]}")
     return found
 
 

@@ -1,14 +1,14 @@
-"""Training steps of networks beside their peers', taking turns.
+"""Compares training steps of networks with those of their peers, in turns.
 
     python benchmarks/training_step.py
     python benchmarks/training_step.py --networks resnet20_cifar vgg16
     python benchmarks/training_step.py --torch-python OTHER_ENVIRONMENT/bin/python
     KERAS_BACKEND=jax python benchmarks/training_step.py --batch 256
 
-Ours and the libraries' networks have the settings that their users get. The rate of
-ours is compared with the most that the machine does, counting three
-multiply-accumulates for each of the forward pass. On Keras' JAX backend, which has no
-need of TensorFlow, XLA compiles the step; a GPU is used where the backend has one.
+All networks have the settings that their users get. The rate of ours is compared with
+the machine's peak, where a step counts three times the multiply-accumulates of the
+forward pass. On Keras' JAX backend, which does not need TensorFlow, XLA compiles the
+step. The step runs on a GPU if the backend has one.
 """
 
 import os
@@ -23,14 +23,14 @@ from peers import keras_applications, keras_step, torchvision, with_torchvision
 
 @dataclass(frozen=True)
 class Network:
-    """One of ours and what it is compared with.
+    """One of our networks and its peers.
 
     Attributes:
-        batch: Images a step, if not told.
-        side: Of the images, pixels.
-        keras: Its name in keras.applications, if it is there.
-        torchvision: Its name in torchvision, if it is there.
-        twin: Ours that is torchvision's to the last stride; None: it is the same.
+        batch: Default number of images per step.
+        side: Side of the images in pixels.
+        keras: Name in keras.applications, if any.
+        torchvision: Name in torchvision, if any.
+        twin: Our network that equals torchvision's to the last stride; None: this one.
     """
 
     batch: int = 16
@@ -60,20 +60,20 @@ NETWORKS: dict[Name, Network] = {
 
 @dataclass(frozen=True)
 class Options:
-    """Measure training steps of networks beside their peers'."""
+    """Compare training steps of networks with those of their peers."""
 
     networks: tuple[Name, ...] = ("resnet50",)
-    """Their names, one table each."""
+    """Names of the networks, one table each."""
     precisions: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
-    """Arithmetic of the networks."""
+    """Precision of the networks."""
     batch: int | None = None
-    """Images a step; None: 16, of CIFAR's networks 128."""
+    """Images per step; None: 16, or 128 for CIFAR networks."""
     rounds: int = 5
-    """Steps of each network that count."""
+    """Timed steps per network."""
     torch_python: str | None = None
-    """A Python that has torch and torchvision; None: that peer is left out."""
+    """Python interpreter with torch and torchvision; None: omit torchvision."""
     torch_compile: bool = False
-    """Measure torchvision's network compiled by torch.compile, too."""
+    """Also measure torchvision's network compiled by torch.compile."""
 
 
 def ours(precision: str, batch: int, name: str, side: int) -> Step:
@@ -85,7 +85,7 @@ def ours(precision: str, batch: int, name: str, side: int) -> Step:
 
 
 def plain(precision: str, batch: int, name: str, side: int) -> Step:
-    """The same network with Keras' own batch normalisation in place of ours."""
+    """Returns a step with Keras' own batch normalisation instead of ours."""
     import keras
 
     import keras_resnet.families.ops
@@ -95,7 +95,7 @@ def plain(precision: str, batch: int, name: str, side: int) -> Step:
 
 
 def contenders(name: Name) -> dict[str, Candidate]:
-    """A network and its peers."""
+    """Returns a network and its peers as candidates."""
     network = NETWORKS[name]
     mine = partial(ours, side=network.side)
     found = {"ours": Candidate(f"keras-resnet {name}", partial(mine, name=name))}
@@ -127,7 +127,7 @@ CONTENDERS = {
 
 
 def compare(name: Name, precision: str, options: Options) -> None:
-    """Measures one network in one precision."""
+    """Measures a network and its peers in one precision and prints a report."""
     import keras
 
     from keras_resnet import count_macs, create_model

@@ -1,4 +1,4 @@
-"""ResNet-1202 in a fresh interpreter: build, a training step, save, load.
+"""Times ResNet-1202 in a fresh interpreter: build, training steps, save, load.
 
 python benchmarks/very_deep.py
 """
@@ -18,12 +18,12 @@ from peers import keras_step
 
 @dataclass(frozen=True)
 class Options:
-    """Time the life of a very deep network."""
+    """Time building, training, saving and loading a very deep network."""
 
     model: str = "resnet1202_cifar"
     """A network for 32×32×3 images."""
     batch: int = 8
-    """Images a step."""
+    """Images per step."""
 
 
 def main() -> None:
