@@ -16,7 +16,7 @@ def test_every_recipe_has_a_source() -> None:
 
 
 def test_documentation_has_the_table() -> None:
-    assert published.table() in (DOCS / "training.md").read_text("utf-8")
+    assert published.table() in (DOCS / "recipes.md").read_text("utf-8")
 
 
 def test_stochastic_depth_is_trained_as_published() -> None:
