@@ -1,4 +1,4 @@
-# make install | fit | test | lint | bench | clean
+# make install | fit | test | test-fast | lint | docs | bench | clean
 # The first interpreter of a supported version.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 RUN := runs/digits
 OUT := artifacts/digits
 
-.PHONY: install fit test test-fast lint bench clean
+.PHONY: install fit test test-fast lint docs bench clean
 .DEFAULT_GOAL := fit
 
 # Installed again whenever setup.py changes.
@@ -21,6 +21,10 @@ OUT := artifacts/digits
 
 .venv/installed-dev: .venv/installed
 	$(BIN)/pip install --quiet -e ".[dev]"
+	touch $@
+
+.venv/installed-docs: .venv/installed
+	$(BIN)/pip install --quiet -e ".[docs]"
 	touch $@
 
 install: .venv/installed
@@ -44,6 +48,11 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# A broken link, anchor or reference is an error. The variable silences an announcement.
+docs: .venv/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "documentation: site/index.html"
+
 bench: .venv/installed
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/resnext_forms.py
@@ -57,4 +66,4 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/scaling.py
 
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv build site *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -32,6 +32,7 @@ EXTRAS = {
     "remote": ["gcsfs>=2024.6", "s3fs>=2024.6"],
     "onnx": ["tf2onnx>=1.17,<2", "onnx>=1.17", "onnxruntime>=1.20"],
     "openvino": ["openvino>=2025.0"],
+    "docs": ["mkdocs-material>=9.6,<10", "mkdocstrings[python]>=0.29"],
     "dev": [
         *("pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9", "mypy>=1.13"),
         *("jax>=0.6", "safetensors>=0.4", "pyyaml>=6"),

@@ -79,6 +79,18 @@ def test_benchmarks_can_be_imported(name: str) -> None:
     assert import_module(name).__doc__
 
 
+@pytest.mark.parametrize(
+    "page",
+    [*ROOT.glob("*.md"), *sorted((ROOT / "docs").glob("*.md"))],
+    ids=lambda p: p.name,
+)
+def test_links_lead_to_files(page: Path) -> None:
+    prose = "".join(page.read_text("utf-8").split("```")[::2])
+    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", prose)
+    local = [target for target in targets if not target.startswith("https://")]
+    assert [t for t in local if not (page.parent / t).exists()] == []
+
+
 def test_commands_are_found() -> None:
     found = dict(documented())
     assert found["export.predict"].startswith("artifacts/photos.tflite")  # a block
