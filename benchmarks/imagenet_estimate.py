@@ -46,7 +46,7 @@ class Options:
     between_latency: float = 50
     """Microseconds for a small sum over all machines."""
     core: float = 675
-    """JPEGs per second that a core reads and crops (docs/training.md)."""
+    """JPEGs per second that a core reads and crops (docs/performance.md)."""
     start: float = 120
     """Seconds until the first step: imports, tracing, compilation."""
 

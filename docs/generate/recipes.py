@@ -1,4 +1,4 @@
-"""Prints the recipe table of docs/training.md: sources, results and costs.
+"""Prints the recipe table of docs/recipes.md: sources, results and costs.
 
 ``python docs/generate/recipes.py`` prints the table; with ``--figure FILE`` it draws
 the learning rates instead.

@@ -99,7 +99,7 @@ RECIPES = {
     ),
     # Page, "How to Train Your ResNet", 2018–19: a short one-cycle run, weight decay
     # 5e-4. Page uses a shallow, wide network and cutout; on two cores, ResNet-20
-    # without cutout reached more on Fashion-MNIST (docs/training.md).
+    # without cutout reached more on Fashion-MNIST (docs/performance.md).
     "fast_cifar": Recipe(
         dataset="tfds:cifar10",
         epochs=20,

@@ -75,7 +75,7 @@ class Display(keras.callbacks.Callback):
             print(
                 f"warning: {logs['waiting']:.0%} of epoch {epoch + 1} was spent "
                 "waiting for images: the input pipeline, not the device, is the "
-                'bottleneck; see docs/training.md, "Watching a run"',
+                'bottleneck; see docs/train.md, "Watching a run"',
                 file=sys.stderr,
             )
 
