@@ -87,6 +87,7 @@ def bound(folder: str, *, cropped: bool, threads: bool = True) -> Step:
     import tensorflow as tf
 
     from training.data import pipeline
+    from training.storage.system import cpu_count
 
     recipe, dataset, preprocessing = data(*folder.split("|"))
     split = dataset.splits["train"]
@@ -102,7 +103,7 @@ def bound(folder: str, *, cropped: bool, threads: bool = True) -> Step:
 
     files = tf.gather(split.images, order)
     batches = tf.data.Dataset.from_tensor_slices((files, windows))
-    at_once = pipeline.cpu_count() if threads else tf.data.AUTOTUNE
+    at_once = cpu_count() if threads else tf.data.AUTOTUNE
     batches = batches.map(decode, num_parallel_calls=at_once).batch(BATCH)
     batches = batches.prefetch(pipeline.AHEAD if threads else tf.data.AUTOTUNE)
     if threads:

@@ -4,7 +4,6 @@ A version appears under its number once it is complete and on the disk. Before t
 during its removal, it has a hidden name, which servers ignore.
 """
 
-import ctypes
 import os
 import secrets
 import shutil
@@ -18,6 +17,7 @@ import psutil
 
 from export.load import versions
 from keras_resnet.errors import UsageError
+from training.storage import system
 from training.storage.writing import flush, make_folder
 
 DAY = 24 * 3600
@@ -80,7 +80,14 @@ def replace(complete: Path, out: Path) -> Path:
         return publish(complete, out)
     _sync(complete)
     target = found[-1]
-    _swap(complete, target)
+    try:
+        system.swap(complete, target)
+    except OSError as error:
+        raise UsageError(
+            "file system must support swapping folders for --overwrite, got "
+            f"{error.strerror or error} at {out}; write a new version with --keep 1 "
+            "instead"
+        ) from None
     flush(out)
     return target
 
@@ -110,19 +117,6 @@ def _is_stale(path: Path) -> bool:
     if host == socket.gethostname():
         return not psutil.pid_exists(int(process))
     return time.time() - path.stat().st_mtime > DAY
-
-
-def _swap(one: Path, other: Path) -> None:
-    """Swaps two folders atomically with renameat2 of Linux, which Python lacks."""
-    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
-    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    names = os.fsencode(one), os.fsencode(other)
-    if rename is None or rename(here, names[0], here, names[1], exchange):
-        reason = os.strerror(ctypes.get_errno()) if rename else "no renameat2"
-        raise UsageError(
-            f"file system must support swapping folders for --overwrite, got {reason} "
-            f"at {other.parent}; write a new version with --keep 1 instead"
-        )
 
 
 def _sync(folder: Path) -> None:

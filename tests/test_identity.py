@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +19,8 @@ from keras_resnet.errors import Stopped, UsageError
 from training.data.identity import absolute, resolved
 from training.data.reading import ReadOptions
 from training.data.sources import load_dataset
-from training.data.types import pixels
+from training.data.types import Dataset, pixels
+from training.evaluate import _data
 from training.experiment import config
 from training.experiment.data import (
     load_other_dataset,
@@ -121,6 +123,91 @@ def test_data_that_changed_is_evaluated_on_request(trained: Run, photos: Path) -
     swap(photos / "a", photos / "b")
     data, own = load_other_dataset(trained, f"folder:{photos}")
     assert (sizes(data), own) == (before, False)
+
+
+BAD = b"no image"
+
+
+def files_of(data: Dataset, split: str) -> list[str]:
+    origins = data.splits[split].origins
+    assert origins is not None
+    return [path.decode() for path in origins.numpy().tolist()]
+
+
+def evaluated(run: Run, dataset: str | None = None) -> tuple[Dataset, bool]:
+    data, _, own = _data(run, dataset, skip_bad_images=True)
+    return data, own
+
+
+def test_bad_files_beside_the_run_s_data_are_left_out(
+    trained: Run, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("0.txt", os.fsdecode(b"\xff.png")):
+        (photos / "a" / name).write_bytes(BAD)
+    with pytest.raises(UsageError, match="2 bad of 32"):
+        load_run_dataset(trained)
+    for place in (None, "folder:photos"):
+        data, own = evaluated(trained, place)
+        assert own and data.digest == trained.config["dataset"]["digest"]
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("bad", [[], ["a/new.png"], ["a/0.png"]])
+def test_changed_data_is_not_passed_over_with_bad_files(
+    bad: list[str], trained: Run, photos: Path
+) -> None:
+    swap(photos / "a", photos / "b")
+    for name in bad:
+        (photos / name).write_bytes(BAD)
+    with pytest.raises(UsageError, match=r"folder:.*photos must be the data that"):
+        evaluated(trained)
+
+
+@pytest.mark.parametrize("split", ["test", "train"])
+def test_a_file_that_went_bad_leaves_the_others_in_their_splits(
+    split: str, trained: Run, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = load_run_dataset(trained)
+    bad = files_of(whole, split)[0]
+    Path(bad).write_bytes(BAD)
+    for place in (None, "folder:photos"):
+        data, own = evaluated(trained, place)
+        assert not own
+        for name in whole.splits:
+            expected = [Path(f) for f in files_of(whole, name) if f != bad]
+            found = [Path(file).resolve() for file in files_of(data, name)]
+            assert found == expected
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and said.startswith("warning: folder:")
+        assert f"differs from the data of {trained.path} (skipped 1 bad files" in said
+        assert f"the rest of {split} cannot be compared" in said
+
+
+def test_data_of_which_no_split_is_whole_is_not_known(trained: Run) -> None:
+    whole = load_run_dataset(trained)
+    for split in whole.splits:
+        Path(files_of(whole, split)[0]).write_bytes(BAD)
+    with pytest.raises(UsageError, match="must be the data that"):
+        evaluated(trained)
+    data, own = evaluated(trained, "folder:photos")  # as it is asked for by name
+    assert not own and sum(sizes(data).values()) == 27
+
+
+def test_other_data_is_told(
+    trained: Run, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(photos, "copy")
+    assert evaluated(trained, "folder:copy")[1]
+    assert not capsys.readouterr().err
+    write_classes(Path("others"), "abc", count=4)
+    for skip in (True, False):
+        _, _, own = _data(trained, "folder:others", skip_bad_images=skip)
+        assert not own
+        said = capsys.readouterr().err
+        assert said == (
+            f"warning: folder:others differs from the data of {trained.path}: nothing "
+            "is written to the run\n"
+        )
 
 
 def test_another_data_set_is_for_testing_as_a_whole(trained: Run) -> None:

@@ -17,7 +17,9 @@ import keras_tuner
 import pytest
 from rich.console import Console
 
+from keras_resnet.catalogue import find_spec
 from keras_resnet.errors import Stopped, UsageError
+from keras_resnet.families.resnet import ResNetSpec
 from training.recipes.recipe import Recipe
 from training.runs.run import Run
 from training.storage.lock import exclusive_lock
@@ -25,7 +27,7 @@ from training.sweeps import workers
 from training.sweeps.display import Display
 from training.sweeps.folder import Sweep
 from training.sweeps.hypermodel import ResNetHyperModel
-from training.sweeps.options import read_options
+from training.sweeps.options import Search, read_options
 from training.sweeps.pictures import pareto
 from training.sweeps.report import command_line
 from training.sweeps.results import best_of, rows_of
@@ -159,6 +161,52 @@ def test_a_sweep_of_before_a_field_was_there_goes_on(tmp_path: Path) -> None:
             Sweep(tmp_path).begin({"recipe": recipe | {field: value}}, resume=True)
 
 
+SD = "resnet110_sd_cifar"
+
+
+@pytest.mark.parametrize("older", [True, False])
+@pytest.mark.parametrize("again", [[], TINY])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ["--preset", "survival"],
+        ["--model", SD, "--space", "survival=0.2,0.5"],
+        ["--space", f"model=resnet20_cifar,{SD}", "--match", "params", SD],
+    ],
+)
+def test_a_sweep_of_an_older_version_keeps_its_networks(
+    asked: list[str], again: list[str], older: bool, tmp_path: Path
+) -> None:
+    """Stochastic depth's networks subsampled before trials had a prefix."""
+    from training.sweep import _plan_of, _settings
+
+    out = ["--out", str(tmp_path)]
+    begun = read_options([*out, *asked, *TINY])
+    settings = _settings(begun, _plan_of(begun)[0])
+    if older:
+        del settings["prefix"]
+    Sweep(tmp_path).begin(settings, resume=False)
+    resumed = read_options([*out, "--resume", *(again and [*asked, *again])])
+    plan = _plan_of(resumed)[0]
+    Sweep(tmp_path).begin(_settings(resumed, plan), resume=True)
+    for point in plan.points:
+        recipe = plan.recipe_at(point)
+        spec = find_spec(recipe.model, **recipe.spec_fields)
+        assert isinstance(spec, ResNetSpec) and spec.depths == (1, 1, 1)
+        former = older or recipe.model != SD  # the others have not changed
+        assert spec.shortcut == ("A" if former else "A_pooled")
+
+
+def test_a_point_of_an_older_sweep_has_its_own_shortcut(tmp_path: Path) -> None:
+    from training.sweep import make_plan
+
+    search = Search(space=("shortcut=A,B", "survival=0.5"))
+    recipe = Recipe(model=SD, overrides=("depths=(1,1,1)",))
+    plan = make_plan(search, recipe, former=True)
+    for point in plan.points:
+        assert plan.recipe_at(point).spec_fields["shortcut"] == point["shortcut"]
+
+
 def test_damaged_files_are_told(tmp_path: Path) -> None:
     made = Sweep(tmp_path)
     made.begin({"fields": []}, resume=False)
@@ -279,6 +327,10 @@ def test_a_journal_goes_on_after_a_cut(grid: Path, tmp_path: Path) -> None:
             "can be built, got none: shortcut 'A' can only add channels, got 16 → 4",
         ),
         (["--out", "x", *RATES, "--workers", "0"], "workers must be at least 1"),
+        (
+            ["--out", "x", *RATES, "--workers", "100000"],
+            "workers must be at most 256, got 100000",
+        ),
         (["--out", "x", *RATES, "--trials", "0"], "trials must be at least 1"),
         (["--out", "x", "--space", "lr=0.1"], "no field 'lr'"),
         (["--out", "x", *RATES, "--max-params", "9"], "network of the space has"),

@@ -10,8 +10,7 @@ import pytest
 from export import versions
 from export.load import newest_version
 from keras_resnet.errors import UsageError
-
-swap = versions._swap
+from training.storage import system
 
 
 def names(folder: Path) -> list[str]:
@@ -97,13 +96,14 @@ def test_where_folders_cannot_be_swapped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     complete(tmp_path, "theirs")(versions.publish)
-    monkeypatch.setattr(versions.ctypes, "CDLL", lambda *a, **k: object())
+    monkeypatch.setattr(system.ctypes, "CDLL", lambda *a, **k: object())
     with pytest.raises(
         UsageError, match="support swapping folders for --overwrite, got no"
     ):
         complete(tmp_path, "ours")(versions.replace)
     monkeypatch.undo()
-    monkeypatch.setattr(versions, "_swap", lambda a, b: swap(a, b / "gone"))
+    swap = system.swap
+    monkeypatch.setattr(system, "swap", lambda a, b: swap(a, b / "gone"))
     with pytest.raises(UsageError, match="got No such file or directory"):
         complete(tmp_path, "ours")(versions.replace)
     assert (tmp_path / "1" / "deep" / "file").read_text() == "theirs"

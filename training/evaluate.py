@@ -1,5 +1,6 @@
 """Evaluates a trained model on a split: ``python -m training.evaluate RUN``."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,8 @@ class Options:
     """Another data set with the same classes, or the new location of the run's own,
     which is recognised by its contents; None: the run's own at its stored location."""
     skip_bad_images: bool = False
-    """Skip files that are not images, like a run that was trained with this option."""
+    """Skip files that are not images, like a run that was trained with this option. The
+    other images must still be the run's, unless --dataset is given."""
     tta: bool = False
     """Average the probabilities of each image and its mirror image, or of small shifts
     if the run's images are not mirrored; nothing is then written to the run."""
@@ -118,17 +120,18 @@ def _data(
     """Returns a data set, its preprocessing and whether it is the run's own."""
     from training.data.preprocessing import Preprocessing
     from training.experiment.data import (
+        load_good_run_dataset,
         load_other_dataset,
         load_run_dataset,
-        require_dataset_location,
     )
 
     config = run.config
-    if dataset is None and not skip_bad_images:
-        data, own = load_run_dataset(run), True
+    if dataset is not None:
+        data, own = load_other_dataset(run, dataset, skip_bad_images=skip_bad_images)
+    elif skip_bad_images:
+        data, own = load_good_run_dataset(run)
     else:
-        place = dataset or require_dataset_location(run)
-        data, own = load_other_dataset(run, place, skip_bad_images=skip_bad_images)
+        data, own = load_run_dataset(run), True
     trained_on = tuple(config["dataset"]["labels"])
     if data.labels != trained_on:
         raise UsageError(
@@ -141,7 +144,18 @@ def _data(
             f"images of {data.name} must have the run's {preprocessing.channels} "
             f"channels, got {data.channels}"
         )
+    if not own:
+        _tell_difference(run, data)
     return data, preprocessing, own
+
+
+def _tell_difference(run: Run, data: "Dataset") -> None:
+    notes = f" ({'; '.join(data.notes)})" if data.notes else ""
+    print(
+        f"warning: {data.name} differs from the data of {run.path}{notes}: nothing is "
+        "written to the run",
+        file=sys.stderr,
+    )
 
 
 def _short(labels: tuple[str, ...]) -> str:

@@ -12,13 +12,12 @@ import tyro
 from keras_resnet import command
 from keras_resnet.errors import Stopped, UsageError, require_positive
 from training.distributed import cluster, launch
+from training.distributed.processes import MOST_WORKERS
 from training.engine.saving import CheckpointOptions
 from training.recipes.catalogue import RECIPES, load_recipe
 from training.recipes.recipe import EPHEMERAL, Recipe
 from training.runs.run import Run
 from training.storage.writing import output_exists_error
-
-MOST_WORKERS = 256
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,8 +20,14 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TRIALS = 20  # by default, except for a grid
 
 
-def make_plan(search: Search, recipe: Recipe) -> "Plan":
+def make_plan(search: Search, recipe: Recipe, *, former: bool = False) -> "Plan":
     """Returns the plan of a sweep.
+
+    Args:
+        search: Options of the search.
+        recipe: The recipe at the origin of the space.
+        former: Whether an older version began the sweep, so that network names have
+            their former meaning.
 
     Raises:
         UsageError: The space is invalid, or no network is within the budget.
@@ -43,17 +49,32 @@ def make_plan(search: Search, recipe: Recipe) -> "Plan":
         space["seed"] = Choice(seeds)
     require_possible(space, recipe)
     budget = Budget(search.max_params, search.max_macs, match)
-    plan = Plan(recipe, space, budget, rows)
+    plan = Plan(recipe, space, budget, rows, former)
     if search.chosen_tuner == "grid":
         plan.require_grid()
     plan.require_room()
     return plan
 
 
+def _located(options: Options) -> Options:
+    """Returns the options with the data location of a sweep that is resumed."""
+    from training.sweeps.data import with_location
+    from training.sweeps.folder import Sweep
+
+    sweep = Sweep(_out(options))
+    if not (options.resume and sweep.exists):
+        return options
+    recipe = with_location(sweep, options.hyperparameters)
+    return replace(options, hyperparameters=recipe)
+
+
 def _plan_of(options: Options) -> tuple["Plan", str, int | None]:
     """Returns the plan, the tuner and the maximum number of trials."""
+    from training.sweeps.folder import Sweep
+
     search = options.search
-    plan = make_plan(search, options.hyperparameters)
+    former = Sweep(_out(options)).former
+    plan = make_plan(search, options.hyperparameters, former=former)
     tuner = search.chosen_tuner
     trials = search.trials or (None if tuner == "grid" else TRIALS)
     return plan, tuner, trials
@@ -73,6 +94,7 @@ def _search(options: Options, place: str | None) -> None:
     sweep = Sweep(_out(options))
     oracle = make_oracle(tuner, plan, trials)
     if place not in (None, CHIEF):
+        _require_same_data(sweep, plan)
         Trials(oracle, plan, sweep).search()
         return
     _say_what_is_left_out(plan, tuner)
@@ -83,7 +105,7 @@ def _search(options: Options, place: str | None) -> None:
         write_hparams(sweep)
         display.update()
 
-    sweep.begin(_settings(options, plan), resume=options.resume)
+    _begin(sweep, options, plan)
     with (
         exclusive_lock(sweep.path / "lock", "a sweep must be run", sweep.path),
         display,
@@ -101,11 +123,28 @@ def _supervise(options: Options) -> None:
 
     plan, tuner, trials = _plan_of(options)
     sweep = Sweep(_out(options))
-    sweep.begin(_settings(options, plan), resume=options.resume)
+    _begin(sweep, options, plan)
     _say_what_is_left_out(plan, tuner)
     total = plan.count(tuner, trials)
     with Display(sweep, total, at_a_time=options.workers) as display:
         supervise(sweep, options.workers, display.update)
+
+
+def _begin(sweep: "Sweep", options: Options, plan: "Plan") -> None:
+    """Makes the folder, or checks that it holds this very sweep, of the same data."""
+    from training.sweeps.data import note_location
+
+    if options.resume:
+        _require_same_data(sweep, plan)
+    sweep.begin(_settings(options, plan), resume=options.resume)
+    note_location(sweep, plan.data)
+
+
+def _require_same_data(sweep: "Sweep", plan: "Plan") -> None:
+    from training.sweeps.data import require_same
+
+    if sweep.exists:  # else it is about to be begun, here or by the chief
+        require_same(sweep, plan.data)
 
 
 def _say_what_is_left_out(plan: "Plan", tuner: str) -> None:
@@ -121,12 +160,15 @@ def _say_what_is_left_out(plan: "Plan", tuner: str) -> None:
 
 
 def _settings(options: Options, plan: "Plan") -> dict[str, Any]:
+    from training.data.identity import describe_dataset
+
     return {
         "search": asdict(options.search),
         "recipe": options.hyperparameters.to_dict(),
         "fields": plan.fields,
         "target": plan.budget.match and [plan.budget.match[0], plan.target],
         "prefix": "t",  # of the trial names
+        "dataset": describe_dataset(plan.data),
     }
 
 
@@ -145,6 +187,7 @@ def main() -> None:
     _require_chief_s_address(place)
     _warn_of_network()
     command.load_backend()
+    options = _located(options)
     _leave_gpus_to_trials()
     if options.workers > 1 and place is None:
         _supervise(options)

@@ -5,7 +5,6 @@ its own seed. Therefore an epoch can start at any step, and any number of thread
 produces the same batches.
 """
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ from training.data.batches import Batches
 from training.data.examples import read_window
 from training.data.preprocessing import Preprocessing
 from training.data.types import WHOLE, Share, Split, Tensor
+from training.storage.system import cpu_count
 
 AHEAD = 4  # batches to prepare during a training step
 
@@ -177,11 +177,6 @@ def _mixed(
     return batches.enumerate(first_step).map(
         mix, num_parallel_calls=cpu_count(), deterministic=True
     )
-
-
-def cpu_count() -> int:
-    """Returns the number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def threading() -> tf.data.Options:

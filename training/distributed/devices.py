@@ -2,16 +2,14 @@
 
 import os
 import re
-import resource
-import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from keras_resnet.errors import UsageError
 from training.distributed import cluster
+from training.storage import system
 
 # Below this many multiply-accumulates per image, bfloat16 gains nothing on a CPU that
 # supports it: the measured speedup of ResNet-20 is 0.8× at 8×8 (2.6·10⁶) and 1.6× at
@@ -85,9 +83,7 @@ def detect_hardware() -> Hardware:
         # 7.0, bfloat16 from 8.0.
         name = details.get("device_name", "GPU")
         return Hardware("gpu", name, bfloat16=major >= 8, float16=major >= 7)
-    facts = Path("/proc/cpuinfo")
-    text = facts.read_text(encoding="utf-8") if facts.is_file() else ""
-    return cpu(text)
+    return cpu(system.cpu_info())
 
 
 def cpu(cpuinfo: str) -> Hardware:
@@ -103,8 +99,7 @@ def peak_memory() -> float:
     """Returns the peak memory in GiB of the first GPU, or else of the process."""
     if tf.config.list_logical_devices("GPU"):
         return float(tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**30)
-    unit = 1 if sys.platform == "darwin" else 2**10  # getrusage(2)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+    return system.peak_memory() / 2**30
 
 
 def make_strategy() -> Any:

@@ -1,15 +1,15 @@
 """Starts processes that end with their parent, and forwards signals to them."""
 
-import ctypes
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from types import FrameType
 from typing import IO
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
+from training.storage import system
+
+MOST_WORKERS = 256  # that a command starts on one machine
 
 
 def start_process(
@@ -33,9 +33,7 @@ def start_process(
         # Signals of the terminal reach it only once, through this process.
         start_new_session=True,
         # It ends with this process, even if this process is killed.
-        preexec_fn=partial(  # noqa: PLW1509 - the child only calls this
-            ctypes.CDLL(None).prctl, PR_SET_PDEATHSIG, signal.SIGKILL
-        ),
+        preexec_fn=system.ending_with_parent(),  # noqa: PLW1509 - it calls only this
     )
 
 

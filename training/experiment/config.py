@@ -16,13 +16,13 @@ import tensorflow as tf
 import keras_resnet
 from keras_resnet.describe import count_macs, count_params
 from keras_resnet.errors import UsageError
-from training.data.identity import absolute, resolved
-from training.data.pipeline import cpu_count
+from training.data.identity import describe_dataset, resolved
 from training.distributed.devices import Hardware
 from training.experiment.augmentation import augmentation_names
 from training.experiment.experiment import Experiment
 from training.recipes.recipe import EPHEMERAL, Recipe
 from training.runs.run import Run
+from training.storage.system import cpu_count
 
 PACKAGES = {
     "keras-resnet": keras_resnet,
@@ -57,10 +57,7 @@ def describe_experiment(experiment: Experiment) -> dict[str, Any]:
         },
         "dataset": {
             "name": dataset.name,
-            "place": absolute(dataset.name),
-            "digest": dataset.digest,
-            "examples": {name: len(split) for name, split in dataset.splits.items()},
-            "labels": list(dataset.labels),
+            **describe_dataset(dataset),
             "augmentation": augmentation.geometry,
             "flip": augmentation.flip,
             "notes": list(dataset.notes),

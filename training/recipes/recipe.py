@@ -107,11 +107,20 @@ class Recipe(
 
 
 # Overrides that restore the former architectures of these names; older configs, which
-# have no network spec, refer to them.
+# have no network spec, and older sweeps, which have no trial prefix, refer to them.
 _FORMER = {
     "resnet110_sd_cifar": "shortcut=A",
     "resnet1202_sd_cifar": "shortcut=A",
 }
+
+
+def with_former_network(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Returns a recipe's fields with the network that its name denoted before."""
+    former = _FORMER.get(recipe.get("model", ""))
+    if former is None:
+        return recipe
+    overrides = [former, *recipe.get("overrides", ())]  # the last one of a field wins
+    return {**recipe, "overrides": overrides}
 
 
 def as_trained(config: Any) -> Any:
@@ -124,11 +133,7 @@ def as_trained(config: Any) -> Any:
     recipe, model = config.get("recipe"), config.get("model")
     if not isinstance(recipe, dict) or not isinstance(model, dict) or "spec" in model:
         return config
-    former = _FORMER.get(recipe.get("model", ""))
-    if former is None:
-        return config
-    overrides = [former, *recipe.get("overrides", ())]  # the last one of a field wins
-    return {**config, "recipe": {**recipe, "overrides": overrides}}
+    return {**config, "recipe": with_former_network(recipe)}
 
 
 # Fields that may differ when a run is resumed: they change no bit of the result, or

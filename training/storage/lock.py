@@ -1,12 +1,12 @@
 """Provides a file lock that one process at a time can hold."""
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from keras_resnet.errors import UsageError
+from training.storage import system
 from training.storage.writing import report_write_errors
 
 
@@ -25,14 +25,12 @@ def exclusive_lock(path: Path, what: str, where: Path) -> Iterator[None]:
     with report_write_errors(path):
         opened = path.open("a+", encoding="ascii")
     with opened as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not system.try_lock(file):
             file.seek(0)
             raise UsageError(
                 f"{what} by one process at a time, got {where} locked by "
                 f"process {file.read().strip()}; wait for it or stop it"
-            ) from None
+            )
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()

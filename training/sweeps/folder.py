@@ -78,6 +78,11 @@ class Sweep:
         """
         return _read(self._settings, self._settings.read_text("utf-8"))
 
+    @property
+    def former(self) -> bool:
+        """Whether an older version, with its own networks, began the sweep."""
+        return self.exists and "prefix" not in self.settings
+
     def name(self, number: str) -> str:
         """Returns the name of keras-tuner's trial ``number``.
 
@@ -129,12 +134,20 @@ class Sweep:
             for name in ("trials", "logs"):
                 make_folder(self.path / name)
 
+    def move_data(self, place: str) -> None:
+        """Stores the new location of the data set."""
+        self.settings["dataset"]["place"] = place
+        with report_write_errors(self.path):
+            write_json(self._settings, self.settings)
+
     def _require(self, settings: dict[str, Any]) -> None:
         defaults = json.loads(json.dumps(Recipe().to_dict()))
-        kept = self.settings
+        # data.require_same compares the data sets.
+        kept = {n: v for n, v in self.settings.items() if n != "dataset"}
         if "recipe" in kept:  # fields added since then had their defaults
-            recipe = {name: defaults[name] for name in settings["recipe"]}
-            kept = kept | {"recipe": recipe | kept["recipe"]}
+            now = settings["recipe"]
+            recipe = {name: defaults[name] for name in now} | kept["recipe"]
+            kept = kept | {"recipe": recipe | {"dataset": now.get("dataset")}}
         for part, stored in kept.items():
             name, before, now = _difference(part, stored, settings.get(part))
             if before != now:

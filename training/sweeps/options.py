@@ -8,6 +8,7 @@ import tyro
 
 from keras_resnet import command
 from keras_resnet.errors import UsageError, require_choice, require_positive
+from training.distributed.processes import MOST_WORKERS
 from training.recipes.catalogue import RECIPES, load_recipe
 from training.recipes.checks import check_range
 from training.recipes.recipe import Recipe
@@ -82,6 +83,11 @@ class Options:
 
     def __post_init__(self) -> None:
         require_positive(self, "workers")
+        if self.workers > MOST_WORKERS:
+            raise UsageError(
+                f"workers must be at most {MOST_WORKERS}, got {self.workers}; say "
+                f"--workers {MOST_WORKERS} or fewer"
+            )
 
 
 @dataclass(frozen=True)

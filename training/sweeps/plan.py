@@ -13,7 +13,7 @@ from keras_resnet.errors import UsageError
 from training.data.types import Dataset, Size
 from training.experiment.data import load_recipe_dataset
 from training.experiment.infer_preprocessing import input_size
-from training.recipes.recipe import Recipe
+from training.recipes.recipe import Recipe, with_former_network
 from training.sweeps.cost import OWN, Budget, Cost, nearest, network_cost
 from training.sweeps.space import KEPT, SOLVED, Point, Space, points, size
 
@@ -36,12 +36,14 @@ class Plan:
         space: The fields that vary.
         budget: Limits on the cost of networks.
         rows: The only points to try; empty: all points of the space.
+        former: Whether network names have the meaning they had in older versions.
     """
 
     recipe: Recipe
     space: Space
     budget: Budget = field(default_factory=Budget)
     rows: tuple[Point, ...] = ()
+    former: bool = False
 
     def __post_init__(self) -> None:
         for name, values in self.space.items():
@@ -101,11 +103,10 @@ class Plan:
         """The cost that networks must match."""
         kind, network = cast(tuple[Kind, str], self.budget.match)
         factor, times, name = network.rpartition("*")
-        recipe = self.recipe
         if name == OWN:
-            recipe = at(recipe, self.rows[0]) if self.rows else recipe
+            recipe = self._at(self.rows[0] if self.rows else {})
         else:
-            recipe = replace(recipe, model=name, overrides=())
+            recipe = self._named(replace(self.recipe, model=name, overrides=()))
         cost = getattr(self.cost(recipe), kind)
         return float(factor if times else 1) * int(cost)
 
@@ -117,26 +118,35 @@ class Plan:
         """
         name = self.solved(point)
         if name is None:
-            return at(self.recipe, point)
+            return self._at(point)
         rest = {n: value for n, value in point.items() if n != name}
         kind = cast(tuple[Kind, str], self.budget.match)[0]
 
         def cost(value: int) -> int | None:
             try:
-                made = at(self.recipe, rest | {name: value})
+                made = self._at(rest | {name: value})
                 return int(getattr(self.cost(made), kind))
             except UsageError:
                 return None
 
-        return at(self.recipe, rest | {name: nearest(cost, self.target, name)})
+        return self._at(rest | {name: nearest(cost, self.target, name)})
+
+    def _at(self, point: Point) -> Recipe:
+        return self._named(at(self.recipe, point))
+
+    def _named(self, recipe: Recipe) -> Recipe:
+        """The recipe with the network that its name stands for in this sweep."""
+        if not self.former:
+            return recipe
+        return Recipe.from_dict(with_former_network(recipe.to_dict()))
 
     def cost(self, recipe: Recipe) -> Cost:
         """Returns the cost of a recipe's network on the sweep's images."""
         default: Size = find_spec(recipe.model).input_shape[:2]
-        height, width = input_size(recipe.image_size, self._data, default)
-        shape = (height, width, self._data.channels)
+        height, width = input_size(recipe.image_size, self.data, default)
+        shape = (height, width, self.data.channels)
         spec = tuple(recipe.spec_fields.items())
-        return network_cost(recipe.model, spec, shape, len(self._data.labels))
+        return network_cost(recipe.model, spec, shape, len(self.data.labels))
 
     @property
     def _costly(self) -> Space:
@@ -145,7 +155,8 @@ class Plan:
         return {name: values for name, values in self.space.items() if name not in free}
 
     @cached_property
-    def _data(self) -> Dataset:
+    def data(self) -> Dataset:
+        """What all trials train and test on."""
         return load_recipe_dataset(self.recipe)
 
     def allows(self, point: Point) -> bool:

@@ -108,7 +108,8 @@ class Trials(BaseTuner):
         file = self._sweep.recipe(run.path.name)
         line = [sys.executable, "-m", "training.fit", f"--out={run.path}"]
         if run.exists:
-            line.append("--resume")
+            # The data may have been moved since the trial was begun.
+            line += ["--resume", f"--dataset={self._plan.recipe.dataset}"]
         else:
             try:
                 save_recipe(self._recipe(trial), file)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -15,7 +14,7 @@ from tqdm import tqdm
 from training.data.sources import cache
 from training.data.sources.files import intact
 from training.data.sources.inspection import Stored
-from training.storage import filesystem
+from training.storage import filesystem, system
 from training.storage.writing import report_write_errors, write_atomically
 
 Keys = tuple[str, str]  # the names of the image and of the label feature
@@ -81,7 +80,7 @@ def _extract(
         write_atomically(path, partial(Path.write_bytes, data=image), synced=False)
         labels.append(label)
         hashes.append(hashlib.sha256(image).digest())
-    os.sync()  # once for all files
+    system.sync_files()  # once for all files
     return labels, hashes
 
 

@@ -1,0 +1,181 @@
+"""Whether a sweep goes on with the data that it was begun on, wherever that is."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from data import write_classes
+from keras_tuner.engine.trial import Trial
+from test_findings import reads, swap
+
+from keras_resnet.errors import UsageError
+from training.recipes.catalogue import load_recipe
+from training.sweep import _begin, _located, _plan_of, _require_same_data
+from training.sweeps.folder import Sweep
+from training.sweeps.options import read_options
+from training.sweeps.oracles import hyperparameters, make_oracle
+from training.sweeps.results import rows_of
+from training.sweeps.trials import Trials
+
+SPACE = ["--space", "learning_rate=0.02,0.1", "--overrides", "depths=(1,1,1)"]
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_classes(tmp_path / "photos", "abc", count=10)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "photos"
+
+
+def go(*words: str) -> Sweep:
+    """Does what the command does before its first trial."""
+    options = _located(read_options(["--out", "sweep", *words]))
+    assert options.out is not None
+    sweep = Sweep(options.out.absolute())
+    _begin(sweep, options, _plan_of(options)[0])
+    return sweep
+
+
+def as_of_an_older_version(sweep: Sweep) -> Sweep:
+    stored: dict[str, Any] = json.loads((sweep.path / "sweep.json").read_text("utf-8"))
+    del stored["dataset"]
+    (sweep.path / "sweep.json").write_text(json.dumps(stored), "utf-8")
+    return Sweep(sweep.path)
+
+
+def swapped(photos: Path) -> None:
+    swap(photos / "a", photos / "b")
+
+
+def renamed(photos: Path) -> None:
+    (photos / "b").rename(photos / "bee")
+
+
+def added(photos: Path) -> None:
+    write_classes(photos, "d", count=10)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (swapped, "the same images and labels; got others in train and test"),
+        (renamed, "the class 'b'; got 'bee'"),
+        (added, "images of 3 classes; got {'train': 32, 'test': 8} of 4"),
+    ],
+)
+@pytest.mark.parametrize("words", [[], [*SPACE, "--dataset", "folder:photos"]])
+def test_a_sweep_is_resumed_on_the_same_data(
+    change: Any, said: str, words: list[str], photos: Path
+) -> None:
+    go("--dataset", "folder:photos", *SPACE)
+    sweep = go("--resume", *words)
+    change(photos)
+    expected = f"must be the data that {sweep.path} was begun on, .*{said}; restore it"
+    with pytest.raises(UsageError, match=expected) as caught:
+        go("--resume", *words)
+    assert "\n" not in str(caught.value)
+    worker = read_options(["--out", "sweep", "--resume"])
+    with pytest.raises(UsageError, match=expected):
+        _require_same_data(sweep, _plan_of(worker)[0])
+
+
+def test_files_are_read_once_to_know_them(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = reads(monkeypatch)
+    go("--dataset", "folder:photos", *SPACE)
+    assert len(seen) == len(set(seen)) == 30
+
+
+def test_a_sweep_of_before_digests_goes_on_in_its_place(photos: Path) -> None:
+    as_of_an_older_version(go("--dataset", "folder:photos", *SPACE))
+    swapped(photos)
+    sweep = go("--resume")
+    assert "dataset" not in sweep.settings
+    go("--resume", "--dataset", "folder:./photos/")
+    shutil.copytree(photos, "moved")
+    with pytest.raises(UsageError, match="same dataset, folder:photos; got folder:mov"):
+        go("--resume", "--dataset", "folder:moved")
+
+
+def test_places_of_a_sweep_are_compared_as_places(photos: Path) -> None:
+    go("--dataset", "folder:photos/", *SPACE)
+    Path("link").symlink_to(photos)
+    for name in ("photos", "./photos", "link", str(photos)):
+        go("--resume", "--dataset", f"folder:{name}")
+        go("--resume", *SPACE, "--dataset", f"folder:{name}")
+
+
+def test_data_of_a_sweep_may_be_moved(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go("--dataset", "folder:photos", *SPACE)
+    shutil.move(photos, "moved")
+    with pytest.raises(UsageError, match=r"sweep must be in its place, .*--dataset"):
+        go("--resume")
+    write_classes(tmp_path / "others", "abc", count=9)
+    with pytest.raises(UsageError, match="folder:others must be the data that"):
+        go("--resume", "--dataset", "folder:others")
+    sweep = go("--resume", "--dataset", "folder:moved/")
+    assert Sweep(sweep.path).settings["dataset"]["place"] == f"folder:{tmp_path}/moved"
+    go("--resume")  # it is written down
+    monkeypatch.chdir(tmp_path / "others")
+    go("--resume", "--out", str(sweep.path))
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_trial_that_was_begun_is_told_where_the_data_is(
+    begun: bool, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = go("--dataset", "folder:photos", *SPACE)
+    shutil.move(photos, "moved")
+    words = ["--out", "sweep", "--resume", "--dataset", "folder:moved"]
+    plan = _plan_of(_located(read_options(words)))[0]
+    lines = []
+
+    def start(line: list[str], **_: Any) -> subprocess.Popen[bytes]:
+        lines.append(line)
+        return subprocess.Popen([sys.executable, "-c", ""])
+
+    monkeypatch.setattr("training.sweeps.trials.start_process", start)
+    if begun:
+        sweep.run("t0").create({})
+    trial = Trial(hyperparameters(plan.space), "0")
+    Trials(make_oracle("grid", plan, None), plan, sweep)._process(
+        trial, sweep.run("t0")
+    )
+    recipe = sweep.recipe("t0")
+    if begun:
+        assert lines[0][-2:] == ["--resume", "--dataset=folder:moved"]
+    else:
+        assert lines[0][-1:] == [f"--recipe={recipe}"]
+        assert load_recipe(str(recipe)).dataset == "folder:moved"
+
+
+@pytest.mark.slow
+def test_a_trial_goes_on_where_its_data_was_moved(photos: Path) -> None:
+    line = [sys.executable, "-m", "training.sweep", "--out", "sweep"]
+    small = ["--image-size", "8", "--batch-size", "4", "--epochs", "8"]
+    words = [*SPACE, *small, "--tuner", "grid", "--dataset", "folder:photos"]
+    sweep = Sweep(photos.with_name("sweep"))
+    with subprocess.Popen([*line, *words], stderr=subprocess.PIPE) as process:
+        until = time.monotonic() + 120
+        while not sweep.run("t0000").epochs and time.monotonic() < until:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not sweep.run("t0000").complete
+    shutil.move(photos, "moved")
+    place = ["--resume", "--dataset", "folder:moved"]
+    subprocess.run([*line, *place], check=True, capture_output=True, timeout=300)
+    assert [row["status"] for row in rows_of(sweep)] == ["completed"] * 2
+    assert "resuming at epoch" in sweep.log("t0000").read_text("utf-8")
+    for name in ("t0000", "t0001"):
+        found = sweep.run(name).config["dataset"]["place"]
+        assert found == f"folder:{photos.with_name('moved')}"
