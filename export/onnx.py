@@ -9,7 +9,7 @@ from typing import Any
 import tyro
 
 from export.single_file import publish, require_place
-from keras_resnet import command
+from keras_resnet import command, streams
 from keras_resnet.errors import UsageError
 from training.runs.run import Run
 
@@ -72,7 +72,7 @@ def convert(saved: Path) -> Any:
     loaded = tf.saved_model.load(str(saved))  # keeps the function's variables alive
     serve = loaded.signatures["serving_default"]
     image = serve.structured_input_signature[1]["image"]
-    with command.descriptor_silenced(2):
+    with streams.descriptor_silenced(2):
         graph, _ = tf2onnx.convert.from_function(
             tf.function(lambda image: serve(image=image)), [image], opset=OPSET
         )

@@ -16,7 +16,7 @@ from export.predictions import Format, Prediction, render
 from export.runtimes import RUNTIMES, Array, Session
 from export.verification.safety_checks import require_safe
 from export.worker import BATCH_SIZE, ENVIRONMENT
-from keras_resnet import command
+from keras_resnet import command, streams
 from keras_resnet.errors import Stopped, UsageError, first_few, require_positive
 from training.storage.writing import (
     make_folder,
@@ -132,7 +132,7 @@ def opened(options: Options) -> tuple[Classify, Description]:
     require_safe(artifact)
     try:
         about = read(artifact)
-        with command.descriptor_silenced(2):  # C++ libraries log to stderr
+        with streams.descriptor_silenced(2):  # C++ libraries log to stderr
             session = RUNTIMES[runtime].open(artifact.path, artifact.kind)
     except Exception as error:  # each runtime raises its own types
         reason = str(error) or type(error).__name__

@@ -12,7 +12,7 @@ import tyro
 from tqdm import tqdm
 
 from export.single_file import publish, require_place
-from keras_resnet import command
+from keras_resnet import command, streams
 from keras_resnet.errors import Stopped, UsageError
 from training.runs.run import Run
 
@@ -186,7 +186,7 @@ def _converted(
         converter.representative_dataset = lambda: ([x] for x in calibration(run, data))
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = tf.uint8
-    with command.descriptor_silenced(2):  # MLIR logs to stderr
+    with streams.descriptor_silenced(2):  # MLIR logs to stderr
         return bytes(converter.convert())
 
 
@@ -220,7 +220,7 @@ def _accuracy(
     from training.data.preprocessing import Preprocessing
 
     before = tensorflow.open_session(saved, "SavedModel")
-    with command.descriptor_silenced(2):  # LiteRT logs to stderr
+    with streams.descriptor_silenced(2):  # LiteRT logs to stderr
         after = litert.session(
             Interpreter(model_content=flatbuffer, num_threads=os.cpu_count())
         )

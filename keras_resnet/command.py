@@ -9,20 +9,17 @@ import os
 import re
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
-from types import FrameType
 from typing import Any, TypeVar
 
 import tyro
 
 from keras_resnet.errors import Stopped, UsageError, require_local
+from keras_resnet.streams import Interrupt, descriptor_silenced, open_streams
 
 T = TypeVar("T")
-
-SAME_PRESS = 1.0  # seconds in which further signals count as the first one
 
 
 def parse(
@@ -121,14 +118,14 @@ def run(main: Callable[[], None]) -> None:
     if main.__module__ != "__main__":  # called from a test or a notebook
         _complete(main)
         return
-    output = _open_streams()
+    output = open_streams()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else: nohup
-        signal.signal(signal.SIGINT, _Interrupt())
+        signal.signal(signal.SIGINT, Interrupt())
     try:
         _complete(main)
     finally:
         handler = signal.getsignal(signal.SIGINT)
-        if isinstance(handler, _Interrupt):  # covers the interpreter's shutdown
+        if isinstance(handler, Interrupt):  # covers the interpreter's shutdown
             after = signal.SIG_IGN if handler.first else signal.SIG_DFL
             signal.signal(signal.SIGINT, after)
     if output.error and not isinstance(output.error, BrokenPipeError):
@@ -152,75 +149,6 @@ def _complete(main: Callable[[], None]) -> None:
         _die(f"cannot use {error.filename}: {error.strerror}", 1)
     if sys.stdout is not None:
         sys.stdout.flush()
-
-
-class _Interrupt:
-    """Raises KeyboardInterrupt for the first Ctrl-C only.
-
-    A further signal within a second counts as the same key press and must not disturb
-    the cleanup; a later one ends the process immediately.
-
-    Attributes:
-        first: Time of the first signal, in seconds of the monotonic clock.
-    """
-
-    first: float | None = None
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Handles SIGINT."""
-        now = time.monotonic()
-        if self.first is None:
-            self.first = now
-            raise KeyboardInterrupt
-        if now - self.first > SAME_PRESS:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-
-
-class _Output(io.FileIO):
-    """A file descriptor that discards output that it cannot write.
-
-    Attributes:
-        error: The reason why output was discarded; None if none was.
-    """
-
-    error: OSError | None = None
-
-    def write(self, data: Any, /) -> int:
-        """Writes ``data``; after an error, records it and discards all output."""
-        try:
-            return super().write(data)
-        except OSError as error:
-            self.error = error
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.fileno())
-            os.close(nowhere)
-            return len(data)
-
-
-def _open_streams() -> _Output:
-    r"""Replaces stdout and stderr with streams that never fail; returns stdout.
-
-    Characters that their encoding lacks are written as escapes like ``\xd7``.
-    """
-    outputs = {}
-    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(descriptor)
-        except OSError:  # closed; the next opened file would take its number
-            os.open(os.devnull, os.O_RDONLY)
-        if name == "stdin":
-            continue
-        old = getattr(sys, name)
-        outputs[name] = _Output(descriptor, "w", closefd=False)
-        stream = io.TextIOWrapper(
-            io.BufferedWriter(outputs[name]),
-            encoding=getattr(old, "encoding", "utf-8"),
-            errors="backslashreplace",
-            line_buffering=old is None or old.line_buffering or old.write_through,
-        )
-        setattr(sys, name, stream)
-    return outputs["stdout"]
 
 
 def load_backend(*, tensorflow: bool = True) -> None:
@@ -255,19 +183,6 @@ def load_backend(*, tensorflow: bool = True) -> None:
             f"Keras' backend must be tensorflow for this command, got {backend}; unset "
             "KERAS_BACKEND or change ~/.keras/keras.json"
         )
-
-
-@contextmanager
-def descriptor_silenced(descriptor: int) -> Iterator[None]:
-    """Discards everything written to a file descriptor, also by C++ libraries."""
-    kept = os.dup(descriptor)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), descriptor)
-    try:
-        yield
-    finally:
-        os.dup2(kept, descriptor)
-        os.close(kept)
 
 
 def _die(message: str, status: int) -> None:

@@ -13,7 +13,7 @@ from typing import Literal
 import pytest
 import tyro
 
-from keras_resnet import UsageError, __main__, command, list_models
+from keras_resnet import UsageError, __main__, command, list_models, streams
 from keras_resnet.command import Stopped
 
 
@@ -139,7 +139,7 @@ def test_run_hides_no_bug() -> None:
 def test_descriptor_is_silenced_for_a_while(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(KeyError), command.descriptor_silenced(2):
+    with pytest.raises(KeyError), streams.descriptor_silenced(2):
         print("hidden", file=sys.__stderr__, flush=True)
         raise KeyError
     print("shown", file=sys.__stderr__, flush=True)
@@ -148,7 +148,7 @@ def test_descriptor_is_silenced_for_a_while(
 
 COMMAND = """
 import signal, sys, time
-from keras_resnet import command
+from keras_resnet import command, streams
 from keras_resnet.errors import UsageError
 
 def main():

@@ -4,7 +4,7 @@ from typing import Any
 
 from export import manifest
 from export.load import Artifact
-from keras_resnet import command
+from keras_resnet import streams
 from keras_resnet.errors import Stopped
 
 
@@ -44,7 +44,7 @@ def require_safe(
 def _operations(artifact: Artifact) -> list[str]:
     if artifact.kind != "SavedModel":
         return []
-    with command.descriptor_silenced(2):  # TensorFlow logs to stderr
+    with streams.descriptor_silenced(2):  # TensorFlow logs to stderr
         from export.verification import safety
 
         return safety.flagged(artifact.path)

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from keras_resnet.command import SAME_PRESS
 from keras_resnet.errors import Stopped
+from keras_resnet.streams import SAME_PRESS
 from training.engine.progress import Progress
 
 

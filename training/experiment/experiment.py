@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import keras
 import numpy as np
@@ -74,56 +75,60 @@ def build_experiment(recipe: Recipe, precision: str | None = None) -> Experiment
     replicas = Replicas(devices.make_strategy())
     dataset = load_recipe_dataset(recipe)
     require_same_data(replicas, dataset)
-    images = len(dataset.splits["train"])
     require_shares(
-        images, recipe.batch_size, recipe.accumulation, devices=replicas.count
+        len(dataset.splits["train"]),
+        recipe.batch_size,
+        recipe.accumulation,
+        devices=replicas.count,
     )
     preprocessing = infer_preprocessing(recipe, dataset, spec.input_shape[:2])
     data = training_data(recipe, dataset, preprocessing)
 
-    def network(policy: str, *, any_size: bool = False) -> keras.Model:
-        with replicas.strategy.scope():
-            return build_model(
-                recipe, preprocessing, len(dataset.labels), policy, any_size=any_size
+    build = partial(build_model, recipe, preprocessing, len(dataset.labels))
+    with replicas.strategy.scope():
+        model = build()
+        plan = _plan_device(recipe, precision, count_macs(model), replicas.count)
+        if plan.precision != "float32":
+            model = build(plan.policy)
+        sizes = set(data.augmentation.sizes)
+        _require_side(recipe.model, min(sizes), spec.smallest_side)
+        training_model, notes = None, []
+        if sizes != {preprocessing.size}:
+            training_model = _for_any_size(
+                spec, partial(build, plan.policy, any_size=True)
             )
+        elif recipe.ema:
+            training_model = build(plan.policy)
+        if recipe.weights:
+            notes = finetuning.start_from(model, recipe.weights)
+    finetuning.frozen_layers(model, recipe.freeze)
+    return Experiment(
+        recipe=recipe,
+        spec=spec,
+        dataset=dataset,
+        preprocessing=preprocessing,
+        data=data,
+        plan=plan,
+        model=model,
+        replicas=replicas,
+        training_model=training_model,
+        notes=tuple(notes),
+    )
 
-    model = network("float32")
+
+def _plan_device(
+    recipe: Recipe, precision: str | None, macs: int, replicas: int
+) -> DevicePlan:
     plan = devices.plan_device(
         devices.detect_hardware(),
         precision=precision or recipe.precision,
         xla=recipe.xla,
-        macs=count_macs(model),
-        replicas=replicas.count,
+        macs=macs,
+        replicas=replicas,
     )
     if precision and recipe.precision == "auto":
         plan = replace(plan, precision_reason="as when the run began")
-    if plan.precision != "float32":
-        model = network(plan.policy)
-    sizes = data.augmentation.sizes
-    _require_side(recipe.model, min(sizes), spec.smallest_side)
-    training_model, notes = None, []
-    if set(sizes) != {preprocessing.size}:
-        training_model = _for_any_size(
-            spec, lambda: network(plan.policy, any_size=True)
-        )
-    elif recipe.ema:
-        training_model = network(plan.policy)
-    if recipe.weights:
-        with replicas.strategy.scope():
-            notes = finetuning.start_from(model, recipe.weights)
-    finetuning.frozen_layers(model, recipe.freeze)
-    return Experiment(
-        recipe,
-        spec,
-        dataset,
-        preprocessing,
-        data,
-        plan,
-        model,
-        replicas,
-        training_model,
-        tuple(notes),
-    )
+    return plan
 
 
 def require_same_data(replicas: Replicas, dataset: Dataset) -> None:
