@@ -3,6 +3,8 @@
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	2>/dev/null && echo $$p && break; done)
+# The build of TensorFlow: tensorflow, cpu or gpu.
+BUILD ?= tensorflow
 BIN := .venv/bin
 # Two processes, which take over what the other has left: most tests keep one core busy.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
@@ -16,7 +18,7 @@ OUT := artifacts/digits
 .venv/installed: setup.py
 	@test -n "$(PYTHON)" || { echo "error: Python 3.11 to 3.13 is needed" >&2; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet -e .
+	$(BIN)/pip install --quiet -e ".[sweep,export,$(BUILD)]"
 	touch $@
 
 .venv/installed-dev: .venv/installed

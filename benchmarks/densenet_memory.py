@@ -46,11 +46,11 @@ def ours_idle(precision: str, batch: int) -> Step:
 
 
 CONTENDERS = {
-    "ours": Candidate("keras-resnet densenet121", partial(ours, efficient=False)),
+    "ours": Candidate("residual-keras densenet121", partial(ours, efficient=False)),
     "ours_efficient": Candidate(
-        "keras-resnet densenet121, memory_efficient", partial(ours, efficient=True)
+        "residual-keras densenet121, memory_efficient", partial(ours, efficient=True)
     ),
-    "ours_idle": Candidate("keras-resnet densenet121, built only", ours_idle),
+    "ours_idle": Candidate("residual-keras densenet121, built only", ours_idle),
     "keras": Candidate(
         "keras.applications DenseNet121, its defaults",
         partial(keras_applications, name="DenseNet121"),

@@ -187,7 +187,7 @@ def training(folder: str, *, in_memory: bool) -> Step:
 
 
 READING = {
-    "ours": Candidate("keras-resnet: crop, resize to 224, mirror, batch", ours),
+    "ours": Candidate("residual-keras: crop, resize to 224, mirror, batch", ours),
     "crop": Candidate("crop bound", lambda f, _: bound(f, cropped=True)),
     "decode": Candidate("decode bound", lambda f, _: bound(f, cropped=False)),
     "default": Candidate(
@@ -220,7 +220,7 @@ def main() -> None:
     import tyro
 
     options = tyro.cli(Options)
-    folder = Path(tempfile.gettempdir()) / f"keras-resnet-{options.images}-photos"
+    folder = Path(tempfile.gettempdir()) / f"residual-keras-{options.images}-photos"
     make(folder, options.images)
     contenders = with_torchvision(READING, options.torch_python)
     contenders, count = (

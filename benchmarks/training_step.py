@@ -98,7 +98,7 @@ def contenders(name: Name) -> dict[str, Candidate]:
     """Returns a network and its peers as candidates."""
     network = NETWORKS[name]
     mine = partial(ours, side=network.side)
-    found = {"ours": Candidate(f"keras-resnet {name}", partial(mine, name=name))}
+    found = {"ours": Candidate(f"residual-keras {name}", partial(mine, name=name))}
     if network.keras:
         build = partial(keras_applications, name=network.keras)
         title = f"keras.applications {network.keras}"
@@ -109,7 +109,7 @@ def contenders(name: Name) -> dict[str, Candidate]:
         found["plain"] = Candidate(f"{name} with Keras' batch normalisation", build)
     if network.twin:
         build = partial(mine, name=network.twin)
-        found["twin"] = Candidate(f"keras-resnet {network.twin}", build)
+        found["twin"] = Candidate(f"residual-keras {network.twin}", build)
     if network.torchvision:
         build = partial(torchvision, name=network.torchvision)
         title = f"torchvision {network.torchvision}, channels_last"

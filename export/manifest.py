@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import secrets
-from importlib import metadata
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 NAME = "manifest.json"
 MAX_BYTES = 2**24  # limit on the size of a manifest
-PACKAGES = ("keras-resnet", "tensorflow", "keras", "numpy")
+# By their modules: TensorFlow is installed under several names.
+MODULES = {
+    "residual-keras": "keras_resnet",
+    "tensorflow": "tensorflow",
+    "keras": "keras",
+    "numpy": "numpy",
+}
 
 
 def location(path: Path) -> Path:
@@ -129,7 +135,7 @@ def source(run: "Run") -> dict[str, Any]:
             "versions": config["versions"],
             "evaluation": run.evaluated,
         },
-        "versions": {name: metadata.version(name) for name in PACKAGES},
+        "versions": {n: import_module(m).__version__ for n, m in MODULES.items()},
     }
 
 

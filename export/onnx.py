@@ -59,7 +59,7 @@ def require_packages() -> None:
     if missing:
         raise UsageError(
             f"ONNX export requires {', '.join(NEEDED)}, got no {', '.join(missing)}; "
-            "pip install 'keras-resnet[onnx]'"
+            "pip install 'residual-keras[onnx]'"
         )
 
 

@@ -51,9 +51,9 @@ def write(folder: Path, model: str, requests: dict[str, dict[str, Tensor]]) -> N
             records.write(log.SerializeToString())
 
 
-# TensorFlow Serving's messages, as far as a warm-up request has them: each field's name,
-# number and type (prediction_log.proto, predict.proto and model.proto of its apis).
-# tensorflow-serving-api has them too, but requires one build of TensorFlow.
+# The parts of TensorFlow Serving's messages that a warm-up request has: name, number
+# and type of each field (its prediction_log.proto, predict.proto and model.proto).
+# The package tensorflow-serving-api has them too, but requires one build of TensorFlow.
 MESSAGES = {
     "ModelSpec": {"name": (1, "string"), "signature_name": (3, "string")},
     "Input": {"key": (1, "string"), "value": (2, ".tensorflow.TensorProto")},

@@ -21,6 +21,18 @@ from keras_resnet.streams import Interrupt, descriptor_silenced, open_streams
 
 T = TypeVar("T")
 
+# The extras that install packages which commands import.
+_TRAIN = (
+    *("tensorflow_datasets", "PIL", "psutil", "fsspec", "tqdm", "sklearn", "scipy"),
+    *("tensorboard", "jinja2", "matplotlib"),
+)
+EXTRAS = {
+    "tensorflow": "train,tensorflow",
+    **dict.fromkeys(_TRAIN, "train"),
+    **dict.fromkeys(("keras_tuner", "rich"), "sweep"),
+    **dict.fromkeys(("ai_edge_litert", "flatbuffers"), "export"),
+}
+
 
 def parse(
     options: type[T],
@@ -143,12 +155,26 @@ def _complete(main: Callable[[], None]) -> None:
     except SystemExit as stop:
         if stop.code:
             raise
-    except OSError as error:
-        if error.filename is None:
+    except (ModuleNotFoundError, OSError) as error:
+        if (reason := _explain(error)) is None:
             raise
-        _die(f"cannot use {error.filename}: {error.strerror}", 1)
+        _die(reason, 1)
     if sys.stdout is not None:
         sys.stdout.flush()
+
+
+def _explain(error: ModuleNotFoundError | OSError) -> str | None:
+    """Describes a missing package or an unusable file; None: it is another error."""
+    if isinstance(error, OSError):
+        file = error.filename
+        return None if file is None else f"cannot use {file}: {error.strerror}"
+    package = (error.name or "").partition(".")[0]
+    if package not in EXTRAS:
+        return None
+    return (
+        f"this command needs the package {package}, which is not installed; "
+        f"pip install 'residual-keras[{EXTRAS[package]}]'"
+    )
 
 
 def load_backend(*, tensorflow: bool = True) -> None:

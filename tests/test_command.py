@@ -318,7 +318,7 @@ def test_module_tells_a_mistake_in_one_line() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "{list, describe, units, deviations, table}"),
+        ([], "{list, describe, units, deviations}"),
         (["bogus"], "bogus"),
         (["describe"], "describe"),
         (["describe", "resnet50", "--image-size", "x"], "'x'"),

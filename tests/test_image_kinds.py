@@ -30,7 +30,7 @@ def training(data: bytes, channels: int, size: tuple[int, int]) -> np.ndarray:
         raise ValueError(finding.bad)
     split = strings([data], [0], image_info([finding]))
     preprocessing = Preprocessing(size, channels, 1.0, (), ())
-    return read_window(split, tf.constant(0), preprocessing, None).numpy()
+    return read_window(split, tf.constant(0), preprocessing.input_shape, None).numpy()
 
 
 @cache

@@ -402,7 +402,7 @@ def test_lighting_needs_three_channels() -> None:
     recipe = replace(PLAIN, lighting=0.1)
     epoch(recipe, pixel_dataset(2, (8, 8, 3)))
     with pytest.raises(
-        UsageError, match=r"unless images have 3 channels, got 0\.1 and 1"
+        UsageError, match=r"unless images have 3 channels, got 0\.1 for noise"
     ):
         epoch(recipe, pixel_dataset(2, (8, 8, 1)))
 

@@ -189,7 +189,10 @@ def test_splits_go_by_their_usual_names(tmp_path: Path) -> None:
     [
         ({"shape": (None, None, 4)}, "must have 1 or 3 channels, got 4; "),
         ({"names": ("x",)}, "must have at least 2 classes, got 1"),
-        ({"names": ("x", "y", "")}, "labels of train .* must be 0 to 1, .*, got 2"),
+        (
+            {"names": ("x", "y", "")},
+            "labels of split train .* must be 0 to 1, .*, got 2",
+        ),
         ({"names": ("x", "y\tz", "z")}, r"control characters, got 'y\\tz' for class 1"),
         (
             {"splits": ("train", "val", "validation")},

@@ -9,7 +9,7 @@ from launched import LONG, TINY, curves, start, wait_for_checkpoint
 from training.runs.run import Run
 
 pytestmark = pytest.mark.slow
-pytest.importorskip("ray", reason="needs keras-resnet[ray]")
+pytest.importorskip("ray", reason="needs residual-keras[ray]")
 
 RAY = ["--ray", "local", "--workers", "2"]
 

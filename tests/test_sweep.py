@@ -431,7 +431,7 @@ def test_gpus_are_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         seen.append((environment["KERASTUNER_TUNER_ID"], environment))
         return subprocess.Popen([sys.executable, "-c", ""])
 
-    monkeypatch.setattr(workers, "start", start)
+    monkeypatch.setattr(workers, "start_process", start)
     made = Sweep(tmp_path / "sweep")
     (made.path / "logs").mkdir(parents=True)
     team = workers._Team(made, 2)

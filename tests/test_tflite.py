@@ -87,7 +87,7 @@ def test_onnx_says_which_extra_it_needs(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("export.onnx.find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"got no onnx, .*keras-resnet\[onnx\]"):
+    with pytest.raises(UsageError, match=r"got no onnx, .*residual-keras\[onnx\]"):
         onnx.export(run, tmp_path / "model.onnx")
 
 

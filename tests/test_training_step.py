@@ -23,7 +23,7 @@ def test_a_backend_without_tensorflow_is_measured() -> None:
     assert result.returncode == 0, result.stderr
     assert ", jax " in result.stdout
     assert "training resnet20_cifar, 32×32, batch 4, float32: images/s" in result.stdout
-    assert "keras-resnet resnet20_cifar / resnet20_cifar with Keras' batch" in (
+    assert "residual-keras resnet20_cifar / resnet20_cifar with Keras' batch" in (
         result.stdout
     )
     assert "of a 3×3 convolution" in result.stdout

@@ -46,7 +46,7 @@ class Options:
     """Maximum number of restarts of all workers from the last checkpoint."""
     ray: str | None = None
     """Start the workers on the Ray cluster at this address instead (`auto`: the running
-    one; `local`: a new one on this machine); requires `keras-resnet[ray]`."""
+    one; `local`: a new one on this machine); requires `residual-keras[ray]`."""
 
     @property
     def run(self) -> Run:

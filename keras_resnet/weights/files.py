@@ -120,7 +120,7 @@ def _require_package(name: str) -> Any:
     except ImportError:
         raise UsageError(
             f"reading these weights needs the package {name.partition('.')[0]}, which "
-            "is not installed; pip install keras-resnet[torch]"
+            "is not installed; pip install residual-keras[torch]"
         ) from None
 
 

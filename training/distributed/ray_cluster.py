@@ -22,7 +22,7 @@ def connect(address: str) -> Any:
         import ray
     except ImportError:
         raise UsageError(
-            "--ray needs Ray to be installed, got none; pip install keras-resnet[ray]"
+            "--ray needs Ray to be installed, got none; pip install residual-keras[ray]"
         ) from None
     try:
         ray.init(address=address, log_to_driver=True, logging_level=logging.WARNING)

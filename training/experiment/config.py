@@ -25,7 +25,7 @@ from training.runs.run import Run
 from training.storage.system import cpu_count
 
 PACKAGES = {
-    "keras-resnet": keras_resnet,
+    "residual-keras": keras_resnet,
     "tensorflow": tf,
     "keras": keras,
     "numpy": np,

@@ -62,7 +62,7 @@ def _filesystem(scheme: str) -> Any:
     except ImportError as error:
         raise UsageError(
             f"the client for {scheme}:// must be installed, got {error}; for gs and s3 "
-            "use pip install keras-resnet[remote]"
+            "use pip install residual-keras[remote]"
         ) from None
     except ValueError:
         raise UsageError(
