@@ -6,7 +6,7 @@ import pytest
 
 from keras_resnet.errors import UsageError
 from training.recipes.recipe import Recipe
-from training.sweeps.plan import at, require_possible
+from training.sweeps.points import at, require_possible
 from training.sweeps.space import KEPT, Choice, Range, points, read_space, size
 
 

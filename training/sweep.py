@@ -33,7 +33,8 @@ def make_plan(search: Search, recipe: Recipe, *, former: bool = False) -> "Plan"
         UsageError: The space is invalid, or no network is within the budget.
     """
     from training.sweeps.cost import Budget
-    from training.sweeps.plan import Plan, require_possible
+    from training.sweeps.plan import Plan
+    from training.sweeps.points import require_possible
     from training.sweeps.space import Choice, read_space
 
     rows: tuple[Point, ...] = ()
@@ -148,7 +149,7 @@ def _require_same_data(sweep: "Sweep", plan: "Plan") -> None:
 
 
 def _say_what_is_left_out(plan: "Plan", tuner: str) -> None:
-    from training.sweeps.plan import named
+    from training.sweeps.points import named
 
     points = plan.left_out() if tuner == "grid" else []
     if points:

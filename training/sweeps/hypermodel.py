@@ -17,7 +17,8 @@ from training.optimisation.losses import RecipeLoss
 from training.optimisation.optimizers import decayed
 from training.recipes.recipe import Recipe
 from training.sweeps.oracles import decoded, hyperparameters
-from training.sweeps.plan import Plan, require_possible
+from training.sweeps.plan import Plan
+from training.sweeps.points import require_possible
 from training.sweeps.space import read_space
 
 # Recipe fields that affect the compiled model. The batch size scales the learning rate

@@ -10,6 +10,7 @@ import PIL
 import tensorflow as tf
 
 from keras_resnet.errors import UsageError
+from training.data.decoding import pillow
 from training.data.sources import inspection
 from training.data.sources.cache import folder
 from training.data.sources.inspection import InspectionResult
@@ -105,7 +106,8 @@ def _read(name: str) -> dict[bytes, InspectionResult]:
 @once
 def _inspector() -> str:
     """Returns the versions of the inspecting code and its libraries."""
-    beside = sorted(Path(filesystem.__file__).parent.glob("*.py"))
-    files = (*beside, Path(inspection.__file__), Path(__file__))
+    decoders = sorted(Path(pillow.__file__).parent.glob("*.py"))
+    modules = (filesystem.__file__, inspection.__file__, __file__)
+    files = (*decoders, *map(Path, modules))
     code = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
     return repr([code, tf.__version__, PIL.__version__])
