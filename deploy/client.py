@@ -11,7 +11,6 @@ import base64
 import errno
 import http.client
 import json
-import math
 import os
 import re
 import sys
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 SIGNATURE = "classify_bytes"
+DAY = 24 * 60 * 60  # seconds
 
 
 class Model(NamedTuple):
@@ -182,8 +182,10 @@ def address(text: str) -> str:
 def duration(text: str) -> float:
     """Parses a positive number of seconds."""
     seconds = float(text)
-    if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"seconds must be above 0, got {text}")
+    if not 0 < seconds <= DAY:
+        raise argparse.ArgumentTypeError(
+            f"seconds must be above 0 and at most {DAY}, a day, got {text}"
+        )
     return seconds
 
 

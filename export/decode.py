@@ -19,7 +19,7 @@ def decode(data: bytes, about: Description, max_pixels: int = MAX_PIXELS) -> Arr
     Args:
         data: Content of a JPEG, PNG, GIF (its first frame), BMP or WebP file.
         about: Size, channels and crop of the input.
-        max_pixels: Largest width times height; for a GIF, times its frames.
+        max_pixels: Largest width times height.
 
     Returns:
         uint8 pixels ``(H, W, C)``.

@@ -18,7 +18,7 @@ class GraphOptions:
     compute: Literal["float32", "bf16"] = "float32"
     """Type of the weights and the computation. Probabilities are float32."""
     max_pixels: int = MAX_PIXELS
-    """Largest image that classify_bytes decodes, in pixels; all frames of a GIF."""
+    """Largest image that classify_bytes decodes, in pixels."""
 
     def __post_init__(self) -> None:
         check_range("max_pixels", self.max_pixels, 1, 2**31 - 1)

@@ -4,18 +4,13 @@ A file of a few kilobytes can contain an image of gigabytes. TensorFlow's decode
 no limit, so an exported graph checks the size first.
 """
 
-from typing import Any
-
 import tensorflow as tf
 
 from training.data.decoding import bmp
-from training.data.decoding.binary import head, number, octets, starts
-from training.data.decoding.graph import colour_table
+from training.data.decoding.binary import head, number, numbers, starts, substring
+from training.data.decoding.graph import gif_image
 from training.data.decoding.pillow import KINDS
 from training.data.types import Tensor
-
-# A block has at most 255 bytes; an encoder fills all but the last of each frame.
-MAX_GIF_BLOCKS = 100_000
 
 
 def reject_oversized(data: Tensor, max_pixels: int) -> Tensor:
@@ -23,9 +18,8 @@ def reject_oversized(data: Tensor, max_pixels: int) -> Tensor:
 
     Args:
         data: Content of a JPEG, PNG, GIF, BMP or WebP file, a scalar string.
-        max_pixels: Largest width times height. For a GIF, all frames of which are
-            decompressed to get the first, it limits the sum over the frames, each of
-            which counts with at least the canvas' size.
+        max_pixels: Largest width times height; of a GIF, those of its first frame and
+            of the canvas count.
 
     Raises:
         InvalidArgumentError: At run time: the image is larger, or the file is no image.
@@ -44,7 +38,7 @@ def pixels(data: Tensor) -> Tensor:
     cases = [
         (starts(first, b"\xff\xd8\xff"), lambda: _jpeg(data)),
         (starts(first, b"\x89PNG\r\n\x1a\n"), lambda: _png(first)),
-        (starts(first, b"GIF8"), lambda: _gif(tf.cast(octets(data), tf.int64))),
+        (starts(first, b"GIF8"), lambda: _gif(data)),
         (starts(first, b"BM"), lambda: _bmp(first)),
         (webp, lambda: _webp(first)),
     ]
@@ -91,39 +85,9 @@ def _product(width: Tensor, height: Tensor) -> Tensor:
 
 
 def _gif(data: Tensor) -> Tensor:
-    """Returns the sum over the frames by walking the blocks of the file.
-
-    The header is followed by extensions (``!``, a label, sub-blocks), images (``,``,
-    nine bytes, a colour table, a code size, sub-blocks) and the end (``;``). A
-    sub-block starts with its length; length 0 ends a sequence of them. Like giflib,
-    reading stops at anything else. More than ``MAX_GIF_BLOCKS`` blocks count as too
-    many pixels.
-    """
-    end = tf.size(data, tf.int64)
-    data = tf.pad(data, [[0, 13]])
-    width, height = number(data, 6, 2), number(data, 8, 2)  # of the canvas
-
-    def unfinished(
-        position: Tensor, _inside: Tensor, _total: Tensor, _n: Tensor
-    ) -> Tensor:
-        return position < end
-
-    def step(position: Tensor, inside: Tensor, total: Tensor, n: Tensor) -> Any:
-        first = data[position]
-        left, top, wide, high = (number(data, position + i, 2) for i in (1, 3, 5, 7))
-        # The decoder enlarges the canvas for a frame that exceeds it.
-        frame = tf.maximum(width, left + wide) * tf.maximum(height, top + high)
-        image = ~inside & (first == ord(","))
-        known = inside | image | (first == ord("!"))
-        ahead = tf.where(image, 11 + colour_table(data[position + 9]), 2)
-        ahead = tf.where(inside, 1 + first, ahead)
-        ahead = tf.where(known, ahead, end)
-        total = total + tf.where(image, frame, 0)
-        total = tf.where(n < MAX_GIF_BLOCKS, total, 2**62)
-        ahead = tf.where(n < MAX_GIF_BLOCKS, ahead, end)
-        return position + ahead, tf.where(inside, first > 0, True), total, n + 1
-
-    start = 13 + colour_table(data[10])
-    zero = tf.constant(0, tf.int64)
-    state = tf.while_loop(unfinished, step, (start, tf.constant(False), zero, zero))
-    return state[2]
+    """Returns the area of the canvas, enlarged if the first image exceeds it."""
+    place, _ = gif_image(data)
+    width, height = numbers(head(data, 10)[6:], 2)
+    left, top, wide, high = numbers(head(substring(data, place + 1, 8), 8), 2)
+    area = tf.maximum(width, left + wide) * tf.maximum(height, top + high)
+    return tf.where(place > 0, area, 0)

@@ -170,8 +170,9 @@ def _with_progress(options: Options) -> list[Prediction | tuple[Path, str]]:
     from tqdm import tqdm
 
     count = len(listed(options.images))
-    bar = tqdm(predict(options), total=count, unit="image", disable=None, delay=2)
-    return list(bar)
+    with streams.libraries_silenced():
+        bar = tqdm(predict(options), total=count, unit="image", disable=None, delay=2)
+        return list(bar)
 
 
 def _write(text: str, out: Path) -> None:
@@ -190,7 +191,7 @@ def _write(text: str, out: Path) -> None:
 
 def main() -> None:
     """Runs the command line."""
-    options = command.parse(Options, prog="python -m export.predict")
+    options = command.parse(Options, prog="python -m export.predict", any_names=True)
     if options.out is not None:
         if options.out.is_dir():
             raise UsageError(f"output must be a file, got the folder {options.out}")

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import tyro
 
-from keras_resnet.errors import Stopped, UsageError, require_local
+from keras_resnet.errors import Stopped, UsageError, require_local, require_text
 from keras_resnet.streams import Interrupt, descriptor_silenced, open_streams
 
 T = TypeVar("T")
@@ -40,6 +40,7 @@ def parse(
     *,
     default: T | None = None,
     prog: str | None = None,
+    any_names: bool = False,
 ) -> T:
     """Returns the command line, parsed into ``options``.
 
@@ -48,11 +49,14 @@ def parse(
         argv: The arguments; None means ``sys.argv``.
         default: The default values; None means those of the fields.
         prog: The program name in the help text.
+        any_names: Whether the names of files may be other than UTF-8.
 
     Raises:
         UsageError: An option is unknown or its value is invalid.
     """
     given: Any = {} if default is None else {"default": default}
+    if not any_names:
+        _require_text(argv)
     result: T = _read(options, args=argv, prog=prog, **given)
     return result
 
@@ -63,10 +67,16 @@ def parse_some(options: type[T], argv: Sequence[str]) -> T:
     Raises:
         UsageError: A value of one of them is missing or invalid.
     """
+    _require_text(argv)
     found: tuple[T, list[str]] = _read(
         options, args=argv, add_help=False, return_unknown_args=True
     )
     return found[0]
+
+
+def _require_text(argv: Sequence[str] | None) -> None:
+    for word in sys.argv[1:] if argv is None else argv:
+        require_text("option or path", word)
 
 
 def _read(options: Any, **given: Any) -> Any:

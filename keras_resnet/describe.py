@@ -1,12 +1,16 @@
 """Describes a network: its feature-map sizes, parameters and operations."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from math import prod
+from typing import Any
 
 import keras
 from keras.layers import Layer
 
+from keras_resnet.catalogue import build_model
+from keras_resnet.families.branch import FORMS
 from keras_resnet.layer_names import UNIT
 from keras_resnet.layers import leaf_layers
 
@@ -54,6 +58,52 @@ def count_macs(model: keras.Model) -> int:
             f"{getattr(model, 'input_shape', None)}"
         )
     return sum(count for count in counts if count)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of a network.
+
+    Attributes:
+        params: Number of trainable parameters.
+        macs: Multiply-accumulates per image.
+    """
+
+    params: int
+    macs: int
+
+
+@lru_cache(maxsize=4096)
+def network_cost(
+    model: str,
+    spec: tuple[tuple[str, Any], ...],
+    shape: tuple[int, int, int],
+    classes: int,
+) -> Cost:
+    """Returns the cost of a network without allocating its weights.
+
+    Args:
+        model: Name of the network.
+        spec: Changed fields of its spec, with their values.
+        shape: Shape of an image, ``(H, W, C)``.
+        classes: Number of classes.
+
+    Raises:
+        UsageError: The network is invalid.
+    """
+    fields = dict(spec)
+    if fields.get("form") in FORMS:
+        # All forms cost the same, but A and B have a layer for each path.
+        fields["form"] = "C"
+    try:
+        # Variables made in this scope have a shape and an initializer, and no value.
+        with keras.StatelessScope(initialize_variables=False):
+            network = build_model(model, input_shape=shape, classes=classes, **fields)
+            return Cost(count_params(network), count_macs(network))
+    finally:
+        # Keras' global state keeps the network and the list of variables without a
+        # value, which the end of any other such scope would allocate.
+        keras.backend.clear_session(free_memory=False)
 
 
 def layer_macs(layer: Layer) -> int | None:

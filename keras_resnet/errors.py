@@ -37,6 +37,21 @@ def require_local(path: str | os.PathLike[str]) -> None:
         )
 
 
+def is_text(name: str) -> bool:
+    """Returns whether a name is UTF-8, as graphs and reports require."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # surrogates, which stand for other bytes
+        return False
+    return True
+
+
+def require_text(what: str, name: str) -> None:
+    """Raises UsageError unless a name is UTF-8."""
+    if not is_text(name):
+        raise UsageError(f"{what} must be UTF-8, got {name!r}; rename it")
+
+
 def first_few(names: Sequence[object], most: int = 5) -> str:
     """Joins at most ``most`` names with commas for a message and counts the rest."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""

@@ -40,7 +40,8 @@ def fold(model: keras.Model, dtype: str = "float32") -> keras.Model:
     """
     require_choice("dtype", dtype, DTYPES)
     with deep_recursion(), quick_variables():
-        image = keras.Input(model.input.shape[1:], name=model.input.name)
+        given = model.input  # Keras' own default is its floatx
+        image = keras.Input(given.shape[1:], dtype=given.dtype, name=given.name)
         output = _replayed(model, [image], dtype)
         return Network(image, output, name=model.name)
 

@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr
 from types import FrameType
 from typing import Any
 
@@ -70,15 +70,8 @@ def open_streams() -> Output:
             os.open(os.devnull, os.O_RDONLY)
         if name == "stdin":
             continue
-        old = getattr(sys, name)
         outputs[name] = Output(descriptor, "w", closefd=False)
-        stream = io.TextIOWrapper(
-            io.BufferedWriter(outputs[name]),
-            encoding=getattr(old, "encoding", "utf-8"),
-            errors="backslashreplace",
-            line_buffering=old is None or old.line_buffering or old.write_through,
-        )
-        setattr(sys, name, stream)
+        setattr(sys, name, _stream(outputs[name], getattr(sys, name)))
     return outputs["stdout"]
 
 
@@ -93,3 +86,30 @@ def descriptor_silenced(descriptor: int) -> Iterator[None]:
     finally:
         os.dup2(kept, descriptor)
         os.close(kept)
+
+
+@contextmanager
+def libraries_silenced() -> Iterator[None]:
+    """Suppresses what C++ libraries write to stderr, as libjpeg does for damaged files.
+
+    Python's own output, such as progress bars, is shown.
+    """
+    try:
+        shared = sys.stderr.fileno() == 2
+    except (AttributeError, OSError):  # no stream, or a notebook's
+        shared = False
+    with ExitStack() as stack:
+        if shared:
+            shown = stack.enter_context(_stream(Output(os.dup(2), "w"), sys.stderr))
+            stack.enter_context(redirect_stderr(shown))
+        stack.enter_context(descriptor_silenced(2))
+        yield
+
+
+def _stream(output: Output, old: Any) -> io.TextIOWrapper:
+    return io.TextIOWrapper(
+        io.BufferedWriter(output),
+        encoding=getattr(old, "encoding", "utf-8"),
+        errors="backslashreplace",
+        line_buffering=old is None or old.line_buffering or old.write_through,
+    )

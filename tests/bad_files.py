@@ -78,9 +78,6 @@ TRUNCATED = "image file is truncated"
 CASES = {
     "bomb, PNG": Case("bomb.png", bombs.png(), f"20000×20000, {MORE}"),
     "bomb, GIF": Case("bomb.gif", bombs.gif(), f"20000×20000, {MORE}"),
-    "bomb, GIF of many frames": Case(
-        "frames.gif", bombs.gif(200, 1500), f"200×200×1500 frames, {MORE}"
-    ),
     "bomb, JPEG header": Case(
         "bomb.jpg", bombs.patched("JPEG", 60000, 60000), f"60000×60000, {MORE}"
     ),
@@ -113,6 +110,7 @@ CASES = {
     "CMYK JPEG": Case("cmyk.jpg", encode(noise(9, 9, 3), "JPEG", "CMYK")),
     "PNG with alpha": Case("alpha.png", encode(noise(9, 9, 3), "PNG", "RGBA")),
     "animated GIF": Case("moving.gif", _animation("GIF")),
+    "GIF of many frames": Case("frames.gif", bombs.gif(200, 1500)),
     "MPO, as phones write": Case("phone.jpg", _animation("MPO")),
     "JPEG with rotated EXIF": Case("turned.jpg", with_exif(tag(6))),
     "link to itself": Case(

@@ -215,11 +215,17 @@ def _gifs() -> dict[str, Kind]:
     whole, other = _frame(INDICES), _frame(255 - INDICES)
     first = _frame(small, top=2, left=3, clear=clear)
     own = _gif(_frame(INDICES, palette=PALETTE), palette=LEVELS)
+    larger = _frame(np.zeros((300, 300), np.uint8))
+    empty = b"!\x01\0"  # an extension, behind which Pillow takes the "," for a length
     return {
         "GIF": Kind(_gif(whole), colour),
         "GIF of grey levels": Kind(_gif(whole, palette=LEVELS), INDICES),
         "GIF, frame's palette": Kind(own, colour),
         "animated GIF": Kind(_gif(whole, other), colour),
+        "GIF, large later frame": Kind(_gif(whole, larger), colour),
+        "GIF, cut in a later frame": Kind(_gif(whole, other)[:-300], colour),
+        "GIF, cut behind its first frame": Kind(_gif(whole)[:-2], colour),
+        "GIF, empty extension": Kind(_gif(empty, whole, larger), colour),
         "transparent GIF": Kind(_gif(_frame(INDICES, clear=clear), other), colour),
         "GIF, small first frame": Kind(
             _gif(_frame(small, top=2, left=3), whole), framed

@@ -46,6 +46,13 @@ def test_bad_file_is_named(name: str, photos: Path) -> None:
     assert "\n" not in message
 
 
+def test_libjpeg_is_not_heard(photos: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (photos / "b" / "damaged.jpg").write_bytes(CASES["JPEG, damaged pixels"].make)
+    load_dataset(f"folder:{photos}")
+    inspect_all([str(photos / "b" / "damaged.jpg")], 10**6)
+    assert "Corrupt JPEG data" not in capfd.readouterr().err
+
+
 def test_bad_files_are_skipped_and_counted(photos: Path) -> None:
     for name in BAD:
         make(CASES[name], photos / "a" / CASES[name].name)

@@ -43,6 +43,24 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("gs://b/c", "path must be local, got the URL 'gs://b/c'; "),
+        ("\udcff", "folder of the cache must be UTF-8, got '.*udcff'; rename it"),
+    ],
+)
+def test_the_folder_is_local_and_its_name_text(
+    place: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_RESNET_CACHE", place)
+    write_classes(tmp_path / "photos")
+    with pytest.raises(UsageError, match=said):
+        loaded("photos", "disk")
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
 def copies(home: Path) -> list[Path]:
     return [path for path in home.glob("??/*") if path.is_file()]
 

@@ -93,6 +93,46 @@ def test_paths_are_local(words: list[str], said: str) -> None:
     assert command.parse(Places, ["run", "--out", "None"]).out is None
 
 
+@pytest.mark.parametrize("words", [["\udcff"], ["run", "--out", "runs/\udcff"]])
+def test_names_are_utf_8(words: list[str]) -> None:
+    said = r"^option or path must be UTF-8, got '.*\\udcff'; rename it$"
+    with pytest.raises(UsageError, match=said):
+        command.parse(Places, words, prog="test")
+    with pytest.raises(UsageError, match=said):
+        command.parse_some(Options, words)
+    read = command.parse(Places, words, prog="test", any_names=True)
+    assert "\udcff" in (read.out or read.run).name
+
+
+SILENCED = """
+import os, sys
+from keras_resnet import command
+
+def main():
+    with streams.libraries_silenced():
+        os.write(2, b"hidden")
+        print("×", file=sys.stderr)
+    os.write(2, b"after\\n")
+    print("last", file=sys.stderr)
+
+if sys.argv[1:]:
+    command.run(main)
+else:
+    main()
+"""
+
+
+@pytest.mark.parametrize("arguments", [[], ["run"]])
+def test_only_libraries_are_silenced(arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SILENCED, *arguments],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        check=True,
+    )
+    assert done.stderr == b"\\xd7\nafter\nlast\n"
+
+
 def test_help_is_no_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         command.parse(Options, ["--help"], prog="test")

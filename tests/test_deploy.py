@@ -375,10 +375,11 @@ def test_a_server_is_a_host_and_a_port(
         assert "server must be host:port, without http:// or a path, got" in said
 
 
-def test_seconds_are_more_than_none(ask: Callable[..., tuple[Any, str, str]]) -> None:
-    for seconds in ("0", "-1", "nan", "inf"):
+def test_seconds_are_of_one_day(ask: Callable[..., tuple[Any, str, str]]) -> None:
+    for seconds in ("0", "-1", "nan", "inf", "86401", "1e300"):
         status, _, said = ask(f"--seconds={seconds}")
-        assert status == 2 and "seconds must be above 0, got" in said
+        line = f"seconds must be above 0 and at most 86400, a day, got {seconds}"
+        assert status == 2 and said.splitlines()[-1].endswith(line)
 
 
 @pytest.mark.slow

@@ -97,10 +97,12 @@ def test_open_size_has_no_macs(shape: tuple[int | None, int | None, int]) -> Non
 
 
 class Classifier(keras.Model):
-    def __init__(self, backbone: keras.Model) -> None:
+    def __init__(self, backbone: keras.Model, *, twice: bool = False) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = keras.layers.Dense(10)
+        if twice:
+            self.net = keras.Sequential([self.backbone, self.head])
         self(keras.ops.zeros((1, *backbone.input_shape[1:])))
 
     def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
@@ -116,5 +118,6 @@ def test_macs_of_a_backbone_within_a_model() -> None:
         keras.Model(image, head(backbone(image))),
         keras.Sequential([image, backbone, keras.layers.Dense(10)]),
         Classifier(backbone),
+        Classifier(backbone, twice=True),
     ):
         assert count_macs(model) == expected

@@ -126,6 +126,14 @@ def test_class_of_bad_files_only_is_refused(tmp_path: Path) -> None:
         load_dataset(f"folder:{tmp_path}", reading=ReadOptions(skip_bad_images=True))
 
 
+def test_its_path_is_utf_8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    around = tmp_path / os.fsdecode(b"\xff")
+    write_classes(around / "photos")
+    monkeypatch.chdir(around)
+    with pytest.raises(UsageError, match=r"data set must be UTF-8, got .*\\udcff"):
+        load_dataset("folder:photos")
+
+
 def empty_class(root: Path) -> None:
     write_classes(root)
     (root / "empty").mkdir()

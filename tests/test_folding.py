@@ -63,6 +63,17 @@ def assert_same(model: keras.Model, folded: keras.Model) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-5 * abs(expected).max())
 
 
+def test_the_input_is_the_networks_whatever_floatx_is() -> None:
+    model = lively("resnet20_cifar", **TINY)
+    keras.config.set_floatx("float16")
+    try:
+        folded = fold(model)
+        assert folded.input.dtype == "float32"
+        assert_same(model, folded)
+    finally:
+        keras.config.set_floatx("float32")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_family(name: str) -> None:

@@ -271,3 +271,18 @@ def test_lora_of_the_table_convolution() -> None:
     assert np.array_equal(layer(x), before)  # its second matrix begins at zero
     layer.lora_kernel_b.assign_add(keras.ops.ones(layer.lora_kernel_b.shape))
     assert not np.allclose(layer(x), before)
+
+
+def test_lora_is_there_again_once_loaded(tmp_path: Path) -> None:
+    model = create_model("lenet5")
+    layer = model.get_layer("c3")
+    layer.enable_lora(2, lora_alpha=6)
+    layer.lora_kernel_b.assign_add(keras.ops.ones(layer.lora_kernel_b.shape))
+    model.save(tmp_path / "lora.keras")
+    loaded = load_model(tmp_path / "lora.keras")
+    np.testing.assert_allclose(loaded(images()), model(images()), atol=1e-5)
+    again = loaded.get_layer("c3")
+    assert (again.lora_enabled, again.lora_rank, again.lora_alpha) == (True, 2, 6)
+    assert again.lora_kernel_a.shape == layer.lora_kernel_a.shape
+    names = [x.path.split("/", 1)[-1] for x in model.trainable_weights]
+    assert [x.path.split("/", 1)[-1] for x in loaded.trainable_weights] == names

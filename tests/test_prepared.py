@@ -1,5 +1,6 @@
 """TensorFlow Datasets, prepared on disk."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -206,6 +207,28 @@ def test_data_set_that_cannot_be_trained_on_is_refused(
     write_tfds(tmp_path, "odd", **{"shape": (8, 9, 1), **options})
     with pytest.raises(UsageError, match=message):
         load_dataset(f"tfds:{tmp_path / 'odd' / '1.0.0'}")
+
+
+@pytest.mark.parametrize("cache", ["none", "disk"])
+@pytest.mark.parametrize("lengths", [[], ["0"]])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_an_empty_split_is_refused(
+    split: str,
+    lengths: list[str],
+    cache: Literal["none", "disk"],
+    preprocessing: Path,
+    tmp_path: Path,
+) -> None:
+    place = tmp_path / "tiny_fixed" / "1.0.0"
+    shutil.copytree(preprocessing / "tiny_fixed" / "1.0.0", place)
+    info = place / "dataset_info.json"
+    told = json.loads(info.read_text("utf-8"))
+    (found,) = (part for part in told["splits"] if part["name"] == split)
+    found["shardLengths"] = lengths
+    info.write_text(json.dumps(told), "utf-8")
+    said = f"^{split} split of tfds:tiny_fixed must hold images, got none; prepare"
+    with pytest.raises(UsageError, match=said):
+        load_dataset(f"tfds:{place}", reading=ReadOptions(cache=cache))
 
 
 def test_a_data_set_prepared_anew_with_the_same_sizes_is_extracted_again(

@@ -8,7 +8,7 @@ import pytest
 
 from keras_resnet import load_model
 from keras_resnet.catalogue import find_spec
-from keras_resnet.errors import Stopped
+from keras_resnet.errors import Stopped, UsageError
 from training.evaluate import evaluate_run
 from training.experiment import experiment
 from training.experiment.train import train
@@ -68,6 +68,15 @@ def test_an_averaged_run_is_resumed_and_evaluates_its_average(
     assert halves.evaluated == whole.evaluated
     assert evaluate_run(whole).items() >= whole.evaluated.items()
     assert theirs.input_shape == (None, 12, 8, 3)
+
+
+def test_a_network_too_large_for_the_memory_is_refused() -> None:
+    """Before a weight of it is there."""
+    data, wide = "synthetic:8x8x3:3:16", (f"width={2**15}",)
+    recipe = Recipe(model="resnet20_cifar", dataset=data, overrides=wide)
+    said = "^weights of resnet20_cifar must fit in half of the free memory, got "
+    with pytest.raises(UsageError, match=said):
+        experiment.build_experiment(recipe)
 
 
 def test_too_small_images_are_refused() -> None:

@@ -98,11 +98,15 @@ def test_variables_and_control_flow_are_not(tmp_path: Path) -> None:
     assert {"SaveV2", "RestoreV2", "Relu", "VarHandleOp"} < safety.op_types(path)
 
 
-def change(path: Path, edit: Callable[[Any], object]) -> None:
+def change_all(path: Path, edit: Callable[[Any], object]) -> None:
     file = path / "saved_model.pb"
     saved = SavedModel.FromString(file.read_bytes())
-    edit(saved.meta_graphs[0].graph_def)
+    edit(saved.meta_graphs[0])
     file.write_bytes(saved.SerializeToString())
+
+
+def change(path: Path, edit: Callable[[Any], object]) -> None:
+    change_all(path, lambda meta_graph: edit(meta_graph.graph_def))
 
 
 def test_checkpointing_called_by_the_graph_is_flagged(tmp_path: Path) -> None:
@@ -116,6 +120,63 @@ def test_checkpointing_called_by_the_graph_is_flagged(tmp_path: Path) -> None:
 
     change(path, call_the_saver)
     assert any(line.startswith("SaveV2 in function") for line in safety.flagged(path))
+
+
+def name_a_file(meta_graph: Any) -> None:
+    nodes = {node.name: node for node in meta_graph.graph_def.node}
+    fixed = nodes[meta_graph.saver_def.filename_tensor_name.split(":")[0]]
+    fixed.op = "Const"
+    fixed.attr["value"].tensor.CopyFrom(tf.make_tensor_proto("/elsewhere"))
+
+
+def save_before_serving(meta_graph: Any) -> None:
+    nodes = {node.name: node for node in meta_graph.graph_def.node}
+    served = meta_graph.signature_def["serving_default"].outputs["y"].name
+    saver = meta_graph.saver_def.save_tensor_name.split(":")[0]
+    nodes[served.split(":")[0]].input.append(f"^{saver}")
+
+
+def save_while_restoring(meta_graph: Any) -> None:
+    nodes = {node.name: node for node in meta_graph.graph_def.node}
+    saver = meta_graph.saver_def.save_tensor_name.split(":")[0]
+    nodes[meta_graph.saver_def.restore_op_name].input.append(f"^{saver}")
+
+
+def save_as_an_answer(meta_graph: Any) -> None:
+    outputs = meta_graph.signature_def["serving_default"].outputs
+    outputs["y"].name = meta_graph.saver_def.save_tensor_name
+
+
+def save_as_a_sparse_answer(meta_graph: Any) -> None:
+    outputs = meta_graph.signature_def["serving_default"].outputs
+    name = meta_graph.saver_def.save_tensor_name
+    part = outputs["y"].composite_tensor.components.add()
+    part.coo_sparse.indices_tensor_name = name
+
+
+def save_at_the_start(meta_graph: Any) -> None:
+    saver = meta_graph.saver_def.save_tensor_name.split(":")[0]
+    meta_graph.collection_def["saved_model_main_op"].node_list.value[:] = [saver]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        name_a_file,
+        save_before_serving,
+        save_while_restoring,
+        save_as_an_answer,
+        save_as_a_sparse_answer,
+        save_at_the_start,
+    ],
+)
+def test_a_saver_that_others_run_is_flagged(
+    edit: Callable[[Any], None], tmp_path: Path
+) -> None:
+    path = save(tf.nn.relu, tmp_path)
+    change_all(path, edit)
+    found = [line.split(" in function ")[0] for line in safety.flagged(path)]
+    assert found == ["MergeV2Checkpoints", "RestoreV2", "SaveV2", "ShardedFilename"]
 
 
 def test_writing_while_it_is_restored_is_flagged(tmp_path: Path) -> None:

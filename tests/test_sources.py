@@ -84,6 +84,7 @@ def test_synthetic_can_be_learned_and_is_fixed() -> None:
         "synthetic:8x8x1:3:-1",
         "synthetic:8x8x1:3:10:1",
         "synthetic:axbxc:3:10",
+        "synthetic:1x1x1:2:10000000000",
         "digits:8",
     ],
 )
@@ -91,6 +92,13 @@ def test_bad_argument_is_refused(name: str) -> None:
     argument = name.partition(":")[2]
     with pytest.raises(UsageError, match=f"got '(synthetic|digits):{argument}'$"):
         load_dataset(name)
+
+
+@pytest.mark.parametrize("size", ["9999x9999x3:2:99999", "9x9x3:999999999:9"])
+def test_synthetic_needs_memory(size: str) -> None:
+    said = rf"^synthetic:{size} must fit in half of the free memory, .*; ask for fewer"
+    with pytest.raises(UsageError, match=said):
+        load_dataset(f"synthetic:{size}")
 
 
 @pytest.mark.parametrize("cache", ["memory", "disk"])

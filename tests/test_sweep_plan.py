@@ -9,13 +9,12 @@ import keras
 import pytest
 
 from keras_resnet.catalogue import MODELS, find_spec
-from keras_resnet.describe import count_macs, count_params
+from keras_resnet.describe import Cost, count_macs, count_params, network_cost
 from keras_resnet.errors import UsageError
 from keras_resnet.models import create_model
 from training.recipes.recipe import Recipe
 from training.sweep import make_plan
-from training.sweeps import cost
-from training.sweeps.cost import Budget, Cost, nearest, network_cost
+from training.sweeps.cost import Budget, nearest
 from training.sweeps.options import Search
 from training.sweeps.presets import PRESETS
 from training.sweeps.space import KEPT
@@ -249,7 +248,7 @@ def test_asking_for_a_cost_keeps_no_network(monkeypatch: pytest.MonkeyPatch) -> 
         made.append(weakref.ref(network))
         return network
 
-    monkeypatch.setattr(cost, "create_model", remembered)
+    monkeypatch.setattr("keras_resnet.describe.build_model", remembered)
     network_cost("resnet20_cifar", (("width", 17),), (8, 8, 1), 10)
     gc.collect()
     assert [network() for network in made] == [None]

@@ -175,10 +175,16 @@ def _suspects(meta_graph: Any) -> Iterator[tuple[str, str]]:
 
 
 def _checkpointing(meta_graph: Any) -> dict[str, frozenset[str]]:
-    """Returns the extra operations allowed in functions that only the saver calls."""
+    """Returns the extra operations allowed in functions that only the saver calls.
+
+    None are if anything but the loader can run the saver or name its file.
+    """
     saver = meta_graph.saver_def
-    saving = saver.save_tensor_name.split(":")[0]
-    roles = {saving: SAVING, saver.restore_op_name: RESTORING}
+    roles = {_node(saver.save_tensor_name): SAVING, saver.restore_op_name: RESTORING}
+    ops = {node.name: node.op for node in meta_graph.graph_def.node}
+    fed = ops.get(_node(saver.filename_tensor_name)) == "Placeholder"
+    if not fed or not roles.keys().isdisjoint(map(_node, _used(meta_graph))):
+        roles = {}
     allowed: dict[str, frozenset[str]] = {}
     for function, nodes in _functions(meta_graph.graph_def):
         for node in nodes:
@@ -187,6 +193,30 @@ def _checkpointing(meta_graph: Any) -> dict[str, frozenset[str]]:
                 allowed[called] = allowed.get(called, role) & role
     exposed = set(meta_graph.object_graph_def.concrete_functions)
     return {name: ops for name, ops in allowed.items() if name not in exposed}
+
+
+def _used(meta_graph: Any) -> Iterator[str]:
+    """Yields the names in nodes, signatures and collections (the init operations)."""
+    for node in meta_graph.graph_def.node:
+        yield from node.input
+    for signature in meta_graph.signature_def.values():
+        for info in (*signature.inputs.values(), *signature.outputs.values()):
+            yield from _tensors(info)
+    for collection in meta_graph.collection_def.values():
+        yield from collection.node_list.value
+
+
+def _tensors(info: Any) -> Iterator[str]:
+    sparse = info.coo_sparse
+    yield from (info.name, sparse.values_tensor_name, sparse.indices_tensor_name)
+    yield sparse.dense_shape_tensor_name
+    for part in info.composite_tensor.components:
+        yield from _tensors(part)
+
+
+def _node(name: str) -> str:
+    """The node that a tensor (``a:0``) or a control input (``^a``) names."""
+    return name.removeprefix("^").split(":")[0]
 
 
 def _called(node: Any) -> Iterator[str]:

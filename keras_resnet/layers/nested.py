@@ -70,10 +70,15 @@ def branch_model(
 def leaf_layers(model: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
     """Yields a network's layers; the layers inside a nested layer precede it.
 
-    Submodels are traversed but not yielded.
+    Submodels are traversed but not yielded. A layer of several of them is yielded once.
     """
+    seen = {id(layer): layer for layer in _held_layers(model)}
+    yield from seen.values()
+
+
+def _held_layers(model: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
     for layer in model._flatten_layers(include_self=False, recursive=False):
-        inner = leaf_layers(layer)
+        inner = _held_layers(layer)
         yield from (x for x in inner if not _is_input(x))
         if not isinstance(layer, keras.Model):
             yield layer

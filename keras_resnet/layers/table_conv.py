@@ -56,6 +56,8 @@ class TableConv2D(keras.layers.Conv2D):
                 constraint=self.bias_constraint,
             )
         self.built = True
+        if self.lora_rank:  # as of a layer that was saved with it
+            self.enable_lora(self.lora_rank, lora_alpha=self.lora_alpha)
 
     def _initial_kernel(
         self, shape: tuple[int, ...], dtype: str | None = None

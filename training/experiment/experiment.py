@@ -10,11 +10,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_resnet.catalogue import find_spec, with_auxiliary
-from keras_resnet.describe import count_macs
+from keras_resnet.describe import network_cost
 from keras_resnet.errors import UsageError
 from keras_resnet.families.spec import AuxiliarySpec, Spec
 from training.data.pipeline import TrainingData
 from training.data.preprocessing import Preprocessing
+from training.data.sources.cache import require_memory
 from training.data.types import Dataset, Size
 from training.distributed import devices
 from training.distributed.devices import DevicePlan
@@ -84,12 +85,18 @@ def build_experiment(recipe: Recipe, precision: str | None = None) -> Experiment
     preprocessing = infer_preprocessing(recipe, dataset, spec.input_shape[:2])
     data = training_data(recipe, dataset, preprocessing)
 
+    cost = network_cost(
+        recipe.model,
+        tuple(recipe.spec_fields.items()),
+        preprocessing.input_shape,
+        len(dataset.labels),
+    )
+    needed = np.dtype(np.float32).itemsize * cost.params
+    require_memory(f"weights of {recipe.model}", needed, "choose a smaller network")
+    plan = _plan_device(recipe, precision, cost.macs, replicas.count)
     build = partial(build_model, recipe, preprocessing, len(dataset.labels))
     with replicas.strategy.scope():
-        model = build()
-        plan = _plan_device(recipe, precision, count_macs(model), replicas.count)
-        if plan.precision != "float32":
-            model = build(plan.policy)
+        model = build(plan.policy)
         sizes = set(data.augmentation.sizes)
         _require_side(recipe.model, min(sizes), spec.smallest_side)
         training_model, notes = None, []

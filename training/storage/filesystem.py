@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import fsspec
 
-from keras_resnet.errors import UsageError
+from keras_resnet.errors import UsageError, is_text
 
 # File systems store times in milliseconds, old ones in steps of up to 2 seconds. A file
 # that has just been written may change again within the same step.
@@ -73,15 +73,6 @@ def _filesystem(scheme: str) -> Any:
         raise UsageError(
             f"access to {scheme}:// must be set up on this machine, got {reason(error)}"
         ) from None
-
-
-def is_text(name: str) -> bool:
-    """Returns whether a name is UTF-8, as graphs and reports require."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:  # surrogates, which stand for other bytes
-        return False
-    return True
 
 
 def read(place: str) -> bytes:

@@ -1,67 +1,16 @@
-"""Counts the cost of networks and finds networks of equal cost."""
+"""Limits the cost of networks and finds networks of equal cost."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
-
-import keras
 
 from keras_resnet.catalogue import find_spec
-from keras_resnet.describe import count_macs, count_params
+from keras_resnet.describe import Cost
 from keras_resnet.errors import UsageError
-from keras_resnet.families.branch import FORMS
-from keras_resnet.models import create_model
 from training.recipes.recipe import literal
 
 WIDEST = 2**14
 OWN = "self"  # stands for the recipe's own network in --match
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Cost of a network.
-
-    Attributes:
-        params: Number of trainable parameters.
-        macs: Multiply-accumulates per image.
-    """
-
-    params: int
-    macs: int
-
-
-@lru_cache(maxsize=4096)
-def network_cost(
-    model: str,
-    spec: tuple[tuple[str, Any], ...],
-    shape: tuple[int, int, int],
-    classes: int,
-) -> Cost:
-    """Returns the cost of a network without allocating its weights.
-
-    Args:
-        model: Name of the network.
-        spec: Changed fields of its spec, with their values.
-        shape: Shape of an image, ``(H, W, C)``.
-        classes: Number of classes.
-
-    Raises:
-        UsageError: The network is invalid.
-    """
-    fields = dict(spec)
-    if fields.get("form") in FORMS:
-        # All forms cost the same, but A and B have one layer per path.
-        fields["form"] = "C"
-    try:
-        # Variables made in this scope have a shape and an initializer but no value.
-        with keras.StatelessScope(initialize_variables=False):
-            network = create_model(model, input_shape=shape, classes=classes, **fields)
-            return Cost(count_params(network), count_macs(network))
-    finally:
-        # Keras' state keeps the network; such a scope's end would allocate its weights.
-        keras.backend.clear_session(free_memory=False)
 
 
 @dataclass(frozen=True)

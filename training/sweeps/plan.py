@@ -7,12 +7,13 @@ from itertools import islice
 from typing import Any, Literal, cast
 
 from keras_resnet.catalogue import find_spec
+from keras_resnet.describe import Cost, network_cost
 from keras_resnet.errors import UsageError
 from training.data.types import Dataset, Size
 from training.experiment.data import load_recipe_dataset
 from training.experiment.infer_preprocessing import input_size
 from training.recipes.recipe import Recipe, with_former_network
-from training.sweeps.cost import OWN, Budget, Cost, nearest, network_cost
+from training.sweeps.cost import OWN, Budget, nearest
 from training.sweeps.points import at, named
 from training.sweeps.space import SOLVED, Point, Space, points, size
 

@@ -22,7 +22,8 @@ BMP_FIELDS = ((28, 2), (30, 4), (46, 4))  # bits per pixel, compression, colours
 # Start of image and an APP14 segment, see libjpeg's get_interesting_appn().
 ADOBE = b"\xff\xd8\xff\xee\x00\x0eAdobe\x00\x64" + bytes(5)
 CMYK = 4  # channels of a CMYK JPEG
-MAX_BLOCKS = 10_000  # steps to the first image of a GIF
+MAX_STEPS = 10_000  # to the end of the first image of a GIF
+ROW = 1000  # largest number of sub-blocks in a step
 
 
 def decode(data: Tensor, channels: int) -> Tensor:
@@ -123,33 +124,70 @@ def _webp(data: Tensor) -> Tensor:
 
 
 def _gif(data: Tensor) -> Tensor:
-    """Decodes the first frame on its black canvas; drops transparency.
+    """Decodes the first image on its black canvas; drops transparency.
 
-    TensorFlow leaves transparent pixels uninitialized and uses the largest frame as
-    the canvas. Therefore it gets only the first frame, moved to the corner of the
-    canvas and without the extensions before it, which define transparent pixels.
+    TensorFlow decodes all images to return the first, leaves transparent pixels
+    uninitialized and uses the largest image as the canvas. Therefore it gets only the
+    first image, moved to the corner of the canvas and without the extensions before it,
+    which define transparent pixels.
     """
     first = head(data, 13)
     right, bottom = numbers(first[6:10], 2)
-    start = 13 + colour_table(first[10])
-
-    def is_extension(position: Tensor, inside: Tensor) -> Tensor:
-        return inside | (part(data, position, 1)[0] == ord("!"))
-
-    def step(position: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
-        # "!", a label, and sub-blocks until an empty one; each starts with its length.
-        length = part(data, position, 1)[0]
-        return position + tf.where(inside, 1 + length, 2), ~inside | (length > 0)
-
-    state = (start, tf.constant(False))
-    place, _ = tf.while_loop(is_extension, step, state, maximum_iterations=MAX_BLOCKS)
-    left, top, width, height = numbers(part(data, place + 1, 8), 2)
-    parts = (substring(data, 0, start), substring(data, place, 1), bytes(4))
-    alone = tf.strings.join([*parts, substring(data, place + 5)])
+    place, end = gif_image(data)
+    known = tf.debugging.Assert(place > 0, [f"image must be {KINDS}"])
+    with tf.control_dependencies([known]):
+        left, top, width, height = numbers(part(data, place + 1, 8), 2)
+    start = substring(data, 0, 13 + colour_table(first[10]))
+    shown = substring(data, place + 5, end - place - 5)
+    alone = tf.strings.join([start, b",", bytes(4), shown, b"\0;"])
     image = tf.io.decode_image(alone, 3, expand_animations=False)
     below = tf.maximum(bottom - top - height, 0)
     beside = tf.maximum(right - left - width, 0)
     return tf.pad(image[:height, :width], [[top, below], [left, beside], [0, 0]])
+
+
+@tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
+def gif_image(data: Tensor) -> tuple[Tensor, Tensor]:
+    """Finds a GIF's first image by following the file's blocks.
+
+    After the header come extensions (``!``, a label, sub-blocks) and images (``,``,
+    nine bytes, a table of colours, a code size, sub-blocks). A sub-block begins with
+    its length; length 0 ends a row of them. Those of one length, as nearly all of an
+    image's are, are stepped over together.
+
+    Args:
+        data: The bytes of the file, a scalar string.
+
+    Returns:
+        Where the image begins (0: there is none in ``MAX_STEPS``) and its data end.
+    """
+    data = octets(data)
+    size = tf.size(data, tf.int64)
+    data = tf.pad(data, [[0, 13]])  # it may end anywhere
+
+    def going(position: Tensor, inside: Tensor, image: Tensor) -> Tensor:
+        return (position < size) & (inside | (image == 0))
+
+    def step(position: Tensor, inside: Tensor, image: Tensor) -> tuple[Tensor, ...]:
+        first = tf.cast(data[position], tf.int64)
+        found = ~inside & (first == ord(","))
+        known = inside | found | (first == ord("!"))
+        lengths = data[position : position + ROW * (1 + first) : 1 + first]
+        other = tf.pad(lengths != data[position], [[0, 1]], constant_values=True)
+        blocks = tf.where(first > 0, tf.argmax(other) * (1 + first), 1)
+        table = colour_table(tf.cast(data[position + 9], tf.int64))
+        ahead = tf.where(inside, blocks, tf.where(found, 11 + table, 2))
+        ahead = tf.where(known, ahead, size)
+        image = tf.where(found, position, image)
+        return position + ahead, known & ~(inside & (first == 0)), image
+
+    start = 13 + colour_table(tf.cast(data[10], tf.int64))
+    nowhere = tf.constant(0, tf.int64)
+    state = (start, tf.constant(False), nowhere)
+    state = tf.while_loop(going, step, state, maximum_iterations=MAX_STEPS)
+    position, inside, image = state
+    image = tf.where(inside & (position < size), nowhere, image)
+    return image, tf.where(inside, size, position - 1)
 
 
 def colour_table(flags: Tensor) -> Tensor:

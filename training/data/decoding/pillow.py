@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from training.data.decoding import bmp, exif
 
@@ -26,7 +26,6 @@ class Header:
         kind: Pillow's name of the format.
         size: Height and width of the image as it is shown.
         orientation: EXIF orientation, 1 to 8.
-        frames: Number of frames of a GIF, else 1.
         cmyk: Whether the colours are stored as CMYK or YCCK.
         refusal: Why files of this kind are not supported; None: they are.
     """
@@ -34,18 +33,17 @@ class Header:
     kind: str
     size: tuple[int, int]
     orientation: int = 1
-    frames: int = 1
     cmyk: bool = False
     refusal: str | None = None
 
     @property
     def pixels(self) -> int:
-        """Height × width × frames, which determines TensorFlow's memory use."""
-        return self.size[0] * self.size[1] * self.frames
+        """Height × width."""
+        return self.size[0] * self.size[1]
 
     def __str__(self) -> str:
         height, width = self.size
-        return f"{width}×{height}" + (f"×{self.frames} frames" * (self.frames > 1))
+        return f"{width}×{height}"
 
 
 def read_header(data: bytes, formats: tuple[str, ...] | None = None) -> Header:
@@ -61,16 +59,15 @@ def read_header(data: bytes, formats: tuple[str, ...] | None = None) -> Header:
     """
     if data.startswith(b"BM"):
         return Header("BMP", bmp.size(data), refusal=bmp.refusal(data))
-    with Image.open(io.BytesIO(data), formats=formats) as image:
+    with _opened(data, formats) as image:
         kind, orientation = str(image.format), exif.read_exif_orientation(image)
         turned = exif.TURNS[orientation].transposed
         size = image.size if turned else image.size[::-1]
         cmyk = image.mode == "CMYK"
-        frames = getattr(image, "n_frames", 1) if kind == "GIF" else 1
     refusal = None if kind in FORMATS + JPEGS else f"a {kind} file"
     if kind == "WEBP" and data[12:16] == b"VP8X" and data[20] & MOVES:
         refusal = MOVING_WEBP
-    return Header(kind, size, orientation, frames, cmyk, refusal)
+    return Header(kind, size, orientation, cmyk, refusal)
 
 
 def decode(data: bytes, channels: int) -> Image.Image:
@@ -86,7 +83,7 @@ def decode(data: bytes, channels: int) -> Image.Image:
     mode = {1: "L", 3: "RGB"}[channels]
     if data.startswith(b"BM"):
         return Image.fromarray(bmp.read(data)).convert(mode)
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with _opened(data, FORMATS) as image:
         orientation = exif.read_exif_orientation(image)
         if channels == 1 and image.format in JPEGS:
             image.draft("L", None)  # reads the stored brightness
@@ -97,6 +94,31 @@ def decode(data: bytes, channels: int) -> Image.Image:
             canvas.paste(image.convert(mode).crop(box), box)
             return canvas
         return exif.apply_orientation(_converted(image, mode), orientation)
+
+
+def _opened(data: bytes, formats: tuple[str, ...] | None) -> ImageFile.ImageFile:
+    if data.startswith(b"GIF8"):
+        data = _without_extensions(data)
+    return Image.open(io.BytesIO(data), formats=formats)
+
+
+def _without_extensions(data: bytes) -> bytes:
+    """Returns a GIF without the extensions before its first image, b"" if it has none.
+
+    Pillow reads some extensions differently from TensorFlow and then takes another
+    image for the first.
+    """
+    try:
+        flags = data[10]
+        header = place = 13 + (3 * 2 ** (flags % 8 + 1) if flags >= 128 else 0)
+        while data[place] == ord("!"):
+            place += 2
+            while length := data[place]:
+                place += 1 + length
+            place += 1
+    except IndexError:
+        return b""
+    return data[:header] + data[place:]
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from keras_resnet.errors import UsageError, first_few
+from keras_resnet.errors import UsageError, first_few, require_text
+from training.data.identity import absolute
 from training.data.reading import ReadOptions
 from training.data.sources import folder, idx, memory, tfds
 from training.data.splits import hold_out, with_test
@@ -68,6 +69,7 @@ def load_splits(name: str, reading: ReadOptions) -> Dataset:
             "dataset must be digits, tfds:NAME, idx:DIR, folder:DIR or "
             f"synthetic:HxWxC:CLASSES:N, got {name!r}"
         )
+    require_text("path of a data set", absolute(name))
     if kind in FROM_FILES:
         return replace(LOADERS[kind](argument, reading), name=name)
     dataset = LOADERS[kind](argument)

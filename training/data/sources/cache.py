@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from keras_resnet.errors import UsageError
+from keras_resnet.errors import UsageError, require_local, require_text
 from training.storage.writing import report_write_errors
 
 MEMORY_SHARE = 0.5  # of the free memory
@@ -18,10 +18,11 @@ def folder() -> Path:
     """Returns the cache folder, which ``KERAS_RESNET_CACHE`` can change.
 
     Raises:
-        UsageError: No variable names a folder, and the user has no home folder.
+        UsageError: The folder is a URL or its name is not UTF-8, or no variable names a
+            folder and the user has no home folder.
     """
     if named := os.environ.get("KERAS_RESNET_CACHE"):
-        return Path(named)
+        return _usable(named)
     try:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     except RuntimeError:  # no HOME, and the user ID is unknown
@@ -29,7 +30,13 @@ def folder() -> Path:
             "cache must have a folder, got a user without a home folder; set "
             "KERAS_RESNET_CACHE to a folder"
         ) from None
-    return Path(home) / "keras-resnet"
+    return _usable(os.path.join(home, "keras-resnet"))
+
+
+def _usable(place: str) -> Path:
+    require_local(place)
+    require_text("folder of the cache", os.path.abspath(place))
+    return Path(place)
 
 
 def require_memory(what: str, needed: int, advice: str) -> None:

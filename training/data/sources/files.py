@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 
 from tqdm import tqdm
 
+from keras_resnet.streams import libraries_silenced
 from training.data.decoding.pillow import without_pillow_limits
 from training.data.reading import ReadOptions
 from training.data.sources import cache
@@ -85,7 +86,7 @@ def check(
         if reading.cache == "disk"
         else nullcontext()
     )
-    with without_pillow_limits(), copies:
+    with without_pillow_limits(), libraries_silenced(), copies:
         looked = _for_each(look, missing, threads)
     if reading.cache == "disk":
         count = len({checked.stored for checked in looked if checked.copied})

@@ -3,7 +3,7 @@
 import os
 from dataclasses import replace
 
-from keras_resnet.errors import UsageError, first_few
+from keras_resnet.errors import UsageError, first_few, is_text
 from training.data.decoding.pillow import KINDS
 from training.data.reading import ReadOptions
 from training.data.sources import tree
@@ -11,7 +11,6 @@ from training.data.sources.files import CheckedFile, check
 from training.data.sources.inspection import image_info
 from training.data.sources.names import find_splits, require_classes, split_called
 from training.data.types import NO_HASH, Dataset, Split, may_be_mirrored, strings
-from training.storage import filesystem
 
 Files = list[tuple[str, int]]  # places and class numbers
 LEFT_OUT = ""  # in the place of a bad file, whose name may be no text
@@ -100,7 +99,7 @@ def _labels(root: str) -> tuple[str, ...]:
         raise UsageError(
             f"{root} must contain at least 2 class folders, got {len(labels)}"
         )
-    if unread := [label for label in labels if not filesystem.is_text(label)]:
+    if unread := [label for label in labels if not is_text(label)]:
         raise UsageError(f"class names must be UTF-8, got {unread[0]!r}")
     require_classes(labels, root)
     return labels

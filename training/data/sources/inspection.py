@@ -11,6 +11,7 @@ import tensorflow as tf
 from PIL import Image
 from tqdm import tqdm
 
+from keras_resnet.streams import libraries_silenced
 from training.data.decoding import graph, pillow
 from training.data.decoding.pillow import JPEGS, without_pillow_limits
 from training.data.types import ImageInfo, Size, fingerprint
@@ -69,7 +70,11 @@ def inspect_all(
         header_only: As for ``inspect``.
     """
     inspector = partial(inspect, max_pixels=max_pixels, header_only=header_only)
-    with without_pillow_limits(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with (
+        without_pillow_limits(),
+        libraries_silenced(),
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+    ):
         found = pool.map(inspector, images)
         label = "checking images"
         return list(tqdm(found, label, len(images), disable=None, leave=False))
@@ -82,8 +87,7 @@ def inspect(
 
     Args:
         image: Contents, place, or read error.
-        max_pixels: Largest width × height to decode; for a GIF, of all frames together,
-            because TensorFlow decodes all of them.
+        max_pixels: Largest width × height to decode.
         header_only: Whether to skip decoding.
     """
     try:

@@ -5,6 +5,7 @@ import re
 import numpy as np
 
 from keras_resnet.errors import UsageError
+from training.data.sources import cache
 from training.data.types import Dataset, pixels
 
 
@@ -30,15 +31,24 @@ def synthetic(argument: str) -> Dataset:
     """Returns N images of noise around one pattern per class, and N/5 test images.
 
     The seed is fixed. The data can be learned; use it for benchmarks and to try sizes.
+
+    Raises:
+        UsageError: The argument is invalid, or the data does not fit in memory.
     """
-    match = re.fullmatch(r"(\d+)x(\d+)x(\d+):(\d+):(\d+)", argument)
+    n = r"(\d{1,9})"
+    match = re.fullmatch(f"{n}x{n}x{n}:{n}:{n}", argument)
     numbers = [int(group) for group in match.groups()] if match else [0]
     if min(numbers) < 1 or numbers[3] < 2:
         raise UsageError(
             "synthetic data must be synthetic:HxWxC:CLASSES:N with positive numbers "
-            f"and at least 2 classes, got 'synthetic:{argument}'"
+            f"below 10⁹ and at least 2 classes, got 'synthetic:{argument}'"
         )
     height, width, channels, classes, count = numbers
+    tested = max(classes, count // 5)
+    # Of each pixel the pattern's copy, the noise, and their sum in 16 bits.
+    image, label, name = 4 * height * width * channels, 8, 64
+    needed = (count + tested) * (image + label) + classes * (image // 4 + name)
+    cache.require_memory(f"synthetic:{argument}", needed, "ask for fewer or smaller")
     rng = np.random.default_rng(0)
     patterns = rng.integers(64, 192, (classes, height, width, channels), np.uint8)
 
@@ -51,7 +61,7 @@ def synthetic(argument: str) -> Dataset:
         name="synthetic",
         splits={
             "train": pixels(*split(count)),
-            "test": pixels(*split(max(classes, count // 5))),
+            "test": pixels(*split(tested)),
         },
         labels=tuple(f"class{i}" for i in range(classes)),
         channels=channels,

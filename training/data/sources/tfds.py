@@ -135,6 +135,11 @@ def _splits(
     notes = [f"images cached in {cache.folder()}"] if on_disk else []
     where = f"tfds:{builder.name}"
     for ours, theirs in find_splits(builder.info.splits, where).items():
+        if not builder.info.splits[theirs].num_examples:
+            raise UsageError(
+                f"{theirs} split of {where} must hold images, got none; prepare it "
+                "again with some or without the split"
+            )
         try:
             images, labels, hashes = read(builder, theirs, keys)
         except (tf.errors.OpError, FileNotFoundError, RuntimeError) as error:
