@@ -106,7 +106,7 @@ def test_names_are_utf_8(words: list[str]) -> None:
 
 SILENCED = """
 import os, sys
-from keras_resnet import command
+from keras_resnet import command, streams
 
 def main():
     with streams.libraries_silenced():

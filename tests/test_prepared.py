@@ -216,11 +216,11 @@ def test_an_empty_split_is_refused(
     split: str,
     lengths: list[str],
     cache: Literal["none", "disk"],
-    preprocessing: Path,
+    prepared: Path,
     tmp_path: Path,
 ) -> None:
     place = tmp_path / "tiny_fixed" / "1.0.0"
-    shutil.copytree(preprocessing / "tiny_fixed" / "1.0.0", place)
+    shutil.copytree(prepared / "tiny_fixed" / "1.0.0", place)
     info = place / "dataset_info.json"
     told = json.loads(info.read_text("utf-8"))
     (found,) = (part for part in told["splits"] if part["name"] == split)
