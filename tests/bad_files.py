@@ -133,8 +133,9 @@ CASES = {
 AS_NOBODY = """
 import os
 from keras_resnet import command
-command.start_backend()
-from training import config, fit, session
+command.load_backend()
+from training import fit
+from training.experiment import config, experiment
 os.setgroups([]), os.setgid(65534), os.setuid(65534)
 command.run(fit.main)
 """

@@ -13,7 +13,7 @@ from keras_resnet.network import Network, deep_recursion
 DEEP = """
 import sys
 from keras_resnet import command
-command.start_backend()
+command.load_backend()
 import keras, numpy, keras_resnet
 limit = sys.getrecursionlimit()
 assert limit == 1000
