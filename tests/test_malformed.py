@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +91,9 @@ def of_openvino(path: Path) -> Raw:
 
     core = openvino.Core()
     hint = {"INFERENCE_PRECISION_HINT": "f32"}
-    model = core.compile_model(core.read_model(str(path)), "CPU", hint)
+    with ThreadPoolExecutor(1) as thread:  # as export.runtimes.openvino does it
+        read = core.read_model(str(path))
+        model = thread.submit(core.compile_model, read, "CPU", hint).result()
     dtype = model.input(0).get_element_type().to_dtype()
     return lambda images: np.asarray(model(images.astype(dtype))[0])
 

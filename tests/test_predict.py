@@ -302,3 +302,26 @@ def test_formats_without_tensorflow_need_none(
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert len(done.stdout.splitlines()) == len(FILES)
+
+
+SIGNALLED = """
+import faulthandler, os, signal, sys
+from pathlib import Path
+from export.runtimes import RUNTIMES
+
+faulthandler.enable()  # gives the main thread a stack for signals, as pytest does
+sessions = [RUNTIMES["openvino"].open(Path(p), "ONNX") for p in sys.argv[1:] * 3]
+while sessions:
+    del sessions[0]
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_used_openvino_handles_signals(
+    exported: dict[str, Path],
+) -> None:
+    line = [sys.executable, "-c", SIGNALLED, str(exported["ONNX"])]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n")

@@ -1,5 +1,6 @@
 """Runs a SavedModel's ``serving_default``, a .tflite or .onnx file in OpenVINO."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,12 @@ def open_session(path: Path, kind: str) -> Session:
     """Compiles an artifact for the CPU, in its own precision."""
     del kind
     core = openvino.Core()
-    compiled = core.compile_model(core.read_model(str(path)), "CPU", PROPERTIES)
+    # OpenVINO gives the thread that compiles another stack for signals and frees it too
+    # early. In the main thread, the next signal, such as Ctrl-C, would end the process.
+    with ThreadPoolExecutor(1) as thread:
+        compiled = thread.submit(
+            core.compile_model, core.read_model(str(path)), "CPU", PROPERTIES
+        ).result()
     image = compiled.input(0)
     dtype = image.get_element_type().to_dtype()
     integer = np.issubdtype(dtype, np.integer)
