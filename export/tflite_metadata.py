@@ -61,7 +61,7 @@ def tables(name: str, about: Description) -> Table:
         4: [as_it_is],
         5: {0: [255.0], 1: [0.0]},
     }
-    labels = {0: LABELS, 1: "Names of the classes, one per line", 2: AXIS_LABELS}
+    labels = {0: LABELS, 1: "Names of the classes, one a line", 2: AXIS_LABELS}
     answer = {
         0: "probabilities",
         1: "Probability of each class",
@@ -69,7 +69,7 @@ def tables(name: str, about: Description) -> Table:
         5: {0: [1.0], 1: [0.0]},
         6: [labels],
     }
-    other = {0: PREPROCESSING, 1: "Size, channels and crop of the input"}
+    other = {0: PREPROCESSING, 1: "Size, channels and share of an image looked at"}
     return {0: name, 3: [{2: [given], 3: [answer]}], 6: [other], 7: "1.0.0"}
 
 
