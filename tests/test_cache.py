@@ -153,7 +153,7 @@ def test_bad_files_are_named_by_their_own_place(
     (photos / "b" / "bad.jpg").write_bytes(b"no image")
     (photos / "b" / "loop.jpg").symlink_to(photos / "b" / "loop.jpg")
     shutil.copy(photos / "b" / "0.png", photos / "b" / os.fsdecode(b"\xff.png"))
-    with pytest.raises(UsageError, match=r"s/b/bad\.jpg: not an image file \(3 bad"):
+    with pytest.raises(UsageError, match=r"photos/b/bad\.jpg: not an image file \(3 b"):
         loaded(photos, mode)
     dataset = loaded(photos, mode, skip=True)
     assert "skipped 3 bad files of 16" in dataset.notes
@@ -191,7 +191,7 @@ def test_files_keep_their_names(mode: Mode, photos: Path, home: Path) -> None:
     "mode, share, message",
     [
         ("memory", "MEMORY_SHARE", "half of the free memory, got .*; use --cache disk"),
-        ("disk", "DISK_SHARE", "free disk space at .*cache, got .* KERAS_RESNET_CACHE"),
+        ("disk", "DISK_SHARE", "disk space at .*cache, got .* set KERAS_RESNET_CACHE"),
     ],
 )
 def test_too_little_room_is_told_before_anything_is_copied(

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from keras_resnet import command
+
 ROOT = Path(__file__).parents[1]
 NAME = "residual-keras"
 
@@ -37,6 +39,8 @@ def test_distributions_are_well_formed(distributions: dict[str, Path]) -> None:
         path = next(n for n in names if n.endswith(".dist-info/METADATA"))
         metadata = email.message_from_bytes(wheel.read(path))
     assert metadata["Name"] == NAME
+    extras = set(metadata.get_all("Provides-Extra"))
+    assert set(",".join(command.EXTRAS.values()).split(",")) <= extras
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert tops == {"keras_resnet", "training", "export"}
     for file in ("training/reports/report.html.j2", "export/runtimes/classify.c"):

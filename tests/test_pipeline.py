@@ -221,6 +221,8 @@ def test_size(
 def test_flips(flip: str, mirrors: bool, flipped: bool) -> None:
     dataset = pixel_dataset(40, mirrors=mirrors)
     recipe = replace(PLAIN, flip=flip)
+    data = training_data(recipe, dataset, Preprocessing((8, 8), 3, 1.0, (), ()))
+    assert data.augmentation.flip == flipped
     found, labels = gathered(epoch(recipe, dataset))
     stored = dataset.splits["train"].images.numpy()[labels]
     mirrored = (found == stored[:, :, ::-1]).all((1, 2, 3))
@@ -402,7 +404,7 @@ def test_lighting_needs_three_channels() -> None:
     recipe = replace(PLAIN, lighting=0.1)
     epoch(recipe, pixel_dataset(2, (8, 8, 3)))
     with pytest.raises(
-        UsageError, match=r"unless images have 3 channels, got 0\.1 for noise"
+        UsageError, match=r"unless images have 3 channels, got 0\.1 for \w+ with 1$"
     ):
         epoch(recipe, pixel_dataset(2, (8, 8, 1)))
 

@@ -65,7 +65,7 @@ def test_splits_behind_a_url(bucket: str) -> None:
 
 def test_bad_file_behind_a_url_is_named(bucket: str) -> None:
     fsspec.filesystem("memory").pipe_file("/bucket/b/bad.jpg", b"<html>")
-    with pytest.raises(UsageError, match=rf"{bucket}/b/bad\.jpg: not an image file"):
+    with pytest.raises(UsageError, match=rf"got {bucket}/b/bad\.jpg: not an image"):
         load_dataset(f"folder:{bucket}")
 
 
@@ -103,7 +103,7 @@ def test_a_client_that_finds_no_account_is_told(
 
     monkeypatch.setattr(fsspec, "filesystem", refuse)
     with pytest.raises(
-        UsageError, match=r"^access to gone:// must be set up on this .*, got no cred"
+        UsageError, match=r"^access to gone:// must be set up on this machine, got no"
     ):
         filesystem.filesystem("gone://bucket")
 

@@ -314,7 +314,10 @@ def test_image_above_the_limit_is_told(
     "argument, message",
     [
         ("", "must be named, got 'tfds:'; try tfds:cifar10"),
-        ("no_such_data_set", "or prepared on disk .*, got DatasetNotFoundError"),
+        (
+            "no_such_data_set",
+            "must be downloadable or prepared .*, got DatasetNotFoundError",
+        ),
         ("no such/name:9", "must be downloadable or prepared on disk"),
         ("{prepared}", "must be downloadable or prepared on disk"),
         (

@@ -99,7 +99,7 @@ def test_a_vanished_input_is_no_mistake_of_the_output(tmp_path: Path) -> None:
     for output in (run.path, run.report):
         with pytest.raises(FileNotFoundError), report_write_errors(output):
             (tmp_path / "image.png").read_bytes()
-    with pytest.raises(UsageError, match=r"got .*/model\.keras missing$"):  # noqa: SIM117
+    with pytest.raises(UsageError, match=r"got .*run/model\.keras missing$"):  # noqa: SIM117
         with report_write_errors(run.path):
             run.model.read_bytes()
     with pytest.raises(FileNotFoundError), report_write_errors(run.report):

@@ -4,6 +4,7 @@ import math
 from ast import literal_eval
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Any, get_type_hints
 
 from keras_resnet.errors import UsageError
@@ -69,7 +70,7 @@ class Recipe(
                 f"{self.bce_threshold} with loss {self.loss}"
             )
 
-    @property
+    @cached_property
     def spec_fields(self) -> dict[str, Any]:
         """The overrides as a mapping; numbers and tuples are parsed."""
         pairs = [item.partition("=") for item in self.overrides]
