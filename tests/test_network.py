@@ -15,17 +15,19 @@ import sys
 from keras_resnet import command
 command.load_backend()
 import keras, numpy, keras_resnet
-limit = sys.getrecursionlimit()
-assert limit == 1000
+assert sys.getrecursionlimit() == 1000
+limit = 200  # smaller than by default, so that a smaller network exceeds it
+sys.setrecursionlimit(limit)
 keras.utils.set_random_seed(0)
-# 502 layers of 1,754 in a row: deeper than a thousand frames.
-model = keras_resnet.create_model("{name}", depths=(84, 83, 83), input_shape=(8, 8, 3))
+model = keras_resnet.create_model("{name}", depths=(40, 39, 39), input_shape=(8, 8, 3))
+layers = model.layers
+try:
+    keras.Model(layers[0].output, layers[-1].output)
+except RecursionError:
+    pass
+else:
+    raise AssertionError("Keras can do it by itself: the test proves nothing")
 x = numpy.ones((2, 8, 8, 3), "float32")
-if {trained}:
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    # A step of any length may carry so deep a network beyond float32.
-    model.compile(keras.optimizers.SGD(0.0), loss)
-    model.train_on_batch(x, numpy.zeros(2))
 model.save(sys.argv[1])
 y = model(x)
 assert numpy.isfinite(y).all()
@@ -37,15 +39,10 @@ assert sys.getrecursionlimit() == limit
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "trained"),
-    [("resnet1202_cifar", True), ("resnet1202_sd_cifar", False)],  # 2 minutes, trained
-)
-def test_deep_network_at_the_default_limit(
-    name: str, trained: bool, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("name", ["resnet1202_cifar", "resnet1202_sd_cifar"])
+def test_network_is_deeper_than_the_recursion_limit(name: str, tmp_path: Path) -> None:
     path = str(tmp_path / "model.keras")
-    code = DEEP.format(name=name, trained=trained)
+    code = DEEP.format(name=name)
     subprocess.run([sys.executable, "-c", code, path], check=True)
 
 

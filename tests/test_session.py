@@ -138,10 +138,11 @@ def test_half_precision_from_training_to_export(
 ) -> None:
     recipe = replace(run.recipe, precision=precision)
     half = Run(tmp_path / "run")
-    stop_after(monkeypatch, steps=3, number=signal.SIGTERM)
-    with pytest.raises(Stopped):
-        train(recipe, half)
-    monkeypatch.undo()
+    if precision == "float16":  # whose scale of the loss is restored too
+        stop_after(monkeypatch, steps=3, number=signal.SIGTERM)
+        with pytest.raises(Stopped):
+            train(recipe, half)
+        monkeypatch.undo()
     train(recipe, half)
     assert load_model(half.model).get_layer("stem_conv").compute_dtype == precision
     exact = load_trained_model(half).get_layer("stem_conv")
