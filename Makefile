@@ -1,4 +1,4 @@
-# make install | fit | test | test-fast | lint | docs | bench | clean
+# make install | fit | test | test-fast | test-next | lint | docs | bench | clean
 # The first interpreter of a supported version.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
@@ -7,11 +7,13 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 BUILD ?= tensorflow
 BIN := .venv/bin
 # Two processes, which take over what the other has left: most tests keep one core busy.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+PYTEST_OPTIONS := -n 2 --dist worksteal
+PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)
+NEXT := .venv-next/bin
 RUN := runs/digits
 OUT := artifacts/digits
 
-.PHONY: install fit test test-fast lint docs bench clean
+.PHONY: install fit test test-fast test-next lint docs bench clean
 .DEFAULT_GOAL := fit
 
 # Installed again whenever setup.py changes.
@@ -29,6 +31,16 @@ OUT := artifacts/digits
 	$(BIN)/pip install --quiet -e ".[docs]"
 	touch $@
 
+# The nightly builds replace TensorFlow and Keras, which other packages require by their
+# names, and therefore come last. To get newer ones, remove .venv-next.
+.venv-next/installed: setup.py
+	@test -n "$(PYTHON)" || { echo "error: Python 3.11 to 3.13 is needed" >&2; exit 2; }
+	$(PYTHON) -m venv .venv-next
+	$(NEXT)/pip install --quiet -e ".[dev]"
+	$(NEXT)/pip uninstall --quiet --yes tensorflow keras tf-nightly-cpu keras-nightly
+	$(NEXT)/pip install --quiet --pre tf-nightly-cpu keras-nightly
+	touch $@
+
 install: .venv/installed
 
 fit: .venv/installed
@@ -44,6 +56,10 @@ test: lint
 
 test-fast: lint
 	$(PYTEST) -m "not slow"
+
+# What the next versions of TensorFlow and Keras break.
+test-next: .venv-next/installed
+	$(NEXT)/python -m pytest $(PYTEST_OPTIONS) -m "not slow"
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -68,4 +84,4 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/scaling.py
 
 clean:
-	rm -rf .venv build site *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-next build site *.egg-info .mypy_cache .ruff_cache .pytest_cache

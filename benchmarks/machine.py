@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +48,11 @@ def describe() -> str:
         query = ("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
         result = subprocess.run(query, capture_output=True, text=True, check=False)
         parts += result.stdout.split("\n")[:1] if result.returncode == 0 else []
+    # A package may be installed under another name, such as tensorflow-cpu.
+    distributions = packages_distributions()
     for package in PACKAGES:
-        try:
-            parts.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            continue
+        if package in distributions:
+            parts.append(f"{package} {version(distributions[package][0])}")
     return ", ".join(parts)
 
 

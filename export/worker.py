@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -170,10 +170,9 @@ def _time(session: Session, batch: int) -> dict[str, Any]:
 
 
 def _version(package: str) -> str:
-    try:
-        return version(package.replace("_", "-"))
-    except PackageNotFoundError:
-        return "unknown"
+    """Returns the version of the distribution, of any name, that has a package."""
+    distributions = packages_distributions().get(package)
+    return version(distributions[0]) if distributions else "unknown"
 
 
 def _answer(session: Session, runtime: str, request: dict[str, Any]) -> dict[str, Any]:

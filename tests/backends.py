@@ -52,10 +52,8 @@ def logits(name: str, options: dict[str, Any]) -> list[list[float]]:
 def main() -> None:
     import keras
 
-    def zeros(
-        _: object, shape: tuple[int, ...], dtype: str | None = None
-    ) -> np.ndarray:
-        return np.zeros(shape, dtype or "float32")
+    def zeros(_: object, shape: tuple[int, ...], dtype: str | None = None) -> Any:
+        return keras.ops.zeros(shape, dtype or "float32")
 
     # All weights are replaced; JAX would compile the draws of the first for each shape.
     keras.initializers.VarianceScaling.__call__ = zeros

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+import sklearn
 
 from export.load import choose, find, newest_version
 from export.runtimes import RUNTIMES, readers
-from export.worker import Worker
+from export.worker import Worker, _version
 
 
 def saved_model(folder: Path) -> Path:
@@ -77,3 +78,9 @@ def test_a_worker_tells_why_it_fails(tmp_path: Path) -> None:
         Worker(file, "litert")
     with pytest.raises(RuntimeError, match="the process ended with status 1"):
         Worker(file, "litert", {"PYTHONHOME": "/nowhere"})
+
+
+def test_versions_are_found_whatever_a_package_is_installed_as() -> None:
+    """TensorFlow may come from tensorflow-cpu, scikit-learn has sklearn."""
+    assert _version("sklearn") == sklearn.__version__
+    assert _version("nothing_of_this_name") == "unknown"

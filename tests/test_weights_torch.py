@@ -157,6 +157,25 @@ def test_tensors_and_wrapped_names_are_taken(
     np.testing.assert_array_equal(kernel, state["conv1.weight"].transpose(2, 3, 1, 0))
 
 
+@pytest.mark.slow
+def test_pth_files_are_read_and_nothing_in_them_runs(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="needs residual-keras[torch]")
+    path = tmp_path / "model.pth"
+    state = tiny_state()
+    tensors = {name: torch.from_numpy(value) for name, value in state.items()}
+    tensors["conv1.weight"] = tensors["conv1.weight"].bfloat16()
+    torch.save({"state_dict": tensors}, path)
+    model = create_model("resnet18", weights=path, **TINY)
+    kernel = np.asarray(model.get_layer("stem_conv").kernel).transpose(3, 2, 0, 1)
+    np.testing.assert_allclose(kernel, state["conv1.weight"], rtol=2**-8)
+    dense = np.asarray(model.get_layer("logits").kernel)
+    np.testing.assert_array_equal(dense, state["fc.weight"].T)
+
+    torch.save(torch.nn.Linear(2, 2), path)
+    with pytest.raises(UsageError, match="it is not a state dict or is damaged"):
+        create_model("resnet18", weights=path, **TINY)
+
+
 def test_two_networks_in_one_state_dict_are_refused() -> None:
     model = create_model("resnet18", **TINY)
     state = tiny_state()
