@@ -119,19 +119,13 @@ def _data(
 ) -> tuple["Dataset", "Preprocessing", bool]:
     """Returns a data set, its preprocessing and whether it is the run's own."""
     from training.data.preprocessing import Preprocessing
-    from training.experiment.data import (
-        load_good_run_dataset,
-        load_other_dataset,
-        load_run_dataset,
-    )
+    from training.experiment.data import load_other_dataset, load_run_dataset
 
     config = run.config
     if dataset is not None:
         data, own = load_other_dataset(run, dataset, skip_bad_images=skip_bad_images)
-    elif skip_bad_images:
-        data, own = load_good_run_dataset(run)
     else:
-        data, own = load_run_dataset(run), True
+        data, own = load_run_dataset(run, skip_bad_images=skip_bad_images), True
     trained_on = tuple(config["dataset"]["labels"])
     if data.labels != trained_on:
         raise UsageError(
