@@ -166,8 +166,8 @@ def _launch(options: Options) -> None:
     from training.distributed import ray_cluster
     from training.fit import work  # under a name that Ray's workers can import
 
-    cluster = ray_cluster.connect(options.ray)
-    ray_cluster.supervise(cluster, options.run, work, arguments, (workers, restarts))
+    ray = ray_cluster.connect(options.ray)
+    ray_cluster.supervise(ray, options.run, work, arguments, workers, restarts)
 
 
 if __name__ == "__main__":

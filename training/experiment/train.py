@@ -23,7 +23,11 @@ from training.experiment import config, finetuning
 from training.experiment.data import require_dataset_location
 from training.experiment.experiment import Experiment, build_experiment
 from training.experiment.models import to_float32
-from training.experiment.optimisation import make_optimizer, make_step
+from training.experiment.optimisation import (
+    make_optimizer,
+    make_step,
+    make_trained_model,
+)
 from training.recipes.recipe import Recipe
 from training.runs.model_file import save_model
 from training.runs.run import Run
@@ -96,11 +100,12 @@ def _step(experiment: Experiment) -> TrainingStep:
     trained = experiment.training_model or experiment.model
     finetuning.freeze(trained, recipe.freeze)
     return make_step(
-        experiment.model,
+        make_trained_model(
+            experiment.model, experiment.spec, experiment.training_model, recipe.ema
+        ),
         experiment.preprocessing,
         recipe=recipe,
         optimizer=_optimizer(recipe, experiment.data.steps, plan),
-        training_model=experiment.training_model,
         jit_compile=plan.xla,
     )
 

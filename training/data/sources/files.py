@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from threading import Semaphore
@@ -69,30 +69,22 @@ def check(
     remote = filesystem.is_remote(root)
     name = root if remote else os.path.abspath(root)
     known = InspectionCache(name, reading.max_pixels)
-    states = _for_each(filesystem.state, files, REMOTE_THREADS if remote else 1)
+    states = _map(filesystem.state, files, REMOTE_THREADS if remote else 1)
     before = [known.get(state) for state in states]
-    results = _near(files, before, reading, name)
+    results = _reuse(files, before, reading, name)
     missing = [number for number, checked in enumerate(results) if checked is None]
-    room = _require_room(reading, sum(states[number].size for number in missing))
+    needed = sum(states[number].size for number in missing)
+    _require_room(reading, needed)
 
-    def look(number: int) -> CheckedFile:
-        results[number] = checked = _look(files[number], before[number], reading)
+    def check_file(number: int) -> None:
+        results[number] = checked = _check_file(files[number], before[number], reading)
         known.add(states[number], checked.finding)
-        return checked
 
-    threads = REMOTE_THREADS if remote else os.cpu_count() or 1
-    copies = (
-        report_write_errors(cache.folder())
-        if reading.cache == "disk"
-        else nullcontext()
-    )
-    with without_pillow_limits(), libraries_silenced(), copies:
-        looked = _for_each(look, missing, threads)
-    if reading.cache == "disk":
-        count = len({checked.stored for checked in looked if checked.copied})
-        room = f"cached in {cache.folder()}: {count} of {len(files)} copied now"
-    notes = [note for note in (room, known.save()) if note]
-    return [checked for checked in results if checked], notes
+    with without_pillow_limits(), libraries_silenced(), _copying(reading):
+        _map(check_file, missing, REMOTE_THREADS if remote else os.cpu_count() or 1)
+    checked = [result for result in results if result]
+    notes = (_describe_cache(reading, needed, checked), known.save())
+    return checked, [note for note in notes if note]
 
 
 def inspect_headers(files: Sequence[str], max_pixels: int) -> list[InspectionResult]:
@@ -121,7 +113,7 @@ def intact(files: Sequence[str], hashes: Sequence[bytes], name: str) -> list[boo
     states = [filesystem.state(path) for path in files]
     found = [known.get(state) for state in states]
 
-    def look(number: int) -> None:
+    def check_contents(number: int) -> None:
         try:
             data = filesystem.read(files[number])
         except OSError:
@@ -130,7 +122,7 @@ def intact(files: Sequence[str], hashes: Sequence[bytes], name: str) -> list[boo
         known.add(states[number], finding)
 
     unknown = [number for number, finding in enumerate(found) if finding is None]
-    _for_each(look, unknown, os.cpu_count() or 1)
+    _map(check_contents, unknown, os.cpu_count() or 1)
     known.save()
     pairs = zip(found, hashes, strict=True)
     return [
@@ -138,7 +130,7 @@ def intact(files: Sequence[str], hashes: Sequence[bytes], name: str) -> list[boo
     ]
 
 
-def _near(
+def _reuse(
     files: Sequence[str],
     before: Sequence[InspectionResult | None],
     reading: ReadOptions,
@@ -153,7 +145,7 @@ def _near(
             CheckedFile(place, finding) if finding else None for place, finding in pairs
         ]
     copies = {
-        finding.sha256: str(_copy(finding.sha256)) for finding in before if finding
+        finding.sha256: str(_copy_path(finding.sha256)) for finding in before if finding
     }
     whole = intact(list(copies.values()), list(copies), f"copies of {name}")
     good = {hash_ for hash_, is_whole in zip(copies, whole, strict=True) if is_whole}
@@ -165,16 +157,30 @@ def _near(
     ]
 
 
-def _require_room(reading: ReadOptions, needed: int) -> str | None:
+def _require_room(reading: ReadOptions, needed: int) -> None:
     if reading.cache == "disk":
         cache.require_disk(needed)
-    if reading.cache != "memory":
+    if reading.cache == "memory":
+        cache.require_memory("images", needed, "use --cache disk or none")
+
+
+def _copying(reading: ReadOptions) -> AbstractContextManager[None]:
+    disk = reading.cache == "disk"
+    return report_write_errors(cache.folder()) if disk else nullcontext()
+
+
+def _describe_cache(
+    reading: ReadOptions, needed: int, checked: Sequence[CheckedFile]
+) -> str | None:
+    if reading.cache == "memory":
+        return f"cached in memory: {needed / cache.GIBIBYTE:.2f} GiB"
+    if reading.cache == "none":
         return None
-    cache.require_memory("images", needed, "use --cache disk or none")
-    return f"cached in memory: {needed / cache.GIBIBYTE:.2f} GiB"
+    new = len({file.stored for file in checked if file.copied})
+    return f"cached in {cache.folder()}: {new} of {len(checked)} copied now"
 
 
-def _look(
+def _check_file(
     place: str, before: InspectionResult | None, reading: ReadOptions
 ) -> CheckedFile:
     """Reads a file, inspects it unless its finding is known, and caches it."""
@@ -191,13 +197,13 @@ def _look(
     if reading.cache == "none" or finding.bad is not None:
         return CheckedFile(place, finding)
     return CheckedFile(
-        str(_copy(finding.sha256)), finding, _copied(data, finding.sha256)
+        str(_copy_path(finding.sha256)), finding, _write_copy(data, finding.sha256)
     )
 
 
-def _copied(data: bytes, sha256: bytes) -> bool:
+def _write_copy(data: bytes, sha256: bytes) -> bool:
     """Writes a copy unless an intact one exists; returns whether it wrote one."""
-    copy = _copy(sha256)
+    copy = _copy_path(sha256)
     with suppress(OSError):
         if copy.read_bytes() == data:
             return False
@@ -207,14 +213,12 @@ def _copied(data: bytes, sha256: bytes) -> bool:
     return True
 
 
-def _copy(sha256: bytes) -> Path:
+def _copy_path(sha256: bytes) -> Path:
     name = sha256.hex()
     return cache.folder() / name[:2] / name
 
 
-def _for_each(
-    work: Callable[[Item], T], items: Iterable[Item], threads: int
-) -> list[T]:
+def _map(work: Callable[[Item], T], items: Iterable[Item], threads: int) -> list[T]:
     """Maps items in order with a progress bar, in threads if there are several."""
     listed = list(items)
     with ThreadPoolExecutor(threads) as pool:

@@ -42,16 +42,16 @@ def load(argument: str, reading: ReadOptions | None = None) -> Dataset:
     if bad:
         _require_skipped(bad, len(listed), reading)
         notes.append(f"skipped {len(bad)} bad files of {len(listed)}")
-    good = {
-        name: [(place, number) for place, number in split if place not in bad]
-        for name, split in files.items()
-    }
-    _require_images(good, roots, labels)
+        for name, split in files.items():
+            files[name] = [
+                (place, number) for place, number in split if place not in bad
+            ]
+        _require_images(files, roots, labels)
     if roots == {"train": root} and (odd := [x for x in labels if split_called(x)]):
         notes.append(f"read as classes, not splits: {first_few(odd)}")
     return Dataset(
         name="folder",
-        splits={name: _split(split, known) for name, split in good.items()},
+        splits={name: _split(split, known) for name, split in files.items()},
         labels=labels,
         channels=3,
         size=None,

@@ -47,8 +47,7 @@ def load(argument: str, reading: ReadOptions | None = None) -> Dataset:
     require_classes(labels, f"tfds:{argument}")
     on_disk = reading.cache == "disk"
     if not on_disk:
-        needed = sum(split.num_bytes for split in builder.info.splits.values())
-        cache.require_memory(f"tfds:{argument}", needed, "use --cache disk")
+        _require_memory(builder, argument)
     splits, notes = _splits(builder, keys, reading)
     if "train" not in splits:
         raise UsageError(
@@ -56,9 +55,7 @@ def load(argument: str, reading: ReadOptions | None = None) -> Dataset:
             f"{', '.join(builder.info.splits) or 'none'}"
         )
     height, width, channels = shape = builder.info.features[image].shape
-    size = (height, width) if height and width else None
-    count = sum(len(split) for split in splits.values())
-    if size and not on_disk and count * int(np.prod(shape)) <= PIXELS_BELOW_BYTES:
+    if not on_disk and _fits_decoded(splits, shape):
         splits = {name: _decode(split, channels) for name, split in splits.items()}
     elif channels not in (None, *FILE_CHANNELS):
         raise UsageError(
@@ -71,10 +68,21 @@ def load(argument: str, reading: ReadOptions | None = None) -> Dataset:
         splits=splits,
         labels=labels,
         channels=channels or 3,
-        size=size,
+        size=(height, width) if height and width else None,
         mirrors=may_be_mirrored(builder.name),
         notes=tuple(notes),
     )
+
+
+def _require_memory(builder: Any, argument: str) -> None:
+    needed = sum(split.num_bytes for split in builder.info.splits.values())
+    cache.require_memory(f"tfds:{argument}", needed, "use --cache disk")
+
+
+def _fits_decoded(splits: dict[str, Split], shape: tuple[int | None, ...]) -> bool:
+    """Returns whether images have one size and at most ``PIXELS_BELOW_BYTES``."""
+    images = sum(len(split) for split in splits.values())
+    return None not in shape and images * int(np.prod(shape)) <= PIXELS_BELOW_BYTES
 
 
 def _builder(argument: str) -> Any:
