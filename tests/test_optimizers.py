@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from training.experiment.optimisation import make_optimizer
+from training.optimisation.keras_internals import variable_index
 from training.optimisation.optimizers import last_rate
 from training.recipes.recipe import Recipe
 
@@ -14,6 +15,18 @@ GRADIENTS = [
     [rng.normal(size=(3, 4)), rng.normal(size=4), rng.normal(size=(4, 2))]
     for rng in (np.random.default_rng(step) for step in range(3))
 ]
+
+
+def test_keras_still_knows_a_variable_s_position() -> None:
+    model = network()
+    optimizer = keras.optimizers.SGD()
+    optimizer.build(model.trainable_variables)
+    assert hasattr(optimizer, "_get_variable_index"), (
+        "Keras' optimizers no longer have _get_variable_index: find what replaced it "
+        "in Keras' example of a custom optimizer, and mend keras_internals.py"
+    )
+    found = [variable_index(optimizer, v.value) for v in model.trainable_variables]
+    assert found == [0, 1, 2]
 
 
 def network() -> keras.Model:
