@@ -193,7 +193,7 @@ def test_of_many_classes_the_lowest_are_printed(
     split = pixels(np.zeros((len(labels), 1, 1, 1), np.uint8), labels)
     data = replace(data, splits={"val": split})
     found = assess(Predictions.from_table(table), data, "val")
-    monkeypatch.setattr("training.evaluate._found", lambda *_, **__: (found, False))
+    monkeypatch.setattr("training.evaluate._evaluate", lambda *_, **__: (found, False))
     out = tmp_path / "all.json"
     line = ["evaluate", str(run.path), "--split", "val", "--out", str(out)]
     monkeypatch.setattr(sys, "argv", line)
@@ -214,7 +214,7 @@ def test_of_many_classes_the_lowest_are_printed(
 def test_a_file_that_cannot_be_written_is_told_before_the_work(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.evaluate._found", None)
+    monkeypatch.setattr("training.evaluate._evaluate", None)
     (tmp_path / "file").write_text("mine")
     line = ["evaluate", str(run.path), "--out", str(tmp_path / "file" / "all.json")]
     monkeypatch.setattr(sys, "argv", line)

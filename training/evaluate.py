@@ -75,13 +75,15 @@ def evaluate_run(
         UsageError: The data set has other classes or no such split, or the folder is
             not writable.
     """
-    result, kept = _found(run, split, dataset, skip_bad_images=skip_bad_images, tta=tta)
+    result, kept = _evaluate(
+        run, split, dataset, skip_bad_images=skip_bad_images, tta=tta
+    )
     if kept:
-        _keep(run, result)
+        _store(run, result)
     return result
 
 
-def _found(
+def _evaluate(
     run: Run, split: str, dataset: str | None, *, skip_bad_images: bool, tta: bool
 ) -> tuple[dict[str, Any], bool]:
     """Returns the result and whether it belongs in the run's folder."""
@@ -107,7 +109,7 @@ def _found(
     return result, own and split == "test" and not tta
 
 
-def _keep(run: Run, result: dict[str, Any]) -> None:
+def _store(run: Run, result: dict[str, Any]) -> None:
     from training.evaluation.assessment import store
 
     with report_write_errors(run.path):
@@ -139,11 +141,11 @@ def _data(
             f"channels, got {data.channels}"
         )
     if not own:
-        _tell_difference(run, data)
+        _warn_of_other_data(run, data)
     return data, preprocessing, own
 
 
-def _tell_difference(run: Run, data: "Dataset") -> None:
+def _warn_of_other_data(run: Run, data: "Dataset") -> None:
     notes = f" ({'; '.join(data.notes)})" if data.notes else ""
     print(
         f"warning: {data.name} differs from the data of {run.path}{notes}: nothing is "
@@ -172,7 +174,7 @@ def main() -> None:
     if options.out is not None:
         require_writable(options.out)
     command.load_backend()
-    result, kept = _found(
+    result, kept = _evaluate(
         run,
         options.split,
         options.dataset,
@@ -181,7 +183,7 @@ def main() -> None:
     )
     print(format_json(_summary(result)), flush=True)
     if kept:
-        _keep(run, result)
+        _store(run, result)
     if options.out is not None:
         with report_write_errors(options.out):
             make_folder(options.out.parent)

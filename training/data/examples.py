@@ -37,7 +37,7 @@ def read_window(
         return stored
     window_of = window_of or partial(images.centre_window, size=size, crop=1.0)
     if split.kind == "pixels":
-        image = images.cut(stored, window_of(stored.shape[:2]))
+        image = images.crop_to_window(stored, window_of(stored.shape[:2]))
     else:
         image = images.decode_window(
             _contents(split, index),

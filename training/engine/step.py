@@ -12,11 +12,11 @@ import tensorflow as tf
 from keras_resnet.layers import GroupedConv2D, leaf_layers, synchronized, unchecked
 from training.data.preprocessing import Preprocessing
 from training.data.types import Tensor
-from training.distributed.replicas import Replicas, clipped, global_count
+from training.distributed.replicas import Replicas, clip_gradients, global_count
 from training.evaluation.metrics import Metrics
 from training.optimisation.accumulation import accumulate
 from training.optimisation.averaging import Average
-from training.optimisation.losses import dominant
+from training.optimisation.losses import dominant_class
 from training.optimisation.objective import Objective
 
 
@@ -139,7 +139,7 @@ class TrainingStep:
             unrolled=self.replicas.count > 1,
         )
         if self._clip:
-            gradients = clipped(gradients, self._clip)
+            gradients = clip_gradients(gradients, self._clip)
         # The optimizer sums the gradients of all replicas.
         self.optimizer.apply(gradients, variables)
         state = tf.add_n([tf.nn.l2_loss(v.value) for v in self._state])
@@ -174,6 +174,6 @@ class TrainingStep:
                 beside = tf.reduce_sum(self._objective.loss(labels, others)) / examples
                 objective += self._auxiliary_weight * beside
             objective = self.optimizer.scale_loss(objective)
-        sums = self.metrics.measure(losses, logits, dominant(labels))
+        sums = self.metrics.measure(losses, logits, dominant_class(labels))
         gradients = tape.gradient(objective, variables, unconnected_gradients="zero")
         return [tf.concat([loss[tf.newaxis], sums], 0), *gradients]

@@ -156,7 +156,7 @@ def require_same_data(replicas: Replicas, dataset: Dataset) -> None:
     classes = hashlib.sha256(repr(dataset.labels).encode()).hexdigest()
     digests = {"classes": classes, **dataset.digest}
     words = [bytes.fromhex(digests.get(part, "00" * 32)) for part in COMPARED]
-    rows = replicas.gathered(np.frombuffer(b"".join(words), ">u4"))
+    rows = replicas.gather(np.frombuffer(b"".join(words), ">u4"))
     rows = rows.reshape(replicas.workers, len(COMPARED), -1)
     differ = (rows != rows[0]).any(-1)
     if differ.any():

@@ -111,14 +111,16 @@ def learning_rate(
         return OneCycle(peak, total, recipe.peak_at)
     warmup = recipe.warmup_steps or round(recipe.warmup_epochs * steps_per_epoch)
     return WarmUp(
-        _after(recipe, peak, total),
+        _main_schedule(recipe, peak, total),
         warmup,
         recipe.warmup_from,
         recipe.warmup == "linear",
     )
 
 
-def _after(recipe: Recipe, peak: float, total: int) -> schedules.LearningRateSchedule:
+def _main_schedule(
+    recipe: Recipe, peak: float, total: int
+) -> schedules.LearningRateSchedule:
     """Returns the schedule without its warm-up."""
     if recipe.schedule == "cosine":  # Loshchilov & Hutter, 2017, one period
         return schedules.CosineDecay(peak, total)

@@ -5,7 +5,7 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 from keras_resnet.errors import UsageError
-from training.reports import Picture, adapted, inline
+from training.reports import Picture, adapt_svg, inline
 from training.runs.run import Run
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def analyses(run: Run) -> list[Picture]:
         picture = file.with_suffix(".svg")
         if picture.is_file():
             text = json.loads(file.read_text(encoding="utf-8"))["summary"]
-            drawn = adapted(picture.read_text(encoding="utf-8"))
+            drawn = adapt_svg(picture.read_text(encoding="utf-8"))
             found.append(Picture(file.stem.capitalize(), drawn, text))
     return found
 

@@ -89,7 +89,7 @@ def decode_window(
 
     def other() -> Tensor:
         image = decode_other(data, channels)
-        return cut(image, window_of(tf.shape(image)[:2]))
+        return crop_to_window(image, window_of(tf.shape(image)[:2]))
 
     if known.is_jpeg is None:
         image = tf.cond(tf.io.is_jpeg(data), jpeg, other)
@@ -121,10 +121,10 @@ def _decode_jpeg_window(
     if turn is None:
         turn = read_exif_orientation(data)
     elif isinstance(turn, int) and turn == 1:
-        return _reduced(decode, window_of(shape), at_least)
+        return _decode_reduced(decode, window_of(shape), at_least)
     window = stored_window(window_of(shown_shape(shape, turn)), shape, turn)
     least = None if at_least is None else shown_shape(tf.constant(at_least), turn)
-    return apply_orientation(_reduced(decode, window, least), turn)
+    return apply_orientation(_decode_reduced(decode, window, least), turn)
 
 
 def _is_reducible(known: Known, at_least: Size | None) -> bool:
@@ -134,7 +134,7 @@ def _is_reducible(known: Known, at_least: Size | None) -> bool:
     return bool(min(np.array(known.largest) / at_least) >= JPEG_RATIOS[1])
 
 
-def _reduced(
+def _decode_reduced(
     decode: Callable[..., Tensor], window: Tensor, at_least: Tensor | None
 ) -> Tensor:
     """Decodes a window of a JPEG, reduced if ``at_least`` allows it."""
@@ -149,7 +149,7 @@ def _reduced(
     return tf.switch_case(larger, [partial(decoded, ratio) for ratio in JPEG_RATIOS])
 
 
-def cut(image: Tensor, window: Tensor) -> Tensor:
+def crop_to_window(image: Tensor, window: Tensor) -> Tensor:
     """Returns the window of a decoded image."""
     top, left, height, width = tf.unstack(window)
     return image[top : top + height, left : left + width]

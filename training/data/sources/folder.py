@@ -8,7 +8,7 @@ from training.data.reading import ReadOptions
 from training.data.sources import tree
 from training.data.sources.files import CheckedFile, check
 from training.data.sources.inspection import image_info
-from training.data.sources.names import find_splits, require_classes, split_called
+from training.data.sources.names import find_splits, require_classes, standard_split
 from training.data.types import Dataset, Split, may_be_mirrored, strings
 
 Files = list[tuple[str, int]]  # places and class numbers
@@ -47,7 +47,7 @@ def load(argument: str, reading: ReadOptions | None = None) -> Dataset:
                 (place, number) for place, number in split if place not in bad
             ]
         _require_images(files, roots, labels)
-    if roots == {"train": root} and (odd := [x for x in labels if split_called(x)]):
+    if roots == {"train": root} and (odd := [x for x in labels if standard_split(x)]):
         notes.append(f"read as classes, not splits: {first_few(odd)}")
     return Dataset(
         name="folder",
@@ -67,9 +67,9 @@ def _roots(root: str) -> dict[str, str]:
     next to *bus*), unless it contains folders.
     """
     folders = tree.folders(root)
-    others = [name for name in folders if not split_called(name)]
+    others = [name for name in folders if not standard_split(name)]
     if others:
-        named = (name for name in folders if split_called(name))
+        named = (name for name in folders if standard_split(name))
         split = next((name for name in named if tree.folders(folders[name])), None)
         if split is None:
             return {"train": root}

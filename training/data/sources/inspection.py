@@ -96,12 +96,12 @@ def inspect(
         data = filesystem.read(image) if isinstance(image, str) else image
         header = pillow.read_header(data)
     except Exception as error:  # Pillow raises many kinds for damaged files
-        return InspectionResult(_said(error))
+        return InspectionResult(_describe_error(error))
     bad = header.refusal
     if header.pixels > max_pixels:
         bad = f"{header}, more than the {max_pixels} pixels of --max-pixels"
     if bad is None and not header_only:
-        bad = _undecodable(data, header.kind)
+        bad = _decoding_error(data, header.kind)
     return InspectionResult(
         bad,
         header.orientation,
@@ -113,7 +113,7 @@ def inspect(
     )
 
 
-def _undecodable(data: bytes, kind: str) -> str | None:
+def _decoding_error(data: bytes, kind: str) -> str | None:
     """Returns why TensorFlow cannot decode a file, preferably in Pillow's words."""
     try:
         if kind in JPEGS:
@@ -122,19 +122,19 @@ def _undecodable(data: bytes, kind: str) -> str | None:
         else:
             graph.decode(tf.constant(data), 3)
     except tf.errors.InvalidArgumentError as error:
-        return _pillows_reason(data) or filesystem.reason(error).split("! ")[-1]
+        return _pillow_error(data) or filesystem.reason(error).split("! ")[-1]
     return None
 
 
-def _pillows_reason(data: bytes) -> str | None:
+def _pillow_error(data: bytes) -> str | None:
     try:
         pillow.decode(data, 3)
     except Exception as error:
-        return _said(error)
+        return _describe_error(error)
     return None
 
 
-def _said(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
         return "not an image file"
     return filesystem.reason(error)

@@ -166,14 +166,14 @@ def _splits(
         split = strings(images, labels, hashes=hashes)
         # TFDS has already decoded images of one size, and in memory they cannot change.
         if varied or on_disk:
-            split = _checked(split, f"{theirs} of {where}", reading)
+            split = _check_headers(split, f"{theirs} of {where}", reading)
         if skipped := len(labels) - len(split):
             notes.append(f"skipped {skipped} bad images of {len(labels)}")
         splits[ours] = split
     return splits, notes
 
 
-def _checked(split: Split, name: str, reading: ReadOptions) -> Split:
+def _check_headers(split: Split, name: str, reading: ReadOptions) -> Split:
     """Adds facts and removes bad images, based on the headers only."""
     stored = split.images.numpy().tolist()
     images = stored if split.kind == "bytes" else [path.decode() for path in stored]
