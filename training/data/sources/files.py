@@ -19,8 +19,8 @@ from training.data.sources import cache
 from training.data.sources.inspection import (
     InspectionResult,
     ReadResult,
+    Stored,
     inspect,
-    inspect_all,
 )
 from training.data.sources.inspection_cache import InspectionCache
 from training.storage import filesystem
@@ -87,18 +87,17 @@ def check(
     return checked, [note for note in notes if note]
 
 
-def inspect_headers(files: Sequence[str], max_pixels: int) -> list[InspectionResult]:
-    """Inspects the headers of extracted files whose findings are not yet cached."""
-    known = InspectionCache("headers", os.path.dirname(files[0]), max_pixels)
-    states = [filesystem.state(file) for file in files]
-    found = [known.get(state) for state in states]
-    missing = [number for number, finding in enumerate(found) if finding is None]
-    new = inspect_all([files[n] for n in missing], max_pixels, header_only=True)
-    for number, finding in zip(missing, new, strict=True):
-        found[number] = finding
-        known.add(states[number], finding)
-    known.save()
-    return [finding for finding in found if finding]
+def inspect_headers(
+    images: Sequence[Stored], max_pixels: int
+) -> list[InspectionResult]:
+    """Inspects the headers of images; findings about files are cached."""
+    look = partial(inspect, max_pixels=max_pixels, header_only=True)
+    with without_pillow_limits(), libraries_silenced():
+        paths = [image for image in images if isinstance(image, str)]
+        if not paths:
+            return _map(look, images, os.cpu_count() or 1)
+        known = InspectionCache("headers", os.path.dirname(paths[0]), max_pixels)
+        return _recall(known, paths, look)
 
 
 def intact(files: Sequence[str], hashes: Sequence[bytes], name: str) -> list[bool]:
@@ -109,25 +108,34 @@ def intact(files: Sequence[str], hashes: Sequence[bytes], name: str) -> list[boo
         hashes: SHA-256 for each file.
         name: Name of this set of files in the cache, which avoids reading them again.
     """
-    known = InspectionCache("contents", name)
-    states = [filesystem.state(path) for path in files]
-    found = [known.get(state) for state in states]
 
-    def check_contents(number: int) -> None:
+    def look(file: str) -> InspectionResult:
         try:
-            data = filesystem.read(files[number])
-        except OSError:
-            return
-        found[number] = finding = InspectionResult(sha256=hashlib.sha256(data).digest())
-        known.add(states[number], finding)
+            data = filesystem.read(file)
+        except OSError as error:
+            return InspectionResult(bad=filesystem.reason(error))
+        return InspectionResult(sha256=hashlib.sha256(data).digest())
 
-    unknown = [number for number, finding in enumerate(found) if finding is None]
-    _map(check_contents, unknown, os.cpu_count() or 1)
-    known.save()
+    found = _recall(InspectionCache("contents", name), files, look)
     pairs = zip(found, hashes, strict=True)
-    return [
-        finding is not None and finding.sha256 == sha256 for finding, sha256 in pairs
-    ]
+    return [finding.sha256 == sha256 for finding, sha256 in pairs]
+
+
+def _recall(
+    known: InspectionCache,
+    files: Sequence[str],
+    look: Callable[[str], InspectionResult],
+) -> list[InspectionResult]:
+    """Returns the cached findings about files, after looking at the other files."""
+    states = [filesystem.state(file) for file in files]
+    found = dict(enumerate(map(known.get, states)))
+    missing = [number for number, finding in found.items() if finding is None]
+    new = _map(look, [files[number] for number in missing], os.cpu_count() or 1)
+    for number, finding in zip(missing, new, strict=True):
+        known.add(states[number], finding)
+        found[number] = finding
+    known.save()
+    return [finding for finding in found.values() if finding]
 
 
 def _reuse(

@@ -1,19 +1,14 @@
 """Validates image files before training."""
 
 import hashlib
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 import tensorflow as tf
 from PIL import Image
-from tqdm import tqdm
 
-from keras_resnet.streams import libraries_silenced
 from training.data.decoding import graph, pillow
-from training.data.decoding.pillow import JPEGS, without_pillow_limits
+from training.data.decoding.pillow import JPEGS
 from training.data.types import ImageInfo, Size, fingerprint
 from training.storage import filesystem
 
@@ -57,27 +52,6 @@ def image_info(findings: Sequence[InspectionResult]) -> ImageInfo:
             largest=(max(heights), max(widths)),
             fingerprints=tf.constant([f.fingerprint for f in findings], tf.int64),
         )
-
-
-def inspect_all(
-    images: Sequence[ReadResult], max_pixels: int, *, header_only: bool = False
-) -> list[InspectionResult]:
-    """Inspects image files in threads, with a progress bar.
-
-    Args:
-        images: Contents, places, or read errors.
-        max_pixels: As for ``inspect``.
-        header_only: As for ``inspect``.
-    """
-    inspector = partial(inspect, max_pixels=max_pixels, header_only=header_only)
-    with (
-        without_pillow_limits(),
-        libraries_silenced(),
-        ThreadPoolExecutor(os.cpu_count()) as pool,
-    ):
-        found = pool.map(inspector, images)
-        label = "checking images"
-        return list(tqdm(found, label, len(images), disable=None, leave=False))
 
 
 def inspect(

@@ -17,7 +17,7 @@ from training.data.decoding.pillow import KINDS
 from training.data.reading import ReadOptions
 from training.data.sources import cache, extracted
 from training.data.sources.files import inspect_headers
-from training.data.sources.inspection import image_info, inspect_all
+from training.data.sources.inspection import image_info
 from training.data.sources.names import find_splits, require_classes
 from training.data.types import Dataset, Split, may_be_mirrored, pixels, strings
 from training.storage import filesystem
@@ -177,10 +177,7 @@ def _check_headers(split: Split, name: str, reading: ReadOptions) -> Split:
     """Adds facts and removes bad images, based on the headers only."""
     stored = split.images.numpy().tolist()
     images = stored if split.kind == "bytes" else [path.decode() for path in stored]
-    if split.kind == "bytes":
-        findings = inspect_all(images, reading.max_pixels, header_only=True)
-    else:
-        findings = inspect_headers(images, reading.max_pixels)
+    findings = inspect_headers(images, reading.max_pixels)
     good = [i for i, finding in enumerate(findings) if finding.bad is None]
     if len(good) < len(split) and not reading.skip_bad_images:
         number, first = next((i, f.bad) for i, f in enumerate(findings) if f.bad)
