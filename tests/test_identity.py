@@ -20,7 +20,7 @@ from training.data.identity import absolute, resolved
 from training.data.reading import ReadOptions
 from training.data.sources import load_dataset
 from training.data.types import Dataset, pixels
-from training.evaluate import _data
+from training.evaluate import Options, _load_data
 from training.experiment import config
 from training.experiment.data import (
     load_other_dataset,
@@ -129,7 +129,8 @@ BAD = b"no image"
 
 
 def evaluated(run: Run, dataset: str | None = None) -> tuple[Dataset, bool]:
-    data, _, own = _data(run, dataset, skip_bad_images=True)
+    options = Options(run.path, dataset=dataset, skip_bad_images=True)
+    data, _, own = _load_data(run, options)
     return data, own
 
 
@@ -175,7 +176,8 @@ def test_other_data_is_told(
     assert not capsys.readouterr().err
     write_classes(Path("others"), "abc", count=4)
     for skip in (True, False):
-        _, _, own = _data(trained, "folder:others", skip_bad_images=skip)
+        options = Options(trained.path, dataset="folder:others", skip_bad_images=skip)
+        _, _, own = _load_data(trained, options)
         assert not own
         said = capsys.readouterr().err
         assert said == (
