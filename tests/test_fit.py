@@ -161,7 +161,7 @@ def test_resume_refuses_another_recipe(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, stderr = run_command(["--resume", "--epochs", "9"], capsys, run.path)
-    assert code == 2 and "epochs 2, got 9" in stderr
+    assert code == 2 and "epochs must be the run's, 2, to resume it, got 9" in stderr
 
 
 def test_resume_of_a_complete_run_says_so(
@@ -279,7 +279,7 @@ def test_cache_may_change_when_a_run_is_resumed(
     monkeypatch.setattr("sys.argv", ["fit"])
     asked = ["--out", str(run.path), "--resume", "--cache", "memory"]
     assert fit.read_options(asked).hyperparameters.cache == "memory"
-    with pytest.raises(UsageError, match="continue the same recipe, seed 0, got 1"):
+    with pytest.raises(UsageError, match="seed must be the run.s, 0, to resume it, got 1"):
         fit.read_options([*asked[:3], "--seed", "1"])
     now = json.loads(json.dumps(run.config))
     now["recipe"]["cache"] = "memory"

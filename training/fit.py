@@ -94,9 +94,8 @@ def read_options(argv: list[str]) -> Options:
     if changed:
         name = changed[0]
         raise UsageError(
-            f"--resume must continue the same recipe, {name} "
-            f"{stored.to_dict()[name]!r}, got {given[name]!r}; omit the option or "
-            "train into another folder"
+            f"{name} must be the run's, {stored.to_dict()[name]!r}, to resume it, got "
+            f"{given[name]!r}; omit the option or train into another folder"
         )
     return options
 

@@ -20,7 +20,6 @@ class Replicas:
         strategy: TensorFlow's distribution strategy; None: one device.
 
     Attributes:
-        strategy: TensorFlow's distribution strategy.
         count: Number of replicas on all workers.
         chief: Whether this worker writes files and prints.
         workers: Number of workers.

@@ -39,7 +39,6 @@ class Checkpoints:
 
     Attributes:
         progress: The run's position.
-        saving: When to save, and how many checkpoints to keep.
     """
 
     def __init__(

@@ -79,9 +79,6 @@ class Evaluator:
         replicas: The devices and workers that hold the model; None: one device.
         views: Transformations of a batch of pixels over which probabilities are
             averaged; empty: only the unchanged images are used.
-
-    Attributes:
-        replicas: The devices and workers that hold the model.
     """
 
     def __init__(

@@ -54,7 +54,7 @@ def train_effective(
         recipe = replace(run.recipe, dataset=dataset or require_dataset_location(run))
         train(recipe, repeated, adapt=adapt)
     full, part = (r.evaluated["top1"] for r in (run, repeated))
-    print(f"error: all paths {1 - full:.2%}, effective paths {1 - part:.2%}")
+    print(f"test error: {1 - full:.2%}; on effective paths only: {1 - part:.2%}")
     return repeated
 
 

@@ -176,18 +176,7 @@ def _build_training_model(
     recipe: Recipe,
     build: Callable[..., keras.Model],
 ) -> keras.Model | None:
-    """Builds the model to train in place of ``model``; None: ``model`` is trained.
-
-    Args:
-        spec: The network's architecture.
-        data: The training images.
-        model: The model to evaluate.
-        recipe: The hyperparameters.
-        build: Builds the model, for images of any size with ``any_size``.
-
-    Raises:
-        UsageError: The network cannot be trained on images of these sizes.
-    """
+    """Builds the model to train in place of ``model``; None: ``model`` is trained."""
     sizes = set(data.augmentation.sizes)
     if min(min(sizes)) < spec.smallest_side:
         raise UsageError(

@@ -155,9 +155,6 @@ def gif_image(data: Tensor) -> tuple[Tensor, Tensor]:
     its length; length 0 ends a row of them. Those of one length, as nearly all of an
     image's are, are stepped over together.
 
-    Args:
-        data: The bytes of the file, a scalar string.
-
     Returns:
         Where the image begins (0: there is none in ``MAX_STEPS``) and its data end.
     """

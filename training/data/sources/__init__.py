@@ -54,15 +54,7 @@ def _note_missing_classes(dataset: Dataset) -> Dataset:
 
 
 def load_splits(name: str, reading: ReadOptions) -> Dataset:
-    """Loads a data set with its original splits.
-
-    Args:
-        name: Name as for ``load_dataset``.
-        reading: Options for reading files.
-
-    Raises:
-        UsageError: The data set is unknown, missing or damaged.
-    """
+    """Loads a data set as ``load_dataset`` does, with its original splits."""
     kind, _, argument = name.partition(":")
     if kind not in LOADERS:
         raise UsageError(

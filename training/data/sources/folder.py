@@ -22,10 +22,6 @@ def load(argument: str, reading: ReadOptions | None = None) -> Dataset:
     Every file is decoded once, to find bad files before training. The findings are
     cached until the file changes.
 
-    Args:
-        argument: A path or a URL.
-        reading: Options for reading files; None: the defaults.
-
     Raises:
         UsageError: The folder, a split or a class is empty, or a file is not an image.
     """
