@@ -47,7 +47,9 @@ def test_bad_file_is_named(name: str, photos: Path) -> None:
     assert "\n" not in message
 
 
-def test_libjpeg_is_not_heard(photos: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_libjpeg_prints_nothing(
+    photos: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (photos / "b" / "damaged.jpg").write_bytes(CASES["JPEG, damaged pixels"].make)
     load_dataset(f"folder:{photos}")
     assert "Corrupt JPEG data" not in capfd.readouterr().err
@@ -86,7 +88,7 @@ def test_limit_is_the_recipes(tmp_path: Path) -> None:
     assert said == "30×20, more than the 599 pixels of --max-pixels"
 
 
-def test_a_limit_above_pillows_own_is_heeded() -> None:
+def test_a_limit_above_pillows_own_is_respected() -> None:
     bomb = bombs.png(13_500)  # Pillow raises from 179 million pixels on
     (found,) = inspect_headers([bomb], 182_249_999)
     assert found.bad == "13500×13500, more than the 182249999 pixels of --max-pixels"

@@ -134,7 +134,7 @@ def evaluated(run: Run, dataset: str | None = None) -> tuple[Dataset, bool]:
     return data, own
 
 
-def test_bad_files_beside_the_run_s_data_are_left_out(
+def test_bad_files_beside_the_run_s_data_are_skipped(
     trained: Run, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("0.txt", os.fsdecode(b"\xff.png")):
@@ -168,7 +168,7 @@ def test_a_run_s_image_that_went_bad_is_not_omitted(trained: Run) -> None:
     assert not own and sum(sizes(data).values()) == 29
 
 
-def test_other_data_is_told(
+def test_other_data_is_reported(
     trained: Run, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(photos, "copy")

@@ -235,7 +235,7 @@ def test_workers_share_the_gpus(
 
 
 @pytest.mark.slow
-def test_workers_with_other_data_are_told_before_training(tmp_path: Path) -> None:
+def test_workers_with_other_data_are_reported_before_training(tmp_path: Path) -> None:
     hosts = [f"127.0.0.1:{port}" for port in launch.free_ports(2)]
     workers = []
     for index in range(2):

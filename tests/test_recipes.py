@@ -198,7 +198,7 @@ def test_malformed_override_is_refused(text: str) -> None:
         ("zzz", "fields: model, "),
     ],
 )
-def test_unknown_field_is_told_with_a_suggestion(name: str, hint: str) -> None:
+def test_unknown_field_is_reported_with_a_suggestion(name: str, hint: str) -> None:
     with pytest.raises(UsageError, match=f"^unknown recipe field '{name}'; {hint}"):
         Recipe.from_dict({name: 1})
 
