@@ -4,9 +4,8 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from pathlib import Path
 from threading import Semaphore
 from typing import NamedTuple, TypeVar
 
@@ -24,7 +23,7 @@ from training.data.sources.inspection import (
 )
 from training.data.sources.inspection_cache import InspectionCache
 from training.storage import filesystem
-from training.storage.writing import report_write_errors, write_atomically
+from training.storage.writing import report_write_errors
 
 REMOTE_THREADS = 32  # they mostly wait for the network connection
 DECODING = Semaphore(os.cpu_count() or 1)  # limits the decoded images in memory
@@ -152,9 +151,8 @@ def _reuse(
         return [
             CheckedFile(place, finding) if finding else None for place, finding in pairs
         ]
-    copies = {
-        finding.sha256: str(_copy_path(finding.sha256)) for finding in before if finding
-    }
+    known = {finding.sha256 for finding in before if finding}
+    copies = {sha256: str(cache.copy_path(sha256)) for sha256 in known}
     whole = intact(list(copies.values()), list(copies), f"copies of {name}")
     good = {hash_ for hash_, is_whole in zip(copies, whole, strict=True) if is_whole}
     return [
@@ -204,26 +202,8 @@ def _check_file(
         return CheckedFile(data, finding)
     if reading.cache == "none" or finding.bad is not None:
         return CheckedFile(place, finding)
-    return CheckedFile(
-        str(_copy_path(finding.sha256)), finding, _write_copy(data, finding.sha256)
-    )
-
-
-def _write_copy(data: bytes, sha256: bytes) -> bool:
-    """Writes a copy unless an intact one exists; returns whether it wrote one."""
-    copy = _copy_path(sha256)
-    with suppress(OSError):
-        if copy.read_bytes() == data:
-            return False
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    # If a power failure damages the copy, the next check replaces it.
-    write_atomically(copy, partial(Path.write_bytes, data=data), synced=False)
-    return True
-
-
-def _copy_path(sha256: bytes) -> Path:
-    name = sha256.hex()
-    return cache.folder() / name[:2] / name
+    copied = cache.write_copy(data, finding.sha256)
+    return CheckedFile(str(cache.copy_path(finding.sha256)), finding, copied)
 
 
 def _map(work: Callable[[Item], T], items: Iterable[Item], threads: int) -> list[T]:
