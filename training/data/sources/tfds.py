@@ -3,6 +3,7 @@
 They may be prepared as TFRecord or ArrayRecord; both are read whole, shard by shard.
 """
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,8 @@ def _require_memory(builder: Any, argument: str) -> None:
 def _fits_decoded(splits: dict[str, Split], shape: tuple[int | None, ...]) -> bool:
     """Returns whether images have one size and at most ``PIXELS_BELOW_BYTES``."""
     images = sum(len(split) for split in splits.values())
-    return None not in shape and images * int(np.prod(shape)) <= PIXELS_BELOW_BYTES
+    size = images * math.prod(filter(None, shape))
+    return None not in shape and size <= PIXELS_BELOW_BYTES
 
 
 def _builder(argument: str) -> Any:
