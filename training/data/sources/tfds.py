@@ -33,10 +33,6 @@ def load(argument: str, reading: ReadOptions | None = None) -> Dataset:
     encoded unless they have one size and take at most one gibibyte decoded. With
     ``--cache disk``, they are written to files once and read from these.
 
-    Args:
-        argument: The text after ``tfds:``.
-        reading: Options for reading images; None: the defaults.
-
     Raises:
         UsageError: The data set is unknown, not available, too large for the memory,
             has a bad image or is not for classification.
