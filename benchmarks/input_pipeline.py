@@ -165,6 +165,7 @@ def training(folder: str, *, in_memory: bool) -> Step:
     from itertools import count, islice
 
     from keras_resnet import create_model
+    from training.engine.step import TrainedModel
     from training.experiment.augmentation import training_data
     from training.experiment.optimisation import make_optimizer, make_step
 
@@ -172,7 +173,9 @@ def training(folder: str, *, in_memory: bool) -> Step:
     recipe = replace(recipe, batch_size=TRAINED, model="resnet50")
     model = create_model("resnet50")
     optimizer = make_optimizer(recipe, 1000)
-    trainer = make_step(model, preprocessing, optimizer=optimizer, recipe=recipe)
+    trainer = make_step(
+        TrainedModel(model, model), preprocessing, optimizer=optimizer, recipe=recipe
+    )
     epochs = count()
     batches = training_data(recipe, dataset, preprocessing).batches(epoch=0)
     held = list(islice(batches, TRAINING_STEPS))

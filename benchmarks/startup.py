@@ -54,6 +54,7 @@ def first_step(name: str) -> None:
 
     from keras_resnet import create_model
     from training.data.preprocessing import Preprocessing
+    from training.engine.step import TrainedModel
     from training.experiment.optimisation import make_optimizer, make_step
     from training.recipes.catalogue import RECIPES
 
@@ -62,7 +63,9 @@ def first_step(name: str) -> None:
     size = model.input_shape[1:3]
     preprocessing = Preprocessing(size, 3, 1.0, (128.0,) * 3, (64.0,) * 3)
     optimizer = make_optimizer(recipe, 1000)
-    trainer = make_step(model, preprocessing, optimizer=optimizer, recipe=recipe)
+    trainer = make_step(
+        TrainedModel(model, model), preprocessing, optimizer=optimizer, recipe=recipe
+    )
     trainer.step(np.zeros((16, *size, 3), np.uint8), np.zeros(16, np.int64))
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from test_orientation import segment, tag, with_exif
 
 from training.data.decoding.bmp import READ
-from training.data.decoding.pillow import KINDS, MOVING_WEBP
+from training.data.decoding.pillow import ANIMATED_WEBP, KINDS
 
 HEIGHT, WIDTH = SHAPE = (19, 21)
 Array = np.ndarray
@@ -308,7 +308,7 @@ def _webps() -> dict[str, Kind]:
         "lossy WebP": Kind(encode(grey, "WEBP", quality=98), GREY, 6),
         "lossless WebP": Kind(encode(RGB, "WEBP", lossless=True), RGB),
         "WebP with alpha": Kind(encode(clear, "WEBP", lossless=True), RGB),
-        "animated WebP": Kind(encode(RGB, "WEBP", **both), None, refusal=MOVING_WEBP),
+        "animated WebP": Kind(encode(RGB, "WEBP", **both), None, refusal=ANIMATED_WEBP),
     }
 
 

@@ -16,7 +16,8 @@ from keras_resnet.errors import UsageError
 from training.data.decoding import graph
 from training.data.reading import ReadOptions
 from training.data.sources import load_dataset
-from training.data.sources.inspection import inspect, inspect_all
+from training.data.sources.files import inspect_headers
+from training.data.sources.inspection import inspect
 from training.experiment.augmentation import training_data
 from training.experiment.infer_preprocessing import infer_preprocessing
 from training.recipes.recipe import Recipe
@@ -46,10 +47,11 @@ def test_bad_file_is_named(name: str, photos: Path) -> None:
     assert "\n" not in message
 
 
-def test_libjpeg_is_not_heard(photos: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_libjpeg_prints_nothing(
+    photos: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (photos / "b" / "damaged.jpg").write_bytes(CASES["JPEG, damaged pixels"].make)
     load_dataset(f"folder:{photos}")
-    inspect_all([str(photos / "b" / "damaged.jpg")], 10**6)
     assert "Corrupt JPEG data" not in capfd.readouterr().err
 
 
@@ -86,13 +88,11 @@ def test_limit_is_the_recipes(tmp_path: Path) -> None:
     assert said == "30×20, more than the 599 pixels of --max-pixels"
 
 
-def test_a_limit_above_pillows_own_is_heeded() -> None:
+def test_a_limit_above_pillows_own_is_respected() -> None:
     bomb = bombs.png(13_500)  # Pillow raises from 179 million pixels on
-    assert inspect_all([bomb], 182_249_999)[0].bad == (
-        "13500×13500, more than the 182249999 pixels of --max-pixels"
-    )
-    (found,) = inspect_all([bomb], 182_250_000, header_only=True)
-    assert found.bad is None
+    (found,) = inspect_headers([bomb], 182_249_999)
+    assert found.bad == "13500×13500, more than the 182249999 pixels of --max-pixels"
+    assert inspect_headers([bomb], 182_250_000)[0].bad is None
 
 
 def test_class_that_is_a_link_to_the_classes_is_refused(photos: Path) -> None:

@@ -194,7 +194,7 @@ def test_files_keep_their_names(mode: Mode, photos: Path, home: Path) -> None:
         ("disk", "DISK_SHARE", "disk space at .*cache, got .* set KERAS_RESNET_CACHE"),
     ],
 )
-def test_too_little_room_is_told_before_anything_is_copied(
+def test_too_little_room_is_reported_before_anything_is_copied(
     mode: Mode,
     share: str,
     message: str,
@@ -208,7 +208,7 @@ def test_too_little_room_is_told_before_anything_is_copied(
     assert copies(home) == []
 
 
-def test_cache_that_cannot_be_written_is_told(
+def test_cache_that_cannot_be_written_is_reported(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("in the way")

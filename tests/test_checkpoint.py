@@ -167,11 +167,8 @@ def test_progress_is_a_function_of_its_text() -> None:
     [
         ({"keep": 0}, "keep must be at least 1, got 0"),
         ({"checkpoint_steps": 0}, "checkpoint_steps must be at least 1, got 0"),
-        (
-            {"checkpoint_minutes": -1.0},
-            "checkpoint_minutes must be finite and at least",
-        ),
-        ({"checkpoint_minutes": float("nan")}, "checkpoint_minutes must be finite"),
+        ({"checkpoint_minutes": -1.0}, "checkpoint_minutes must be at least 0"),
+        ({"checkpoint_minutes": float("nan")}, "checkpoint_minutes .* and finite"),
     ],
 )
 def test_impossible_saving_is_refused(saving: dict[str, float], message: str) -> None:

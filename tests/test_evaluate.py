@@ -117,7 +117,7 @@ def test_a_run_keeps_its_assessment(run: Run) -> None:
     assert sum(recalls) / found["examples"] == pytest.approx(found["top1"])
 
 
-def test_an_unfinished_run_is_told_to_go_on(
+def test_an_unfinished_run_gets_the_command_to_continue_it(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = Run(Path(shutil.copytree(run.path, tmp_path / "run")))
@@ -193,7 +193,7 @@ def test_of_many_classes_the_lowest_are_printed(
     split = pixels(np.zeros((len(labels), 1, 1, 1), np.uint8), labels)
     data = replace(data, splits={"val": split})
     found = assess(Predictions.from_table(table), data, "val")
-    monkeypatch.setattr("training.evaluate._found", lambda *_, **__: (found, False))
+    monkeypatch.setattr("training.evaluate._evaluate", lambda *_, **__: (found, False))
     out = tmp_path / "all.json"
     line = ["evaluate", str(run.path), "--split", "val", "--out", str(out)]
     monkeypatch.setattr(sys, "argv", line)
@@ -211,10 +211,10 @@ def test_of_many_classes_the_lowest_are_printed(
     assert printed["lowest"][0] == worst
 
 
-def test_a_file_that_cannot_be_written_is_told_before_the_work(
+def test_a_file_that_cannot_be_written_is_reported_before_the_work(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.evaluate._found", None)
+    monkeypatch.setattr("training.evaluate._evaluate", None)
     (tmp_path / "file").write_text("mine")
     line = ["evaluate", str(run.path), "--out", str(tmp_path / "file" / "all.json")]
     monkeypatch.setattr(sys, "argv", line)
@@ -223,7 +223,7 @@ def test_a_file_that_cannot_be_written_is_told_before_the_work(
 
 
 @pytest.mark.slow
-def test_averaging_over_views_is_told_and_not_kept(
+def test_averaging_over_views_is_printed_and_not_stored(
     run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = run.assessment.read_bytes(), run.evaluation.read_bytes()

@@ -191,7 +191,7 @@ def test_findings_are_of_one_limit_and_one_inspector(
     loaded(photos, "none")
     with pytest.raises(UsageError, match=r"more than the 1 pixels .* \(13 bad of 13\)"):
         load_dataset(f"folder:{photos}", reading=ReadOptions(max_pixels=1))
-    monkeypatch.setattr(findings, "_inspector", lambda: "a newer one")
+    monkeypatch.setattr(findings, "_inspection_version", lambda: "a newer one")
     seen = reads(monkeypatch)
     loaded(photos, "none")
     assert len(seen) == 13

@@ -11,11 +11,13 @@ import pytest
 import tensorflow as tf
 
 from keras_resnet import create_model, load_model
+from keras_resnet.catalogue import find_spec
 from keras_resnet.errors import UsageError
 from keras_resnet.layers import leaf_layers
 from training.data.preprocessing import Preprocessing
+from training.engine.step import TrainedModel
 from training.experiment import experiment, finetuning
-from training.experiment.optimisation import make_step
+from training.experiment.optimisation import make_step, make_trained_model
 from training.experiment.train import train
 from training.recipes.recipe import Recipe
 from training.runs.model_file import save_model
@@ -49,7 +51,8 @@ def test_frozen_parts_stay_to_the_bit(
     overrides = tuple(f"{k}={v}" for k, v in fields.items())
     recipe = Recipe(model=name, overrides=overrides, decay="all", weight_decay=0.1)
     optimizer = keras.optimizers.SGD(0.1)
-    made = make_step(model, PREPARED, optimizer=optimizer, recipe=recipe)
+    trained = TrainedModel(model, model)
+    made = make_step(trained, PREPARED, optimizer=optimizer, recipe=recipe)
     rng = np.random.default_rng(0)
     for _ in range(4):
         images = tf.constant(rng.integers(0, 256, (6, 8, 8, 3), np.uint8))
@@ -80,13 +83,8 @@ def test_the_average_of_frozen_parts_stays_too() -> None:
     finetuning.freeze(twin, ("all",))
     before = state(model)
     optimizer = keras.optimizers.SGD(0.1)
-    made = make_step(
-        model,
-        PREPARED,
-        optimizer=optimizer,
-        recipe=Recipe(ema=0.9),
-        training_model=twin,
-    )
+    trained = make_trained_model(model, find_spec("resnet20_cifar"), twin, ema=0.9)
+    made = make_step(trained, PREPARED, optimizer=optimizer, recipe=Recipe(ema=0.9))
     images = tf.random.stateless_uniform((6, 8, 8, 3), (0, 1), maxval=255.0)
     made.step(images, tf.constant([0, 1, 2, 0, 1, 2]))
     after = state(model)

@@ -43,14 +43,20 @@ MISTAKES = {
     "unknown dataset": (["--dataset", "digit"], "dataset must be digits, tfds"),
     "missing folder": (["--dataset", "folder:/nowhere"], "must exist, got '/nowhere'"),
     "missing idx": (["--dataset", "idx:/nowhere"], "must exist, got '/nowhere'"),
-    "negative epochs": (["--epochs", "-1"], "epochs must be at least 1, got -1"),
-    "zero epochs": (["--epochs", "0"], "epochs must be at least 1, got 0"),
-    "zero batch": (["--batch-size", "0"], "batch_size must be at least 1, got 0"),
-    "many epochs": (["--epochs", str(10**9)], "must be at most 1000000, got"),
-    "many workers": (["--workers", "100000"], "workers must be at most 256, got"),
+    "negative epochs": (
+        ["--epochs", "-1"],
+        "epochs must be between 1 and 1000000, got -1",
+    ),
+    "zero epochs": (["--epochs", "0"], "epochs must be between 1 and 1000000, got 0"),
+    "zero batch": (
+        ["--batch-size", "0"],
+        "batch_size must be between 1 and 1048576, got 0",
+    ),
+    "many epochs": (["--epochs", str(10**9)], "between 1 and 1000000, got"),
+    "many workers": (["--workers", "100000"], "workers must be between 1 and 256, got"),
     "infinite decay": (["--weight-decay", "inf"], "must be at least 0 and finite, got"),
     "wide pad": (["--pad", "9"], "pad must be at most the side of the images (8"),
-    "absurd pad": (["--pad", "100000"], "pad must be at most 32768, got 100000"),
+    "absurd pad": (["--pad", "100000"], "pad must be between 0 and 32768, got 100000"),
     "negative profile": (["--profile", "-1"], "profile must be at least 0, got -1"),
     "not a number": (["--epochs", "ten"], "ten"),
     "unknown option": (["--epoch", "3"], "--epoch"),
@@ -155,7 +161,7 @@ def test_resume_refuses_another_recipe(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, stderr = run_command(["--resume", "--epochs", "9"], capsys, run.path)
-    assert code == 2 and "epochs 2, got 9" in stderr
+    assert code == 2 and "epochs must be the run's, 2, to resume it, got 9" in stderr
 
 
 def test_resume_of_a_complete_run_says_so(
@@ -273,7 +279,7 @@ def test_cache_may_change_when_a_run_is_resumed(
     monkeypatch.setattr("sys.argv", ["fit"])
     asked = ["--out", str(run.path), "--resume", "--cache", "memory"]
     assert fit.read_options(asked).hyperparameters.cache == "memory"
-    with pytest.raises(UsageError, match="continue the same recipe, seed 0, got 1"):
+    with pytest.raises(UsageError, match=r"seed must be .* 0, to resume it, got 1"):
         fit.read_options([*asked[:3], "--seed", "1"])
     now = json.loads(json.dumps(run.config))
     now["recipe"]["cache"] = "memory"

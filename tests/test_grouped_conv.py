@@ -16,6 +16,7 @@ from keras_resnet import create_model
 from keras_resnet.layers import grouped_conv, leaf_layers
 from keras_resnet.layers.grouped_conv import PATHS, GroupedConv2D, merged_groups
 from training.data.preprocessing import Preprocessing
+from training.engine.step import TrainedModel
 from training.experiment.optimisation import make_step
 from training.recipes.recipe import Recipe
 
@@ -161,7 +162,7 @@ def test_a_step_compiled_for_a_cpu_is_split(
     )
     model = create_model(recipe.model, classes=3, **recipe.spec_fields)
     make_step(
-        model,
+        TrainedModel(model, model),
         Preprocessing((32, 32), 3, 1.0, (), ()),
         optimizer=keras.optimizers.SGD(),
         recipe=recipe,

@@ -138,11 +138,17 @@ def test_idx(compressed: bool, tmp_path: Path) -> None:
             {"labels.txt": b"\xff\xfe"},
             "labels.txt must be UTF-8 text, got ",
         ),
-        ({"labels.txt": b""}, "one name per line, .* got '' in line 1"),
-        ({"labels.txt": b"a\n\nb\nc\n"}, "got '' in line 2"),
-        ({"labels.txt": b"a\nb\n \t\nc"}, "got '' in line 3"),
-        ({"labels.txt": b"a\nb\tx\nc\n"}, r"control characters, got 'b\\tx' in line 2"),
-        ({"labels.txt": b"a\nb\na \nc\n"}, "got 'a' in lines 1 and 3"),
+        ({"labels.txt": b""}, "labels.txt must have at least 2 classes, got 1"),
+        ({"labels.txt": b"a\n\nb\nc\n"}, "got '' for class 1 of .*labels.txt"),
+        ({"labels.txt": b"a\nb\n \t\nc"}, "got '' for class 2 of .*labels.txt"),
+        (
+            {"labels.txt": b"a\nb\tx\nc\n"},
+            r"characters, got 'b\\tx' for class 1 of",
+        ),
+        (
+            {"labels.txt": b"a\nb\na \nc\n"},
+            "got 'a' for classes 0 and 2 of .*s.txt",
+        ),
         (
             {TRAIN_LABELS: numbers(*6 * [0]), TEST_LABELS: numbers(*3 * [0])},
             "must have at least 2 classes, got 1",

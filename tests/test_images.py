@@ -182,7 +182,9 @@ def test_cut(window: tuple[int, int, int, int], channels: int) -> None:
     image = noise(*SHAPE, channels)
     top, left, height, width = window
     wanted = image[top : top + height, left : left + width]
-    assert np.array_equal(images.cut(tf.constant(image), tf.constant(window)), wanted)
+    assert np.array_equal(
+        images.crop_to_window(tf.constant(image), tf.constant(window)), wanted
+    )
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

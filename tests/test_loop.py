@@ -8,11 +8,12 @@ import tensorflow as tf
 from keras_resnet import create_model
 from keras_resnet.catalogue import find_spec
 from training.data.preprocessing import Preprocessing
-from training.engine.step import TrainingStep
-from training.experiment.optimisation import make_step
+from training.engine.step import TrainedModel, TrainingStep
+from training.experiment.optimisation import make_step, make_trained_model
 from training.recipes.recipe import Recipe
 
 PREPARED = Preprocessing((8, 8), 3, 1.0, (120.0,) * 3, (60.0,) * 3)
+RESNET20 = find_spec("resnet20_cifar")
 TINY = {"input_shape": (8, 8, 3), "classes": 4, "depths": (1, 1)}
 
 
@@ -25,7 +26,11 @@ def trainer(
     if policy == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     return make_step(
-        model, PREPARED, optimizer=optimizer, recipe=recipe, jit_compile=jit_compile
+        TrainedModel(model, model),
+        PREPARED,
+        optimizer=optimizer,
+        recipe=recipe,
+        jit_compile=jit_compile,
     )
 
 
@@ -94,7 +99,8 @@ def auxiliary_step(weight: float) -> tuple[TrainingStep, dict[str, np.ndarray]]:
     model = create_model("googlenet", input_shape=(32, 32, 3), classes=4)
     preprocessing = Preprocessing((32, 32), 3, 1.0, (120.0,) * 3, (60.0,) * 3)
     optimizer = keras.optimizers.SGD(recipe.learning_rate)
-    made = make_step(model, preprocessing, optimizer=optimizer, recipe=recipe)
+    trained = make_trained_model(model, find_spec("googlenet", **recipe.spec_fields))
+    made = make_step(trained, preprocessing, optimizer=optimizer, recipe=recipe)
     before = {v.path: v.numpy() for v in made.network.trainable_variables}
     images = tf.random.stateless_uniform((4, 32, 32, 3), (0, 1), maxval=255.0)
     made.step(images, tf.range(4))
@@ -146,7 +152,8 @@ def test_accumulation_is_the_whole_batch(parts: int) -> None:
         keras.utils.set_random_seed(0)
         model = create_model("lenet5", classes=4)
         optimizer = keras.optimizers.SGD(0.1)
-        made = make_step(model, LENET, optimizer=optimizer, recipe=recipe)
+        trained = TrainedModel(model, model)
+        made = make_step(trained, LENET, optimizer=optimizer, recipe=recipe)
         losses.append(made.step(images, labels))
         weights.append(model.get_weights())
         assert made.metrics.result()["loss"] == pytest.approx(losses[0], rel=1e-5)
@@ -180,9 +187,8 @@ def test_average_follows_its_recurrence(decay: float) -> None:
     model, twin = twins()
     recipe = Recipe(learning_rate=0.1, ema=decay)
     optimizer = keras.optimizers.SGD(0.1)
-    made = make_step(
-        model, PREPARED, optimizer=optimizer, recipe=recipe, training_model=twin
-    )
+    trained = make_trained_model(model, RESNET20, twin, decay)
+    made = make_step(trained, PREPARED, optimizer=optimizer, recipe=recipe)
     expected = [v.numpy() for v in twin.variables]
     for step in (1, 2, 3):
         made.step(*batch())
@@ -205,13 +211,8 @@ def test_the_average_does_not_touch_what_is_trained() -> None:
         model, twin = twins()
         recipe = Recipe(ema=ema)
         optimizer = keras.optimizers.SGD(0.1, 0.9)
-        made = make_step(
-            model,
-            PREPARED,
-            optimizer=optimizer,
-            recipe=recipe,
-            training_model=twin if ema else None,
-        )
+        trained = make_trained_model(model, RESNET20, twin if ema else None, ema)
+        made = make_step(trained, PREPARED, optimizer=optimizer, recipe=recipe)
         for _ in range(2):
             made.step(*batch())
         weights.append(made.network.get_weights())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.optimisation.losses import dominant, make_loss
+from training.optimisation.losses import dominant_class, make_loss
 
 LOGITS = np.array([[2.0, -1.0, 0.5], [0.0, 3.0, -2.0]], np.float32)
 LABELS = np.array([0, 2])
@@ -58,5 +58,5 @@ def test_is_its_formula(
 
 
 def test_dominant_class() -> None:
-    assert dominant(tf.constant(MIXED)).numpy().tolist() == [0, 1]
-    assert dominant(tf.constant(LABELS)).numpy().tolist() == [0, 2]
+    assert dominant_class(tf.constant(MIXED)).numpy().tolist() == [0, 1]
+    assert dominant_class(tf.constant(LABELS)).numpy().tolist() == [0, 2]

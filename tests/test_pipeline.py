@@ -12,7 +12,7 @@ from keras_resnet.errors import UsageError
 from training.data import pipeline
 from training.data.decoding import images
 from training.data.preprocessing import Preprocessing
-from training.data.sources.inspection import image_info, inspect_all
+from training.data.sources.inspection import image_info, inspect
 from training.data.types import Dataset, Split, pixels, strings
 from training.experiment import infer_preprocessing
 from training.experiment.augmentation import (
@@ -426,7 +426,7 @@ def test_what_is_known_of_images_saves_work_and_changes_nothing(
             data = encode(smooth(50, 58), "JPEG", mode="CMYK")
         (tmp_path / name).write_bytes(data)
     paths = [str(path) for path in sorted(tmp_path.iterdir())]
-    findings = inspect_all(paths, 10**6)
+    findings = [inspect(path, 10**6) for path in paths]
     unknown = strings(paths, np.arange(len(paths)))
     known = replace(unknown, facts=image_info(findings))
     assert known.facts.jpegs == ("other.png" not in others)

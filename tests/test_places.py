@@ -89,13 +89,15 @@ def test_idx_behind_a_url() -> None:
         ("abfs://bucket", "the client for abfs:// must be installed, got .*adlfs"),
     ],
 )
-def test_place_that_cannot_be_read_is_told(kind: str, url: str, message: str) -> None:
+def test_place_that_cannot_be_read_is_reported(
+    kind: str, url: str, message: str
+) -> None:
     with pytest.raises(UsageError, match=message) as caught:
         load_dataset(f"{kind}:{url}")
     assert "\n" not in str(caught.value)
 
 
-def test_a_client_that_finds_no_account_is_told(
+def test_a_client_that_finds_no_account_is_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refuse(scheme: str) -> None:

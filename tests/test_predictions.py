@@ -74,10 +74,10 @@ def test_calibration_of_a_network_that_knows_what_it_does_not_know() -> None:
 def test_the_worst_are_the_most_confident_mistakes(drawn: Predictions) -> None:
     worst = drawn.worst()
     assert len(worst) == WORST
-    assert not drawn.right[worst].any()
+    assert not drawn.correct[worst].any()
     confidence = drawn.confidence[worst]
     assert (np.diff(confidence) <= 0).all()
     others = np.delete(np.arange(300), worst)
-    left = drawn.confidence[others][~drawn.right[others]]
+    left = drawn.confidence[others][~drawn.correct[others]]
     assert left.max() <= confidence.min()
     assert len(predictions([1], [1], [0.9]).worst()) == 0

@@ -222,10 +222,10 @@ def test_an_empty_split_is_refused(
     place = tmp_path / "tiny_fixed" / "1.0.0"
     shutil.copytree(prepared / "tiny_fixed" / "1.0.0", place)
     info = place / "dataset_info.json"
-    told = json.loads(info.read_text("utf-8"))
-    (found,) = (part for part in told["splits"] if part["name"] == split)
+    stored = json.loads(info.read_text("utf-8"))
+    (found,) = (part for part in stored["splits"] if part["name"] == split)
     found["shardLengths"] = lengths
-    info.write_text(json.dumps(told), "utf-8")
+    info.write_text(json.dumps(stored), "utf-8")
     said = f"^{split} split of tfds:tiny_fixed must hold images, got none; prepare"
     with pytest.raises(UsageError, match=said):
         load_dataset(f"tfds:{place}", reading=ReadOptions(cache=cache))
@@ -269,7 +269,7 @@ def test_an_extracted_file_that_is_another_is_extracted_again(
 @pytest.mark.parametrize("cache", ["none", "disk"])
 @pytest.mark.parametrize("whole", [0, 100, None], ids=["empty", "cut", "gone"])
 @pytest.mark.parametrize("name", ["tiny_fixed", "tiny_array"])
-def test_damaged_shard_is_told(
+def test_damaged_shard_is_reported(
     name: str,
     whole: int | None,
     cache: Literal["none", "disk"],
@@ -291,7 +291,7 @@ def test_damaged_shard_is_told(
 
 
 @pytest.mark.parametrize("cache", ["none", "disk"])
-def test_image_above_the_limit_is_told(
+def test_image_above_the_limit_is_reported(
     cache: Literal["none", "disk"],
     prepared: Path,
     tmp_path: Path,

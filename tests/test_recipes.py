@@ -66,11 +66,11 @@ def test_every_field_is_described() -> None:
 @pytest.mark.parametrize(
     "field, bad, message",
     [
-        ("image_size", 0, "at least 1, got 0"),
+        ("image_size", 0, "between 1 and 32768, got 0"),
         ("validation", -0.1, r"between 0 and 0\.9, got -0\.1"),
         ("validation", 0.95, r"between 0 and 0\.9, got 0\.95"),
-        ("epochs", 0, "at least 1, got 0"),
-        ("batch_size", 0, "at least 1, got 0"),
+        ("epochs", 0, "between 1 and 1000000, got 0"),
+        ("batch_size", 0, "between 1 and 1048576, got 0"),
         ("learning_rate", -1.0, r"finite and greater than 0, got -1\.0"),
         ("learning_rate", 0.0, "finite and greater than 0, got 0"),
         ("learning_rate", float("nan"), "finite and greater than 0, got nan"),
@@ -80,7 +80,7 @@ def test_every_field_is_described() -> None:
         ("warmup_epochs", 31.0, r"at most epochs \(30\), got 31\.0"),
         ("momentum", 1.1, r"between 0 and 1, got 1\.1"),
         ("weight_decay", -1e-4, r"at least 0, got -0\.0001"),
-        ("pad", -1, "at least 0, got -1"),
+        ("pad", -1, "between 0 and 32768, got -1"),
         ("eval_crop", 0.0, r"between 0\.1 and 1, got 0\.0"),
         ("eval_crop", 1.01, r"between 0\.1 and 1, got 1\.01"),
         ("seed", -1, "between 0 and 2147483647, got -1"),
@@ -100,10 +100,10 @@ def test_every_field_is_described() -> None:
         ("optimizer", "adam", "one of sgd, adamw, lamb, got 'adam'"),
         ("accumulation", 0, "at least 1, got 0"),
         ("accumulation", 129, r"at most batch_size \(128\), got 129"),
-        ("base_batch_size", -1, "at least 0, got -1"),
+        ("base_batch_size", -1, "between 0 and 1048576, got -1"),
         ("peak_at", 1.0, r"between 0\.01 and 0\.99, got 1\.0"),
         ("warmup", "cosine", "one of linear, constant, got 'cosine'"),
-        ("warmup_steps", -1, "at least 0, got -1"),
+        ("warmup_steps", -1, "between 0 and 1000000000, got -1"),
         ("warmup_from", 1.5, r"between 0 and 1, got 1\.5"),
         ("clip_norm", -1.0, r"at least 0, got -1\.0"),
         ("ema", 1.0, r"between 0 and 0\.999999, got 1\.0"),
@@ -117,10 +117,10 @@ def test_every_field_is_described() -> None:
         ("color_jitter", 1.1, r"between 0 and 1, got 1\.1"),
         ("lighting", -0.1, r"between 0 and 1, got -0\.1"),
         ("erasing", 2.0, r"between 0 and 1, got 2\.0"),
-        ("mixup", -0.1, r"at least 0, got -0\.1"),
-        ("cutmix", -0.1, r"at least 0, got -0\.1"),
-        ("repeats", 0, "at least 1, got 0"),
-        ("train_size", 0, "at least 1, got 0"),
+        ("mixup", -0.1, r"between 0 and 1000, got -0\.1"),
+        ("cutmix", -0.1, r"between 0 and 1000, got -0\.1"),
+        ("repeats", 0, "between 1 and 1000, got 0"),
+        ("train_size", 0, "between 1 and 32768, got 0"),
         ("progressive", (0.0,), r"between 0\.1 and 1, got 0\.0"),
         ("weights", 1, "str or NoneType, got 1"),
         ("freeze", "stem", "a list, got 'stem'"),
@@ -198,7 +198,7 @@ def test_malformed_override_is_refused(text: str) -> None:
         ("zzz", "fields: model, "),
     ],
 )
-def test_unknown_field_is_told_with_a_suggestion(name: str, hint: str) -> None:
+def test_unknown_field_is_reported_with_a_suggestion(name: str, hint: str) -> None:
     with pytest.raises(UsageError, match=f"^unknown recipe field '{name}'; {hint}"):
         Recipe.from_dict({name: 1})
 
@@ -211,7 +211,7 @@ def test_unknown_field_is_told_with_a_suggestion(name: str, hint: str) -> None:
         (b"[1, 2]", r"must be a JSON object, got \[1, 2\]"),
         (b'{"recipe": 5}', "must be a JSON object, got 5"),
         (b"[" * 100_000, "must be JSON, got "),
-        (b'{"epochs": 0}', "epochs must be at least 1, got 0"),
+        (b'{"epochs": 0}', "epochs must be between 1 and 1000000, got 0"),
         (b'{"epoch": 1}', "unknown recipe field 'epoch'"),
     ],
 )

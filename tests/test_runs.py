@@ -121,7 +121,7 @@ def test_other_errors_are_not_taken_for_a_full_disk(tmp_path: Path) -> None:
         raise ZeroDivisionError
 
 
-def test_a_path_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_to_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(
         UsageError, match=r"output path must be writable, got .*file/run"
@@ -140,7 +140,7 @@ def test_a_place_is_known_to_be_writable_before_the_work(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "{", '{"recipe": {"colour": 1}}'])
-def test_a_config_of_something_else_is_told(text: str, tmp_path: Path) -> None:
+def test_a_config_of_something_else_is_reported(text: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(
         UsageError, match=r"must be a run's config|unknown recipe field"

@@ -113,7 +113,7 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(
 
 
 @pytest.mark.slow
-def test_a_stop_during_validation_is_heeded(
+def test_a_stop_during_validation_is_respected(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopped = Run(tmp_path / "run")

@@ -42,7 +42,7 @@ def test_shares_have_each_example_once_in_as_many_steps(count: int, parts: int) 
     for step, ((images, labels), *pieces) in enumerate(
         zip(whole.as_numpy_iterator(), *shares, strict=True)
     ):
-        left = pipeline.copies(count - 12 * step, parts)
+        left = pipeline.replicas_per_example(count - 12 * step, parts)
         held = sorted(np.concatenate([y for _, y in pieces]))
         assert held == sorted(list(labels) * left)
         assert max(len(y) for _, y in pieces) - min(len(y) for _, y in pieces) <= 1

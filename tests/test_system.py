@@ -31,12 +31,14 @@ def test_cpu_is_unknown_without_proc(
     assert system.cpu_info() == ""
 
 
-def test_memory_is_told_by_psutil_without_resource(
+def test_memory_is_reported_by_psutil_without_resource(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "resource", None)
-    told = types.SimpleNamespace(memory_info=lambda: types.SimpleNamespace(peak_wset=7))
-    monkeypatch.setattr(psutil, "Process", lambda: told)
+    process = types.SimpleNamespace(
+        memory_info=lambda: types.SimpleNamespace(peak_wset=7)
+    )
+    monkeypatch.setattr(psutil, "Process", lambda: process)
     assert system.peak_memory() == 7
 
 

@@ -9,8 +9,8 @@ from conftest import TINY
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 
-from training.engine.callbacks.followers import History
 from training.engine.callbacks.profiling import WARMUP, profiling
+from training.engine.callbacks.run_files import History
 from training.engine.progress import Progress
 from training.experiment.train import train
 from training.runs.run import Run

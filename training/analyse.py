@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from keras_resnet import command
-from keras_resnet.errors import UsageError, require_positive
+from keras_resnet.errors import UsageError
+from training.recipes.checks import Range, check_ranges
 
 if TYPE_CHECKING:
     import numpy as np
 
     from training.runs.run import Run
+
+Count = Annotated[int, Range(1)]
 
 
 @dataclass(frozen=True)
@@ -24,16 +27,19 @@ class LesionsOf:
 
     run: tyro.conf.Positional[Path]
     """Folder of the run."""
-    images: int = 2000
+    images: Count = 2000
     """Number of test images on which every error is measured."""
-    draws: int = 10
+    draws: Count = 10
     """Number of random subsets, and of random orders, for each number of units."""
-    most: int = 20
+    most: Count = 20
     """Maximum number of units deleted, or of pairs swapped, at once."""
     seed: int = 0
     """Seed of the images and the draws."""
     dataset: str | None = None
     """New location of the run's data set, if it was moved."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 @dataclass(frozen=True)
@@ -42,11 +48,11 @@ class PathsOf:
 
     run: tyro.conf.Positional[Path]
     """Folder of the run."""
-    images: int = 512
+    images: Count = 512
     """Number of training images from which batches are drawn."""
-    batch_size: int = 32
+    batch_size: Count = 32
     """Number of images per measurement."""
-    samples: int = 20
+    samples: Count = 20
     """Number of paths of each length."""
     seed: int = 0
     """Seed of the images and the paths."""
@@ -56,6 +62,9 @@ class PathsOf:
     dataset: str | None = None
     """New location of the run's data set, if it was moved."""
 
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
 
 @dataclass(frozen=True)
 class GradientsOf:
@@ -63,12 +72,15 @@ class GradientsOf:
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """Folders of the runs to compare; the results are written to the first one."""
-    images: int = 128
+    images: Count = 128
     """Number of training images in the batch."""
     seed: int = 0
     """Seed of the images."""
     dataset: str | None = None
     """New location of the runs' data set, if it was moved."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 Command = (
@@ -87,8 +99,6 @@ def main() -> None:
     folders = options.runs if isinstance(options, GradientsOf) else (options.run,)
     if not folders:
         raise UsageError("gradients needs at least one run, got none; give its folder")
-    counts = ("images", "draws", "most", "batch_size", "samples")
-    require_positive(options, *(name for name in counts if hasattr(options, name)))
     from training.runs.run import Run
 
     runs = [Run.open(folder) for folder in folders]

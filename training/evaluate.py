@@ -49,41 +49,31 @@ class Options:
 
 
 def evaluate_run(
-    run: Run,
-    split: str = "test",
-    dataset: str | None = None,
-    *,
-    skip_bad_images: bool = False,
-    tta: bool = False,
+    run: Run, split: str = "test", dataset: str | None = None
 ) -> dict[str, Any]:
     """Evaluates a run's model in this process, on one device, in float32.
 
-    The result for the run's own, unchanged test split without ``tta`` is stored in its
-    folder.
+    The result for the run's own, unchanged test split is stored in its folder.
 
     Args:
         run: A complete run.
         split: Name of the split: train, val or test.
         dataset: See ``Options``.
-        skip_bad_images: See ``Options``.
-        tta: See ``Options``.
 
     Returns:
-        The result of ``assess``; with ``tta``, also the names of the ``views``.
+        The result of ``assess``.
 
     Raises:
         UsageError: The data set has other classes or no such split, or the folder is
             not writable.
     """
-    result, kept = _found(run, split, dataset, skip_bad_images=skip_bad_images, tta=tta)
-    if kept:
-        _keep(run, result)
+    result, belongs_to_run = _evaluate(run, Options(run.path, split, dataset))
+    if belongs_to_run:
+        _store(run, result)
     return result
 
 
-def _found(
-    run: Run, split: str, dataset: str | None, *, skip_bad_images: bool, tta: bool
-) -> tuple[dict[str, Any], bool]:
+def _evaluate(run: Run, options: Options) -> tuple[dict[str, Any], bool]:
     """Returns the result and whether it belongs in the run's folder."""
     from training.distributed.devices import detect_hardware
     from training.evaluation.assessment import assess, predict
@@ -91,10 +81,10 @@ def _found(
     from training.evaluation.views import views
     from training.experiment.models import load_trained_model
 
-    config = run.config
-    data, preprocessing, own = _data(run, dataset, skip_bad_images=skip_bad_images)
+    config, split = run.config, options.split
+    data, preprocessing, own = _load_data(run, options)
     data.split(split)
-    averaged = views(mirrored=config["dataset"]["flip"]) if tta else {}
+    averaged = views(mirrored=config["dataset"]["flip"]) if options.tta else {}
     evaluator = Evaluator(
         load_trained_model(run),
         preprocessing,
@@ -102,36 +92,28 @@ def _found(
         views=tuple(averaged.values()),
     )
     result = assess(predict(evaluator, data, preprocessing, split), data, split)
-    if tta:
-        result = {**result, "views": list(averaged)}
-    return result, own and split == "test" and not tta
+    if averaged:
+        return {**result, "views": list(averaged)}, False
+    return result, own and split == "test"
 
 
-def _keep(run: Run, result: dict[str, Any]) -> None:
+def _store(run: Run, result: dict[str, Any]) -> None:
     from training.evaluation.assessment import store
 
     with report_write_errors(run.path):
         store(run, result)
 
 
-def _data(
-    run: Run, dataset: str | None, *, skip_bad_images: bool
-) -> tuple["Dataset", "Preprocessing", bool]:
+def _load_data(run: Run, options: Options) -> tuple["Dataset", "Preprocessing", bool]:
     """Returns a data set, its preprocessing and whether it is the run's own."""
     from training.data.preprocessing import Preprocessing
-    from training.experiment.data import (
-        load_good_run_dataset,
-        load_other_dataset,
-        load_run_dataset,
-    )
+    from training.experiment.data import load_other_dataset, load_run_dataset
 
-    config = run.config
-    if dataset is not None:
-        data, own = load_other_dataset(run, dataset, skip_bad_images=skip_bad_images)
-    elif skip_bad_images:
-        data, own = load_good_run_dataset(run)
+    config, skip = run.config, options.skip_bad_images
+    if options.dataset is None:
+        data, own = load_run_dataset(run, skip_bad_images=skip), True
     else:
-        data, own = load_run_dataset(run), True
+        data, own = load_other_dataset(run, options.dataset, skip_bad_images=skip)
     trained_on = tuple(config["dataset"]["labels"])
     if data.labels != trained_on:
         raise UsageError(
@@ -145,11 +127,11 @@ def _data(
             f"channels, got {data.channels}"
         )
     if not own:
-        _tell_difference(run, data)
+        _warn_of_other_data(run, data)
     return data, preprocessing, own
 
 
-def _tell_difference(run: Run, data: "Dataset") -> None:
+def _warn_of_other_data(run: Run, data: "Dataset") -> None:
     notes = f" ({'; '.join(data.notes)})" if data.notes else ""
     print(
         f"warning: {data.name} differs from the data of {run.path}{notes}: nothing is "
@@ -178,16 +160,10 @@ def main() -> None:
     if options.out is not None:
         require_writable(options.out)
     command.load_backend()
-    result, kept = _found(
-        run,
-        options.split,
-        options.dataset,
-        skip_bad_images=options.skip_bad_images,
-        tta=options.tta,
-    )
+    result, belongs_to_run = _evaluate(run, options)
     print(format_json(_summary(result)), flush=True)
-    if kept:
-        _keep(run, result)
+    if belongs_to_run:
+        _store(run, result)
     if options.out is not None:
         with report_write_errors(options.out):
             make_folder(options.out.parent)

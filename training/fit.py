@@ -10,11 +10,12 @@ from typing import Annotated
 import tyro
 
 from keras_resnet import command
-from keras_resnet.errors import Stopped, UsageError, require_positive
+from keras_resnet.errors import Stopped, UsageError
 from training.distributed import cluster, launch
 from training.distributed.processes import MOST_WORKERS
 from training.engine.saving import CheckpointOptions
 from training.recipes.catalogue import RECIPES, load_recipe
+from training.recipes.checks import Range, check_ranges
 from training.recipes.recipe import EPHEMERAL, Recipe
 from training.runs.run import Run
 from training.storage.writing import output_exists_error
@@ -38,11 +39,11 @@ class Options:
     saving: tyro.conf.OmitArgPrefixes[CheckpointOptions] = field(
         default_factory=CheckpointOptions
     )
-    profile: int = 0
+    profile: Annotated[int, Range(0)] = 0
     """Number of steps to record for TensorBoard, after the first five; 0: none."""
-    workers: int = 1
+    workers: Annotated[int, Range(1, MOST_WORKERS)] = 1
     """Number of processes on this machine, which share its GPUs and train one model."""
-    max_restarts: int = 0
+    max_restarts: Annotated[int, Range(0)] = 0
     """Maximum number of restarts of all workers from the last checkpoint."""
     ray: str | None = None
     """Start the workers on the Ray cluster at this address instead (`auto`: the running
@@ -58,16 +59,7 @@ class Options:
         return Run(Path("runs") / f"{self.hyperparameters.model}-{data}")
 
     def __post_init__(self) -> None:
-        require_positive(self, "workers")
-        if self.workers > MOST_WORKERS:
-            raise UsageError(
-                f"workers must be at most {MOST_WORKERS}, got {self.workers}"
-            )
-        for name in ("max_restarts", "profile"):
-            if getattr(self, name) < 0:
-                raise UsageError(
-                    f"{name} must be at least 0, got {getattr(self, name)}"
-                )
+        check_ranges(self)
 
 
 @dataclass(frozen=True)
@@ -102,9 +94,8 @@ def read_options(argv: list[str]) -> Options:
     if changed:
         name = changed[0]
         raise UsageError(
-            f"--resume must continue the same recipe, {name} "
-            f"{stored.to_dict()[name]!r}, got {given[name]!r}; omit the option or "
-            "train into another folder"
+            f"{name} must be the run's, {stored.to_dict()[name]!r}, to resume it, got "
+            f"{given[name]!r}; omit the option or train into another folder"
         )
     return options
 
@@ -174,8 +165,8 @@ def _launch(options: Options) -> None:
     from training.distributed import ray_cluster
     from training.fit import work  # under a name that Ray's workers can import
 
-    cluster = ray_cluster.connect(options.ray)
-    ray_cluster.supervise(cluster, options.run, work, arguments, (workers, restarts))
+    ray = ray_cluster.connect(options.ray)
+    ray_cluster.supervise(ray, options.run, work, arguments, workers, restarts)
 
 
 if __name__ == "__main__":

@@ -17,12 +17,12 @@ MISTAKES = 12
 SECTIONS = {
     "data": "Data",
     "training": "Training",
-    "classes": "Right and wrong",
+    "classes": "Results by class",
     "mistakes": "Worst mistakes",
     "network": "Network",
-    "artifacts": "Exported",
+    "artifacts": "Exported artifacts",
     "analyses": "Analyses",
-    "repeat": "To repeat it",
+    "repeat": "Reproduce this run",
 }
 
 

@@ -26,17 +26,17 @@ class Batches:
     dataset: tf.data.Dataset
 
     def __iter__(self) -> Iterator[Any]:
-        with _files_named():
+        with _report_changed_files():
             yield from self.dataset
 
     def as_numpy_iterator(self) -> Iterator[Any]:
         """Iterates over batches of NumPy arrays."""
-        with _files_named():
+        with _report_changed_files():
             yield from self.dataset.as_numpy_iterator()
 
 
 @contextmanager
-def _files_named() -> Iterator[None]:
+def _report_changed_files() -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:

@@ -37,7 +37,7 @@ def read_window(
         return stored
     window_of = window_of or partial(images.centre_window, size=size, crop=1.0)
     if split.kind == "pixels":
-        image = images.cut(stored, window_of(stored.shape[:2]))
+        image = images.crop_to_window(stored, window_of(stored.shape[:2]))
     else:
         image = images.decode_window(
             _contents(split, index),
@@ -62,12 +62,7 @@ def _contents(split: Split, index: Tensor) -> Tensor:
 
 
 def _known(split: Split, index: Tensor) -> Known:
-    """Returns known facts; each saves a tenth of the decoding time.
-
-    Args:
-        split: A split of encoded images.
-        index: Index of the image.
-    """
+    """Returns known facts; each saves a tenth of the decoding time."""
     facts = split.facts
     if facts is None:
         return Known()

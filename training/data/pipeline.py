@@ -60,8 +60,8 @@ class TrainingData:
         Returns:
             Batches ``(uint8 (B, H, W, C), int64 (B,))``. The last one may be smaller;
             if it has fewer examples than there are shares, every share has all of it
-            (``copies``). If the augmentation mixes images, targets ``float32
-            (B, classes)`` replace the labels; each share is mixed separately.
+            (``replicas_per_example``). If the augmentation mixes images, targets
+            ``float32 (B, classes)`` replace the labels; each share is mixed separately.
         """
         epoch_seed = tf.constant([self.seed, epoch])
         size = self.augmentation.size(epoch)
@@ -135,7 +135,7 @@ def sample_index_and_seed(
     return index, seed
 
 
-def copies(examples: int, shares: int) -> int:
+def replicas_per_example(examples: int, shares: int) -> int:
     """Returns how many shares hold each example of a training batch.
 
     Args:

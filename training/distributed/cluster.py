@@ -27,11 +27,11 @@ def tf_config(environment: Environment) -> dict[str, Any] | None:
         UsageError: The variables are set but do not describe a cluster.
     """
     if environment.get("TF_CONFIG"):
-        return _given(environment["TF_CONFIG"])
+        return _from_tf_config(environment["TF_CONFIG"])
     if environment.get("WORKER_HOSTS"):
-        return _listed(environment)
+        return _from_worker_hosts(environment)
     if environment.get("SLURM_STEP_NUM_TASKS", "1") not in ("", "0", "1"):
-        return _slurm(environment)
+        return _from_slurm(environment)
     return None
 
 
@@ -49,7 +49,7 @@ def is_chief(configured: dict[str, Any] | None) -> bool:
     return (task["type"], task["index"]) == (leads, 0)
 
 
-def _given(text: str) -> dict[str, Any] | None:
+def _from_tf_config(text: str) -> dict[str, Any] | None:
     try:
         read = json.loads(text)
         cluster, task = read["cluster"], read["task"]
@@ -79,7 +79,7 @@ def _strings(values: Any) -> list[str]:
     return values
 
 
-def _listed(environment: Environment) -> dict[str, Any]:
+def _from_worker_hosts(environment: Environment) -> dict[str, Any]:
     hosts = [host.strip() for host in environment["WORKER_HOSTS"].split(",")]
     if not all(re.fullmatch(r"\S+:\d+", host) for host in hosts):
         raise UsageError(
@@ -98,7 +98,7 @@ def _listed(environment: Environment) -> dict[str, Any]:
     return config(hosts, int(index))
 
 
-def _slurm(environment: Environment) -> dict[str, Any]:
+def _from_slurm(environment: Environment) -> dict[str, Any]:
     names = ("NUM_TASKS", "NODELIST", "TASKS_PER_NODE")
     values = {
         f"SLURM_STEP_{name}": environment.get(f"SLURM_STEP_{name}") for name in names
@@ -136,7 +136,7 @@ def _tasks(text: str) -> list[int]:
     counts: list[int] = []
     for part in text.split(","):
         count, _, times = part.partition("(x")
-        counts += [int(count)] * _limited(int(times.rstrip(")") or 1))
+        counts += [int(count)] * _require_at_most(int(times.rstrip(")") or 1))
     return counts
 
 
@@ -155,13 +155,13 @@ def expand_nodes(text: str) -> list[str]:
         listed, _, tail = rest.partition("]")
         for span in listed.split(","):
             first, _, last = span.partition("-")
-            count = _limited(int(last or first) + 1 - int(first))
+            count = _require_at_most(int(last or first) + 1 - int(first))
             numbers = range(int(first), int(first) + count)
             nodes += [f"{head}{n:0{len(first)}}{tail}" for n in numbers]
     return nodes
 
 
-def _limited(count: int) -> int:
+def _require_at_most(count: int) -> int:
     if count > MOST:
         raise ValueError(f"at most {MOST}, got {count}")
     return count

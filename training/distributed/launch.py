@@ -80,12 +80,12 @@ class Workers:
             signals = stack.enter_context(forward_signals(self._processes))
             stack.callback(self._kill)
             self._start(arguments, stack)
-            ended = self._watch()
+            ended = self._wait_for_failure()
             if ended is None:
                 return None
             self._wait(GRACE if ended[1] > 0 else 0)
             status = self._processes[0].poll()
-            died = self._obituary(*ended)
+            died = self._describe_failure(*ended)
         if status is not None and status > 0 and status != LOST:
             raise SystemExit(status)
         if signals:
@@ -107,7 +107,7 @@ class Workers:
                 start_process(line, environment=environment, output=output)
             )
 
-    def _watch(self) -> tuple[int, int] | None:
+    def _wait_for_failure(self) -> tuple[int, int] | None:
         """Waits until all succeed; returns the first that fails and its exit code."""
         until = math.inf
         while True:
@@ -134,7 +134,7 @@ class Workers:
             process.kill()
             process.wait()
 
-    def _obituary(self, index: int, code: int) -> str:
+    def _describe_failure(self, index: int, code: int) -> str:
         who = f"worker {index} of {self._count}"
         if code < 0:
             return f"{who} died of {signal.Signals(-code).name}"

@@ -39,7 +39,8 @@ def supervise(
     run: Run,
     work: Callable[[list[str]], None],
     arguments: list[str],
-    workers_and_restarts: tuple[int, int],
+    workers: int,
+    restarts: int,
 ) -> None:
     """Trains with Ray's TensorflowTrainer; workers need this folder and the run's.
 
@@ -48,39 +49,33 @@ def supervise(
         run: The workers' run.
         work: Trains, given the arguments; workers must be able to import it.
         arguments: Command-line arguments of ``python -m training.fit``.
-        workers_and_restarts: Number of workers and maximum number of restarts.
+        workers: Number of workers.
+        restarts: Maximum number of restarts.
 
     Raises:
         Stopped: Workers failed more often than that.
     """
-    from ray.train import (
-        FailureConfig,
-        RunConfig,
-        ScalingConfig,
-        TrainingFailedError,
-    )
+    from ray import train
     from ray.train.tensorflow import TensorflowTrainer
 
-    workers, restarts = workers_and_restarts
+    gpus = ray.cluster_resources().get("GPU", 0) > 0
+    values = {
+        "folder": os.getcwd(),
+        "run": str(run.path.absolute()),
+        "arguments": arguments,
+        "work": work,
+    }
     with tempfile.TemporaryDirectory() as notes:  # for Ray only; ours are in the run
+        failures = train.FailureConfig(max_failures=restarts)
         trainer = TensorflowTrainer(
             _work,
-            train_loop_config={
-                "folder": os.getcwd(),
-                "run": str(run.path.absolute()),
-                "arguments": arguments,
-                "work": work,
-            },
-            scaling_config=ScalingConfig(
-                num_workers=workers, use_gpu=ray.cluster_resources().get("GPU", 0) > 0
-            ),
-            run_config=RunConfig(
-                storage_path=notes, failure_config=FailureConfig(max_failures=restarts)
-            ),
+            train_loop_config=values,
+            scaling_config=train.ScalingConfig(num_workers=workers, use_gpu=gpus),
+            run_config=train.RunConfig(storage_path=notes, failure_config=failures),
         )
         try:
             trainer.fit()
-        except TrainingFailedError as error:
+        except train.TrainingFailedError as error:
             raise Stopped(_reason(error, run)) from error
         finally:
             ray.shutdown()

@@ -20,7 +20,6 @@ class Replicas:
         strategy: TensorFlow's distribution strategy; None: one device.
 
     Attributes:
-        strategy: TensorFlow's distribution strategy.
         count: Number of replicas on all workers.
         chief: Whether this worker writes files and prints.
         workers: Number of workers.
@@ -88,7 +87,7 @@ class Replicas:
         held = [tf.constant(x, tf.float64) for x in (values, *zeros)]
         return np.asarray(self.summed(self._distributed(held)))
 
-    def gathered(self, values: np.ndarray) -> np.ndarray:
+    def gather(self, values: np.ndarray) -> np.ndarray:
         """Returns every worker's values ``(N,)``, as float64 ``(workers, N)``."""
         rows = np.zeros((self.workers, len(values)))
         rows[self._worker] = values
@@ -123,7 +122,7 @@ def global_count(values: Tensor) -> Tensor:
     )
 
 
-def clipped(gradients: Sequence[Tensor], norm: float) -> list[Tensor]:
+def clip_gradients(gradients: Sequence[Tensor], norm: float) -> list[Tensor]:
     """Returns a replica's gradients, scaled to clip the norm of their overall sum.
 
     Args:

@@ -39,7 +39,6 @@ class Checkpoints:
 
     Attributes:
         progress: The run's position.
-        saving: When to save, and how many checkpoints to keep.
     """
 
     def __init__(
@@ -93,7 +92,7 @@ class Checkpoints:
         Raises:
             UsageError: All are damaged, or the newest intact one is of another model.
         """
-        place = self._newest_whole() if self._replicas.chief else None
+        place = self._newest_intact() if self._replicas.chief else None
         # All workers start from the position that the chief found.
         found = [int(n) for n in place.name.split("-")] if place else [-1, -1]
         epoch, step = self._replicas.from_chief(found)
@@ -102,14 +101,14 @@ class Checkpoints:
         self._read(self._folder / f"{epoch:06}-{step:08}")
         return True
 
-    def _newest_whole(self) -> Path | None:
+    def _newest_intact(self) -> Path | None:
         """Returns the newest intact checkpoint; removes drafts and damaged ones."""
         for draft in self._folder.glob(f"{DRAFT}*"):
             shutil.rmtree(draft)
         places = self._places()
         damaged: list[Path] = []
         for place in reversed(places):
-            fault = _fault(place)
+            fault = _find_damage(place)
             if fault is None:
                 for bad in damaged:
                     self._remove(bad)
@@ -152,7 +151,7 @@ class Checkpoints:
         shutil.rmtree(gone)
 
 
-def _fault(place: Path) -> str | None:
+def _find_damage(place: Path) -> str | None:
     """Returns what is wrong with a checkpoint; None if it is intact."""
     try:
         lines = (place / SUMS).read_text("utf-8").splitlines()

@@ -82,7 +82,7 @@ def _epoch(
     metrics.reset()
     metrics.sums = np.array(progress.sums) if progress.sums else metrics.sums
     began = time.perf_counter() - progress.seconds
-    cadence = CheckpointTimer(checkpoints.saving)
+    timer = CheckpointTimer(checkpoints.saving)
     waiting = Waiting()
     for batch in waiting.of(batches(progress.epoch, progress.step)):
         step = progress.step
@@ -94,9 +94,9 @@ def _epoch(
         logs = metrics.result() | {"examples": metrics.examples}
         callbacks.on_train_batch_end(step, logs)
         _stop_if_requested(request, trainer.replicas, checkpoints)
-        if cadence.step():
+        if timer.step():
             checkpoints.save()
-            cadence.restart()
+            timer.restart()
     return metrics.result() | {
         "learning_rate": last_rate(trainer.optimizer),
         "seconds": progress.seconds,

@@ -2,31 +2,24 @@
 
 import time
 from dataclasses import dataclass
+from typing import Annotated
 
-from keras_resnet.errors import UsageError
+from training.recipes.checks import Range, check_ranges
 
 
 @dataclass(frozen=True)
 class CheckpointOptions:
     """When checkpoints are saved, in addition to the one after each epoch."""
 
-    checkpoint_minutes: float = 10.0
+    checkpoint_minutes: Annotated[float, Range(0)] = 10.0
     """Minutes of training after which a checkpoint is saved; 0: no time limit."""
-    checkpoint_steps: int | None = None
+    checkpoint_steps: Annotated[int | None, Range(1)] = None
     """Number of steps after which a checkpoint is saved; None: no step limit."""
-    keep: int = 2
+    keep: Annotated[int, Range(1)] = 2
     """Number of checkpoints to keep; with 2 or more, a run survives a damaged one."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.checkpoint_minutes < float("inf"):
-            raise UsageError(
-                "checkpoint_minutes must be finite and at least 0, got "
-                f"{self.checkpoint_minutes}"
-            )
-        for name in ("checkpoint_steps", "keep"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name} must be at least 1, got {value}")
+        check_ranges(self)
 
 
 class CheckpointTimer:

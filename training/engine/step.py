@@ -12,11 +12,11 @@ import tensorflow as tf
 from keras_resnet.layers import GroupedConv2D, leaf_layers, synchronized, unchecked
 from training.data.preprocessing import Preprocessing
 from training.data.types import Tensor
-from training.distributed.replicas import Replicas, clipped, global_count
+from training.distributed.replicas import Replicas, clip_gradients, global_count
 from training.evaluation.metrics import Metrics
-from training.optimisation.accumulation import accumulated
+from training.optimisation.accumulation import accumulate
 from training.optimisation.averaging import Average
-from training.optimisation.losses import dominant
+from training.optimisation.losses import dominant_class
 from training.optimisation.objective import Objective
 
 
@@ -30,11 +30,13 @@ class TrainedModel:
             and returns the logits of auxiliary classifiers as further outputs, or a
             model whose moving average is ``model``.
         average: Updates the moving average; None: there is none.
+        auxiliary_weight: Weight of the loss of each auxiliary classifier.
     """
 
     model: keras.Model
     network: keras.Model
     average: Average | None = None
+    auxiliary_weight: float = 0.0
 
 
 class TrainingStep:
@@ -71,6 +73,7 @@ class TrainingStep:
         self.model = trained.model
         self.network = network = trained.network
         self._average = trained.average
+        self._auxiliary_weight = trained.auxiliary_weight
         self.optimizer = optimizer
         if jit_compile and not tf.config.list_logical_devices("GPU"):
             # XLA's gradients of a grouped convolution take 70 times as long on a CPU.
@@ -127,7 +130,7 @@ class TrainingStep:
         """Runs one replica's step, whose results are summed over replicas."""
         variables = self.network.trainable_variables
         compute = partial(self._part, examples=global_count(labels))
-        measured, *gradients = accumulated(
+        measured, *gradients = accumulate(
             compute,
             images,
             labels,
@@ -136,7 +139,7 @@ class TrainingStep:
             unrolled=self.replicas.count > 1,
         )
         if self._clip:
-            gradients = clipped(gradients, self._clip)
+            gradients = clip_gradients(gradients, self._clip)
         # The optimizer sums the gradients of all replicas.
         self.optimizer.apply(gradients, variables)
         state = tf.add_n([tf.nn.l2_loss(v.value) for v in self._state])
@@ -169,8 +172,8 @@ class TrainingStep:
                 objective += share * self._objective.penalty * penalty
             for others in auxiliary:
                 beside = tf.reduce_sum(self._objective.loss(labels, others)) / examples
-                objective += self._objective.auxiliary_weight * beside
+                objective += self._auxiliary_weight * beside
             objective = self.optimizer.scale_loss(objective)
-        sums = self.metrics.measure(losses, logits, dominant(labels))
+        sums = self.metrics.measure(losses, logits, dominant_class(labels))
         gradients = tape.gradient(objective, variables, unconnected_gradients="zero")
         return [tf.concat([loss[tf.newaxis], sums], 0), *gradients]

@@ -1,7 +1,7 @@
 """Measures how long training waits for its data."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 
@@ -10,9 +10,13 @@ class Waiting:
 
     The first step of an epoch is excluded: reading starts with it, and the session's
     first step compiles.
+
+    Args:
+        clock: Returns the time in seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
         self._waited = self._worked = 0.0
 
     @property
@@ -24,14 +28,14 @@ class Waiting:
         """Yields the batches; the time until the next request counts as work."""
         iterator, first = iter(batches), True
         while True:
-            asked = time.perf_counter()
+            asked = self._clock()
             try:
                 batch = next(iterator)
             except StopIteration:
                 return
-            given = time.perf_counter()
+            given = self._clock()
             yield batch
             if not first:
                 self._waited += given - asked
-                self._worked += time.perf_counter() - given
+                self._worked += self._clock() - given
             first = False

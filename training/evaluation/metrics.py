@@ -79,9 +79,6 @@ class Evaluator:
         replicas: The devices and workers that hold the model; None: one device.
         views: Transformations of a batch of pixels over which probabilities are
             averaged; empty: only the unchanged images are used.
-
-    Attributes:
-        replicas: The devices and workers that hold the model.
     """
 
     def __init__(
@@ -95,7 +92,7 @@ class Evaluator:
     ) -> None:
         self.replicas = replicas or Replicas()
         self._model = model
-        self._prepared = preprocessing
+        self._preprocessing = preprocessing
         self._views = views
         self._step = tf.function(self._all_replicas, jit_compile=jit_compile)
 
@@ -142,10 +139,10 @@ class Evaluator:
 
     def _logits(self, images: Tensor) -> Tensor:
         if not self._views:
-            return self._model(self._prepared.normalise(images), training=False)
+            return self._model(self._preprocessing.normalise(images), training=False)
         logs = [
             tf.nn.log_softmax(
-                self._model(self._prepared.normalise(view(images)), training=False)
+                self._model(self._preprocessing.normalise(view(images)), training=False)
             )
             for view in self._views
         ]

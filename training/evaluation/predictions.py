@@ -39,7 +39,7 @@ class Predictions:
         )
 
     @property
-    def right(self) -> np.ndarray:
+    def correct(self) -> np.ndarray:
         """Whether each prediction is correct, bool ``(N,)``."""
         return self.labels == self.predicted
 
@@ -47,7 +47,7 @@ class Predictions:
         """Returns ``examples``, ``top1`` and ``top5`` (0 to 1), and ``loss``."""
         return {
             "examples": len(self.labels),
-            "top1": float(self.right.mean()),
+            "top1": float(self.correct.mean()),
             "top5": float(self.top5.mean()),
             "loss": float(self.losses.mean()),
         }
@@ -73,7 +73,7 @@ class Predictions:
                 "high": float(edges[i + 1]),
                 "examples": int(within.sum()),
                 "confidence": _mean(self.confidence[within]),
-                "accuracy": _mean(self.right[within]),
+                "accuracy": _mean(self.correct[within]),
             }
             for i in range(BINS)
             for within in [bins == i]
@@ -93,7 +93,7 @@ class Predictions:
     def worst(self) -> np.ndarray:
         """Returns the indices of the ``WORST`` mistakes, the most confident first."""
         order = np.argsort(-self.confidence, kind="stable")
-        return order[~self.right[order]][:WORST]
+        return order[~self.correct[order]][:WORST]
 
 
 def per_class(confusion: np.ndarray, names: tuple[str, ...]) -> list[dict[str, Any]]:

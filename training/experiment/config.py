@@ -114,7 +114,7 @@ def require_same(stored: dict[str, Any], now: dict[str, Any]) -> None:
         UsageError: The recipe or the data is different.
     """
     known = "digest" in stored["dataset"]  # older versions do not store it
-    before, after = _lasting(stored, known), _lasting(now, known)
+    before, after = _fixed_settings(stored, known), _fixed_settings(now, known)
     for name in before | after:
         if before.get(name) != after.get(name):
             raise UsageError(
@@ -123,7 +123,7 @@ def require_same(stored: dict[str, Any], now: dict[str, Any]) -> None:
             )
 
 
-def _lasting(config: dict[str, Any], digests: bool) -> dict[str, Any]:
+def _fixed_settings(config: dict[str, Any], digests: bool) -> dict[str, Any]:
     """Returns the settings, by name, that all sessions of a run must share.
 
     A data set is compared by its contents, or without digests by its location.
@@ -134,7 +134,7 @@ def _lasting(config: dict[str, Any], digests: bool) -> dict[str, Any]:
     dataset = config["dataset"]
     return {
         **{name: value for name, value in recipe.items() if name not in EPHEMERAL},
-        **({} if digests else {"dataset": resolved(_place(config))}),
+        **({} if digests else {"dataset": resolved(_location(config))}),
         **{f"{name} images": n for name, n in dataset["examples"].items()},
         **{f"class {i}": name for i, name in enumerate(dataset["labels"])},
         **{
@@ -146,11 +146,11 @@ def _lasting(config: dict[str, Any], digests: bool) -> dict[str, Any]:
     }
 
 
-def _place(config: dict[str, Any]) -> str:
+def _location(config: dict[str, Any]) -> str:
     return str(config["dataset"].get("place", config["recipe"]["dataset"]))
 
 
-def note_place(run: Run, now: dict[str, Any]) -> None:
+def update_location(run: Run, now: dict[str, Any]) -> None:
     """Stores the new location of a run's data set that was moved."""
     stored = run.config
     if stored["dataset"].get("place") not in (None, now["dataset"]["place"]):
@@ -180,7 +180,7 @@ def warn_of_rounding(stored: dict[str, Any], now: dict[str, Any]) -> None:
             )
 
 
-def announce(experiment: Experiment, run: Run) -> None:
+def print_summary(experiment: Experiment, run: Run) -> None:
     """Prints the model, data, augmentation and device, and why it was chosen."""
     dataset, model = experiment.dataset, experiment.model
     sizes = ", ".join(f"{len(s):,} {name}" for name, s in dataset.splits.items())

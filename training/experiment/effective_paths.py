@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 
@@ -41,12 +42,7 @@ def train_effective(
     repeated = Run(run.path.with_name(f"{run.path.name}-effective"))
     lengths = repeated.path / "effective.json"
     if lengths.is_file():
-        stored = tuple(json.loads(lengths.read_text("utf-8"))["lengths"])
-        if stored != effective:
-            raise UsageError(
-                f"{repeated.path} must have effective lengths {effective}, got "
-                f"{stored}; move it away to train again"
-            )
+        _require_lengths(lengths, effective)
 
     def adapt(trainer: TrainingStep) -> list[keras.callbacks.Callback]:
         write_json(lengths, {"lengths": list(effective)})
@@ -58,5 +54,14 @@ def train_effective(
         recipe = replace(run.recipe, dataset=dataset or require_dataset_location(run))
         train(recipe, repeated, adapt=adapt)
     full, part = (r.evaluated["top1"] for r in (run, repeated))
-    print(f"error: all paths {1 - full:.2%}, effective paths {1 - part:.2%}")
+    print(f"test error: {1 - full:.2%}; on effective paths only: {1 - part:.2%}")
     return repeated
+
+
+def _require_lengths(file: Path, effective: tuple[int, int]) -> None:
+    stored = tuple(json.loads(file.read_text("utf-8"))["lengths"])
+    if stored != effective:
+        raise UsageError(
+            f"{file.parent} must have effective lengths {effective}, got {stored}; "
+            "move it away to train again"
+        )

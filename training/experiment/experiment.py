@@ -16,7 +16,7 @@ from keras_resnet.families.spec import AuxiliarySpec, Spec
 from training.data.pipeline import TrainingData
 from training.data.preprocessing import Preprocessing
 from training.data.sources.cache import require_memory
-from training.data.types import Dataset, Size
+from training.data.types import Dataset
 from training.distributed import devices
 from training.distributed.devices import DevicePlan
 from training.distributed.replicas import Replicas, require_shares
@@ -74,41 +74,22 @@ def build_experiment(recipe: Recipe, precision: str | None = None) -> Experiment
     if recipe.deterministic:
         tf.config.experimental.enable_op_determinism()
     replicas = Replicas(devices.make_strategy())
-    dataset = load_recipe_dataset(recipe)
-    require_same_data(replicas, dataset)
-    require_shares(
-        len(dataset.splits["train"]),
-        recipe.batch_size,
-        recipe.accumulation,
-        devices=replicas.count,
-    )
+    dataset = _load_dataset(recipe, replicas)
     preprocessing = infer_preprocessing(recipe, dataset, spec.input_shape[:2])
     data = training_data(recipe, dataset, preprocessing)
-
-    cost = network_cost(
-        recipe.model,
-        tuple(recipe.spec_fields.items()),
-        preprocessing.input_shape,
-        len(dataset.labels),
+    classes = len(dataset.labels)
+    plan = _plan_device(
+        recipe,
+        precision,
+        macs=_affordable_macs(recipe, preprocessing, classes),
+        replicas=replicas.count,
     )
-    needed = np.dtype(np.float32).itemsize * cost.params
-    require_memory(f"weights of {recipe.model}", needed, "choose a smaller network")
-    plan = _plan_device(recipe, precision, cost.macs, replicas.count)
-    build = partial(build_model, recipe, preprocessing, len(dataset.labels))
+    build = partial(build_model, recipe, preprocessing, classes, plan.policy)
     with replicas.strategy.scope():
-        model = build(plan.policy)
-        sizes = set(data.augmentation.sizes)
-        _require_side(recipe.model, min(sizes), spec.smallest_side)
-        training_model, notes = None, []
-        if sizes != {preprocessing.size}:
-            training_model = _for_any_size(
-                spec, partial(build, plan.policy, any_size=True)
-            )
-        elif recipe.ema:
-            training_model = build(plan.policy)
-        if recipe.weights:
-            notes = finetuning.start_from(model, recipe.weights)
-    finetuning.frozen_layers(model, recipe.freeze)
+        model = build()
+        training_model = _build_training_model(spec, data, model, recipe, build)
+        notes = finetuning.start_from(model, recipe.weights) if recipe.weights else ()
+    finetuning.frozen_layers(model, recipe.freeze)  # refuses unknown parts
     return Experiment(
         recipe=recipe,
         spec=spec,
@@ -123,8 +104,34 @@ def build_experiment(recipe: Recipe, precision: str | None = None) -> Experiment
     )
 
 
+def _load_dataset(recipe: Recipe, replicas: Replicas) -> Dataset:
+    """Loads the recipe's data, which all workers and devices must be able to share."""
+    dataset = load_recipe_dataset(recipe)
+    require_same_data(replicas, dataset)
+    require_shares(
+        len(dataset.splits["train"]),
+        recipe.batch_size,
+        recipe.accumulation,
+        devices=replicas.count,
+    )
+    return dataset
+
+
+def _affordable_macs(recipe: Recipe, preprocessing: Preprocessing, classes: int) -> int:
+    """Returns the network's multiply-accumulates if its weights fit in memory."""
+    cost = network_cost(
+        recipe.model,
+        tuple(recipe.spec_fields.items()),
+        preprocessing.input_shape,
+        classes,
+    )
+    needed = np.dtype(np.float32).itemsize * cost.params
+    require_memory(f"weights of {recipe.model}", needed, "choose a smaller network")
+    return cost.macs
+
+
 def _plan_device(
-    recipe: Recipe, precision: str | None, macs: int, replicas: int
+    recipe: Recipe, precision: str | None, *, macs: int, replicas: int
 ) -> DevicePlan:
     plan = devices.plan_device(
         devices.detect_hardware(),
@@ -149,7 +156,7 @@ def require_same_data(replicas: Replicas, dataset: Dataset) -> None:
     classes = hashlib.sha256(repr(dataset.labels).encode()).hexdigest()
     digests = {"classes": classes, **dataset.digest}
     words = [bytes.fromhex(digests.get(part, "00" * 32)) for part in COMPARED]
-    rows = replicas.gathered(np.frombuffer(b"".join(words), ">u4"))
+    rows = replicas.gather(np.frombuffer(b"".join(words), ">u4"))
     rows = rows.reshape(replicas.workers, len(COMPARED), -1)
     differ = (rows != rows[0]).any(-1)
     if differ.any():
@@ -162,27 +169,30 @@ def require_same_data(replicas: Replicas, dataset: Dataset) -> None:
         )
 
 
-def _require_side(model: str, size: Size, least: int) -> None:
-    if min(size) < least:
+def _build_training_model(
+    spec: Spec,
+    data: TrainingData,
+    model: keras.Model,
+    recipe: Recipe,
+    build: Callable[..., keras.Model],
+) -> keras.Model | None:
+    """Builds the model to train in place of ``model``; None: ``model`` is trained."""
+    sizes = set(data.augmentation.sizes)
+    if min(min(sizes)) < spec.smallest_side:
         raise UsageError(
-            f"training images of {model} must be at least {least} pixels wide and "
-            f"high, got {size}; choose a larger train_size or progressive"
+            f"training images of {recipe.model} must be at least {spec.smallest_side} "
+            f"pixels wide and high, got {min(sizes)}; choose a larger train_size or "
+            "progressive"
         )
-
-
-def _for_any_size(spec: Spec, build: Callable[[], keras.Model]) -> keras.Model:
-    """Builds a model that is trained on images of several sizes.
-
-    Raises:
-        UsageError: The model or an auxiliary classifier requires images of one size.
-    """
+    if sizes == {model.input_shape[1:3]}:
+        return build() if recipe.ema else None
     try:
-        model = build()
+        training_model = build(any_size=True)
         if isinstance(spec, AuxiliarySpec):
-            with_auxiliary(model, spec)
+            with_auxiliary(training_model, spec)
     except UsageError as error:
         raise UsageError(
             "train_size and progressive require a network for images of any size, "
             f"got one with dense layers for one size ({error}); omit them"
         ) from None
-    return model
+    return training_model

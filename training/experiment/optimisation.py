@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras.optimizers import schedules
 
-from keras_resnet.catalogue import find_spec, with_auxiliary
-from keras_resnet.families.spec import AuxiliarySpec
+from keras_resnet.catalogue import with_auxiliary
+from keras_resnet.families.spec import AuxiliarySpec, Spec
 from training.data.preprocessing import Preprocessing
 from training.engine.step import TrainedModel, TrainingStep
 from training.optimisation.averaging import Average
@@ -17,36 +17,49 @@ from training.optimisation.schedules import OneCycle, WarmUp
 from training.recipes.recipe import Recipe
 
 
-def make_step(
+def make_trained_model(
     model: keras.Model,
+    spec: Spec,
+    training_model: keras.Model | None = None,
+    ema: float = 0.0,
+) -> TrainedModel:
+    """Returns a model with what is trained in its place.
+
+    Args:
+        model: Maps normalised images to float32 logits; it is evaluated and saved.
+        spec: The model's architecture.
+        training_model: A model of the same network that is trained in place of
+            ``model``, its moving average; None: ``model`` itself is trained.
+        ema: Decay of the moving average per step; 0: a copy.
+    """
+    network = training_model or model
+    average = Average(model, training_model, ema) if training_model else None
+    if not isinstance(spec, AuxiliarySpec):
+        return TrainedModel(model, network, average)
+    network = with_auxiliary(network, spec)
+    return TrainedModel(model, network, average, spec.auxiliary_weight)
+
+
+def make_step(
+    trained: TrainedModel,
     preprocessing: Preprocessing,
     *,
     recipe: Recipe,
     optimizer: keras.optimizers.Optimizer,
-    training_model: keras.Model | None = None,
     jit_compile: bool = False,
 ) -> TrainingStep:
     """Returns the training step of a recipe.
 
     Args:
-        model: Maps normalised images to float32 logits; it is evaluated and saved.
+        trained: The model and what is trained in its place.
         preprocessing: Normalises pixels.
         recipe: The hyperparameters.
         optimizer: Updates the trainable variables.
-        training_model: A model of the same network that is trained in place of
-            ``model``, its moving average; None: ``model`` itself is trained.
         jit_compile: Whether to compile the step with XLA.
     """
-    average = None
-    if training_model is not None:
-        average = Average(model, training_model, recipe.ema)
-    trained = training_model or model
-    spec, auxiliary_weight = find_spec(recipe.model, **recipe.spec_fields), 0.0
-    if isinstance(spec, AuxiliarySpec):
-        trained, auxiliary_weight = with_auxiliary(trained, spec), spec.auxiliary_weight
     loss = make_loss(
         recipe.loss,
-        model.output_shape[-1],
+        trained.model.output_shape[-1],
         smoothing=recipe.label_smoothing,
         threshold=recipe.bce_threshold,
     )
@@ -54,10 +67,9 @@ def make_step(
         loss,
         penalty=recipe.weight_decay if recipe.optimizer == "sgd" else 0.0,
         penalises_all=recipe.decay == "all",
-        auxiliary_weight=auxiliary_weight,
     )
     return TrainingStep(
-        TrainedModel(model, trained, average),
+        trained,
         preprocessing,
         objective,
         optimizer,
@@ -99,14 +111,16 @@ def learning_rate(
         return OneCycle(peak, total, recipe.peak_at)
     warmup = recipe.warmup_steps or round(recipe.warmup_epochs * steps_per_epoch)
     return WarmUp(
-        _after(recipe, peak, total),
+        _main_schedule(recipe, peak, total),
         warmup,
         recipe.warmup_from,
         recipe.warmup == "linear",
     )
 
 
-def _after(recipe: Recipe, peak: float, total: int) -> schedules.LearningRateSchedule:
+def _main_schedule(
+    recipe: Recipe, peak: float, total: int
+) -> schedules.LearningRateSchedule:
     """Returns the schedule without its warm-up."""
     if recipe.schedule == "cosine":  # Loshchilov & Hutter, 2017, one period
         return schedules.CosineDecay(peak, total)

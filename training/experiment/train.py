@@ -7,11 +7,11 @@ from typing import Any
 import keras
 
 from training.data import samples
-from training.data.pipeline import copies
+from training.data.pipeline import replicas_per_example
 from training.distributed.devices import DevicePlan
 from training.engine import loop
 from training.engine.callbacks.display import Display
-from training.engine.callbacks.followers import BestModel, History
+from training.engine.callbacks.run_files import BestModel, History
 from training.engine.callbacks.tensorboard import Overview, Scalars
 from training.engine.checkpoint import Checkpoints
 from training.engine.saving import CheckpointOptions
@@ -23,7 +23,11 @@ from training.experiment import config, finetuning
 from training.experiment.data import require_dataset_location
 from training.experiment.experiment import Experiment, build_experiment
 from training.experiment.models import to_float32
-from training.experiment.optimisation import make_optimizer, make_step
+from training.experiment.optimisation import (
+    make_optimizer,
+    make_step,
+    make_trained_model,
+)
 from training.recipes.recipe import Recipe
 from training.runs.model_file import save_model
 from training.runs.run import Run
@@ -70,10 +74,10 @@ def train(
         if run.exists:
             config.require_same(run.config, described)
             config.warn_of_rounding(run.config, described)
-            config.note_place(run, described)
+            config.update_location(run, described)
         else:
             run.create(described)
-        config.announce(experiment, run)
+        config.print_summary(experiment, run)
         _train_in(experiment, run, saving, adapt)
 
 
@@ -85,22 +89,23 @@ def _train_in(
 ) -> None:
     """Trains from the newest checkpoint, if any, to the end."""
     with report_write_errors(run.path), experiment.replicas.strategy.scope():
-        step = _step(experiment)
+        step = _make_training_step(experiment)
         extra = adapt(step) if adapt else []
-        checkpoints = _restored(experiment, run, step, saving)
+        checkpoints = _restore_checkpoints(experiment, run, step, saving)
         _train(experiment, run, step, checkpoints, extra)
 
 
-def _step(experiment: Experiment) -> TrainingStep:
+def _make_training_step(experiment: Experiment) -> TrainingStep:
     recipe, plan = experiment.recipe, experiment.plan
     trained = experiment.training_model or experiment.model
     finetuning.freeze(trained, recipe.freeze)
     return make_step(
-        experiment.model,
+        make_trained_model(
+            experiment.model, experiment.spec, experiment.training_model, recipe.ema
+        ),
         experiment.preprocessing,
         recipe=recipe,
         optimizer=_optimizer(recipe, experiment.data.steps, plan),
-        training_model=experiment.training_model,
         jit_compile=plan.xla,
     )
 
@@ -115,7 +120,7 @@ def _optimizer(
     return optimizer
 
 
-def _restored(
+def _restore_checkpoints(
     experiment: Experiment,
     run: Run,
     step: TrainingStep,
@@ -149,7 +154,7 @@ def _train(
         for batch in replicas.batches(
             lambda share: data.batches(epoch, first_step=first, share=share)
         ):
-            yield *batch, copies(left, replicas.count)
+            yield *batch, replicas_per_example(left, replicas.count)
             left -= data.batch_size
 
     def validate() -> Logs:

@@ -7,9 +7,10 @@ import tensorflow as tf
 from training.data.types import Tensor
 
 Compute = Callable[[Tensor, Tensor, float], list[Tensor]]
+Part = Callable[[Tensor, int], list[Tensor]]  # first example, length -> results
 
 
-def accumulated(
+def accumulate(
     compute: Compute,
     images: Tensor,
     labels: Tensor,
@@ -44,31 +45,41 @@ def accumulated(
         pixels, classes = (_cut(x, begin, length) for x in (images, labels))
         return compute(pixels, classes, length / count)
 
-    def add(number: Tensor, *sums: Tensor) -> tuple[Tensor, ...]:
-        return number + 1, *_sum(sums, part(number * size, size))
+    zeros = [tf.zeros_like(x) for x in like]
+    total = _sum_one_by_one if unrolled else _sum_in_loop
+    return total(part, zeros, count, size)
 
-    if unrolled:
-        sums = [tf.zeros_like(x) for x in like]
-        for begin in range(0, count, size):
-            # One after the other, or all parts would be in memory together.
-            with tf.control_dependencies(sums):
-                made = part(tf.constant(begin), min(size, count - begin))
-            sums = _sum(sums, made)
-        return sums
+
+def _sum_one_by_one(
+    part: Part, sums: list[Tensor], count: int, size: int
+) -> list[Tensor]:
+    for begin in range(0, count, size):
+        # One after the other, or all parts would be in memory together.
+        with tf.control_dependencies(sums):
+            computed = part(tf.constant(begin), min(size, count - begin))
+        sums = _add(sums, computed)
+    return sums
+
+
+def _sum_in_loop(part: Part, sums: list[Tensor], count: int, size: int) -> list[Tensor]:
     whole = count // size
+
+    def add(number: Tensor, *sums: Tensor) -> tuple[Tensor, ...]:
+        return number + 1, *_add(sums, part(number * size, size))
+
     _, *sums = tf.while_loop(
         lambda number, *_: number < whole,
         add,
-        (tf.constant(0), *(tf.zeros_like(x) for x in like)),
+        (tf.constant(0), *sums),
         parallel_iterations=1,  # one part in memory at a time
         maximum_iterations=whole,
     )
     if count % size:  # outside the loop, since XLA requires static shapes
-        sums = _sum(sums, part(tf.constant(whole * size), count % size))
-    return list(sums)
+        sums = _add(sums, part(tf.constant(whole * size), count % size))
+    return sums
 
 
-def _sum(some: Sequence[Tensor], more: Sequence[Tensor]) -> list[Tensor]:
+def _add(some: Sequence[Tensor], more: Sequence[Tensor]) -> list[Tensor]:
     return [a + b for a, b in zip(some, more, strict=True)]
 
 

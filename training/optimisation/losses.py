@@ -96,7 +96,7 @@ class RecipeLoss(keras.losses.Loss):
         return {**super().get_config(), **self._fields}
 
 
-def dominant(labels: Tensor) -> Tensor:
+def dominant_class(labels: Tensor) -> Tensor:
     """Returns the class numbers of labels; for mixed targets, the largest class."""
     return labels if len(labels.shape) == 1 else tf.argmax(labels, -1)
 

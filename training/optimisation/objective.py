@@ -15,13 +15,11 @@ class Objective:
         loss: Maps labels and logits to the losses of the examples.
         penalty: λ of the penalty λ/2·‖w‖² on the weights; 0: no penalty.
         penalises_all: Whether to penalise biases and batch-norm parameters too.
-        auxiliary_weight: Weight of the loss of each auxiliary classifier.
     """
 
     loss: Loss
     penalty: float = 0.0
     penalises_all: bool = False
-    auxiliary_weight: float = 0.0
 
     def penalised(self, variables: list[Any]) -> list[Any]:
         """Returns the variables that are penalised."""

@@ -8,6 +8,7 @@ from keras import ops
 from keras_resnet.layer_names import HEAD
 from keras_resnet.layers.registry import register
 from training.data.types import Tensor
+from training.optimisation.keras_internals import variable_index
 
 
 class ParameterGroups(keras.optimizers.Optimizer):
@@ -37,6 +38,7 @@ class ParameterGroups(keras.optimizers.Optimizer):
         """Creates the optimizer's variables."""
         if not (self.built or self.decays_all):
             self.exclude_from_weight_decay([v for v in variables if not is_kernel(v)])
+        self._in_head = tuple(v.path.split("/")[0] == HEAD for v in variables)
         super().build(variables)
 
     def get_config(self) -> dict[str, Any]:
@@ -54,9 +56,7 @@ class ParameterGroups(keras.optimizers.Optimizer):
             variable: The variable.
             learning_rate: The learning rate, before it is scaled for the head.
         """
-        # With TensorFlow, ``variable`` is a tf.Variable, which does not know its layer.
-        known = self._trainable_variables[self._get_variable_index(variable)]
-        in_head = known.path.split("/")[0] == HEAD
+        in_head = self._in_head[variable_index(self, variable)]
         scale = self.head_scale if in_head else 1.0
         super().update_step(gradient, variable, learning_rate * scale)
 
@@ -71,23 +71,50 @@ class AdamW(ParameterGroups, keras.optimizers.AdamW):
     """Keras' AdamW (Loshchilov & Hutter, 2019); it decays at the common rate."""
 
 
-class _PaperLamb(keras.optimizers.Lamb):
-    def _apply_weight_decay(self, variables: Any) -> None:
-        """Does nothing, since ``update_step`` applies the weight decay."""
+class _PaperLamb(keras.optimizers.Optimizer):
+    decays_all = False
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        *,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-6,
+        weight_decay: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(learning_rate, **kwargs)  # Keras' own decay stays off
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.decay_rate = weight_decay
+
+    def build(self, variables: list[Any]) -> None:
+        if self.built:
+            return
+        super().build(variables)
+        slots = self.add_optimizer_variables(variables, ["momentum", "velocity"])
+        self.means, self.squares = slots
+
+    def get_config(self) -> dict[str, Any]:
+        fields = {"beta_1": self.beta_1, "beta_2": self.beta_2}
+        fields |= {"epsilon": self.epsilon, "weight_decay": self.decay_rate}
+        return {**super().get_config(), **fields}
 
     def update_step(
         self, gradient: Tensor, variable: Any, learning_rate: Tensor
     ) -> None:
-        index = self._get_variable_index(variable)
+        index = variable_index(self, variable)
         step = ops.cast(self.iterations + 1, variable.dtype)
-        mean, square = self._momentums[index], self._velocities[index]
+        mean, square = self.means[index], self.squares[index]
         self.assign_add(mean, (1 - self.beta_1) * (gradient - mean))
         self.assign_add(square, (1 - self.beta_2) * (ops.square(gradient) - square))
         direction = (mean / (1 - ops.power(self.beta_1, step))) / (
             ops.sqrt(square / (1 - ops.power(self.beta_2, step))) + self.epsilon
         )
-        if self.weight_decay and self._use_weight_decay(variable):
-            direction = direction + self.weight_decay * variable
+        if self.decay_rate and (self.decays_all or is_kernel(variable)):
+            direction = direction + self.decay_rate * variable
             length, size = (
                 ops.sqrt(ops.sum(ops.square(x))) for x in (direction, variable)
             )
@@ -112,9 +139,10 @@ class Lamb(ParameterGroups, _PaperLamb):
 def last_rate(optimizer: keras.optimizers.Optimizer) -> float:
     """Returns the learning rate that the optimizer's last step used."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
-    rate = inner._learning_rate
-    if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
-        rate = rate(ops.maximum(inner.iterations - 1, 0))
+    rate = inner.get_config()["learning_rate"]
+    if isinstance(rate, dict):  # ``inner.learning_rate`` is that of the next step
+        schedule = keras.optimizers.schedules.deserialize(rate)
+        rate = schedule(ops.maximum(inner.iterations - 1, 0))
     return float(rate)
 
 

@@ -21,6 +21,7 @@ _CIFAR = Recipe(
     pad=4,
     flip="on",
 )
+_DENSENET = replace(_CIFAR, epochs=300, batch_size=64, nesterov=True)
 _IMAGENET = Recipe(dataset="tfds:imagenet2012", image_size=224, flip="on")
 _RSB: dict[str, Any] = {
     "batch_size": 2048,
@@ -64,21 +65,9 @@ RECIPES = {
         weight_decay=5e-4,
     ),
     # Section 4.2: batch 64, 300 epochs, learning rate divided by 10 at 50 % and 75 %.
-    "densenet_cifar": replace(
-        _CIFAR,
-        model="densenet40_k12_cifar",
-        epochs=300,
-        batch_size=64,
-        nesterov=True,
-    ),
+    "densenet_cifar": replace(_DENSENET, model="densenet40_k12_cifar"),
     # Ibid., with bottlenecks and compression.
-    "densenet_bc_cifar": replace(
-        _CIFAR,
-        model="densenetbc100_k12_cifar",
-        epochs=300,
-        batch_size=64,
-        nesterov=True,
-    ),
+    "densenet_bc_cifar": replace(_DENSENET, model="densenetbc100_k12_cifar"),
     # Section 4: 500 epochs, rate divided by 10 at 250 and 375; 5,000 validation images.
     "stochastic_depth_cifar": replace(
         _CIFAR,

@@ -1,9 +1,36 @@
 """Checks the ranges and types of values."""
 
 import math
-from typing import Any, Literal, get_args, get_origin
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from keras_resnet.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers that a field allows, in the metadata of its annotation.
+
+    Attributes:
+        low: The lowest allowed number.
+        high: The highest allowed number; None: any finite number.
+    """
+
+    low: float
+    high: float | None = None
+
+
+def check_ranges(record: object) -> None:
+    """Raises UsageError unless all fields of a dataclass are in their ``Range``.
+
+    A field may also be None, or a tuple of numbers that are each in the range.
+    """
+    for name, hint in get_type_hints(type(record), include_extras=True).items():
+        for limits in getattr(hint, "__metadata__", ()):
+            if isinstance(limits, Range):
+                value = getattr(record, name)
+                for number in value if isinstance(value, tuple) else (value,):
+                    check_range(name, number, limits.low, limits.high)
 
 
 def check_range(name: str, value: float | None, low: float, high: float | None) -> None:

@@ -1,12 +1,15 @@
 """Defines the hyperparameters of a run, in groups.
 
-Each field is a command-line option; the string below a field is its help text.
+Each field is a command-line option; the string below a field is its help text. Many
+upper bounds are far above any sensible value: they report a typo before it fills the
+memory.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from training.data.reading import MAX_PIXELS
+from training.recipes.checks import Range
 
 
 @dataclass(frozen=True)
@@ -20,16 +23,16 @@ class Task:
     dataset: str = "digits"
     """digits, tfds:NAME, idx:DIR, folder:DIR or synthetic:HxWxC:CLASSES:N. DIR may be
     a URL, such as gs://bucket/photos."""
-    image_size: int | None = None
+    image_size: Annotated[int | None, Range(1, 2**15)] = None
     """Side of the input in pixels. None: the size of all images, else the paper's."""
-    validation: float = 0.0
+    validation: Annotated[float, Range(0, 0.9)] = 0.0
     """Fraction of the training images to hold out if there is no validation split."""
     skip_bad_images: bool = False
     """Skip bad image files of a data set instead of stopping with an error."""
     cache: Literal["none", "memory", "disk"] = "none"
     """Keep the encoded images in memory or on a local disk, after a check that they
     fit. Training gives bit-identical results with and without a cache."""
-    max_pixels: int = MAX_PIXELS
+    max_pixels: Annotated[int, Range(1)] = MAX_PIXELS
     """Largest image to decode, as width times height according to the file header."""
 
 
@@ -37,11 +40,11 @@ class Task:
 class Optimization:
     """Controls how the weights are updated."""
 
-    epochs: int = 30
+    epochs: Annotated[int, Range(1, 10**6)] = 30
     """Number of passes over the training images."""
-    batch_size: int = 128
+    batch_size: Annotated[int, Range(1, 2**20)] = 128
     """Number of images per optimizer step."""
-    accumulation: int = 1
+    accumulation: Annotated[int, Range(1)] = 1
     """Number of equal parts (the last may be smaller) into which a batch is split to
     save memory. The parts are computed one after the other; gradients are those of
     the whole batch, batch-norm statistics those of each part."""
@@ -49,34 +52,34 @@ class Optimization:
     """SGD with momentum, AdamW, or LAMB for large batches."""
     learning_rate: float = 0.1
     """Peak learning rate."""
-    base_batch_size: int = 0
+    base_batch_size: Annotated[int, Range(0, 2**20)] = 0
     """Batch size that the learning rates are given for. They are multiplied by
     batch_size / base_batch_size. 0: no scaling."""
     schedule: Literal["constant", "step", "cosine", "linear", "one_cycle"] = "cosine"
     """Learning rate schedule after the warm-up. one_cycle includes its own rise."""
-    milestones: tuple[float, ...] = (0.5, 0.75)
+    milestones: Annotated[tuple[float, ...], Range(0, 1)] = (0.5, 0.75)
     """Fractions of the run at which `step` divides the learning rate by ten."""
-    peak_at: float = 0.3
+    peak_at: Annotated[float, Range(0.01, 0.99)] = 0.3
     """Fraction of the run at which one_cycle peaks; it starts at 1/25 of the peak."""
     warmup: Literal["linear", "constant"] = "linear"
     """Warm-up: raise the learning rate linearly, or keep it at warmup_from."""
-    warmup_epochs: float = 1.0
+    warmup_epochs: Annotated[float, Range(0)] = 1.0
     """Length of the warm-up in epochs."""
-    warmup_steps: int = 0
+    warmup_steps: Annotated[int, Range(0, 10**9)] = 0
     """Length of the warm-up in optimizer steps; replaces warmup_epochs unless 0."""
-    warmup_from: float = 0.0
+    warmup_from: Annotated[float, Range(0, 1)] = 0.0
     """Learning rate at the start of the warm-up, as a fraction of learning_rate."""
-    momentum: float = 0.9
+    momentum: Annotated[float, Range(0, 1)] = 0.9
     """Momentum of SGD; β₁ of AdamW and LAMB."""
     nesterov: bool = True
     """Use Nesterov momentum (SGD only)."""
-    weight_decay: float = 5e-4
+    weight_decay: Annotated[float, Range(0)] = 5e-4
     """SGD: λ of the penalty λ/2·‖w‖² added to the loss. AdamW and LAMB: decoupled."""
     decay: Literal["kernels", "all"] = "kernels"
     """Decay only kernels, or biases and batch-norm parameters too, as in the papers."""
-    clip_norm: float = 0.0
+    clip_norm: Annotated[float, Range(0)] = 0.0
     """Maximum norm of the gradient of all weights together; 0: no clipping."""
-    ema: float = 0.0
+    ema: Annotated[float, Range(0, 0.999999)] = 0.0
     """Decay per step of the moving average of weights and batch-norm statistics. The
     average is then evaluated and saved. 0: no average."""
 
@@ -87,9 +90,9 @@ class Objective:
 
     loss: Literal["softmax", "bce"] = "softmax"
     """Softmax cross-entropy, or binary cross-entropy averaged over the classes."""
-    label_smoothing: float = 0.0
+    label_smoothing: Annotated[float, Range(0, 0.99)] = 0.0
     """Fraction of each target to spread evenly over all classes."""
-    bce_threshold: float | None = None
+    bce_threshold: Annotated[float | None, Range(0, 0.99)] = None
     """bce: set targets above it to 1 and the others to 0. None: keep mixed targets."""
 
 
@@ -103,40 +106,40 @@ class Augmentation:
     """pad_crop: pad, then crop to the old size. scale_crop: the ResNet paper's crop.
     area_crop: Inception's crop. auto: pad_crop if all images have one size, else
     area_crop."""
-    pad: int | None = None
+    pad: Annotated[int | None, Range(0, 2**15)] = None
     """Pixels that pad_crop adds on each side. None: an eighth of the image."""
     flip: Literal["auto", "on", "off"] = "auto"
     """Mirror half of the images. auto: on unless the images show characters."""
     policy: Literal["none", "randaugment", "randaugment_timm", "trivial_wide"] = "none"
     """Random operations on each image: RandAugment with the paper's or timm's
     operations, or TrivialAugment with torchvision's wide ranges."""
-    policy_count: int = 2
+    policy_count: Annotated[int, Range(1, 10)] = 2
     """Number of RandAugment operations applied in sequence."""
-    policy_magnitude: float = 9.0
+    policy_magnitude: Annotated[float, Range(0, 10)] = 9.0
     """Strength of the RandAugment operations, 0 to 10."""
-    policy_deviation: float = 0.0
+    policy_deviation: Annotated[float, Range(0, 100)] = 0.0
     """Standard deviation of the RandAugment strength."""
-    policy_probability: float = 1.0
+    policy_probability: Annotated[float, Range(0, 1)] = 1.0
     """Probability of applying each RandAugment operation."""
-    color_jitter: float = 0.0
+    color_jitter: Annotated[float, Range(0, 1)] = 0.0
     """Maximum relative change of brightness, contrast and saturation, 0 to 1."""
-    lighting: float = 0.0
+    lighting: Annotated[float, Range(0, 1)] = 0.0
     """Standard deviation of AlexNet's colour noise along ImageNet's principal axes."""
-    erasing: float = 0.0
+    erasing: Annotated[float, Range(0, 1)] = 0.0
     """Probability of replacing a random rectangle with the mean colour."""
-    mixup: float = 0.0
+    mixup: Annotated[float, Range(0, 1000)] = 0.0
     """α of mixup's Beta(α, α); 0: no mixup. If cutmix is set too, a batch draws one."""
-    cutmix: float = 0.0
+    cutmix: Annotated[float, Range(0, 1000)] = 0.0
     """α of cutmix's Beta(α, α); 0: no cutmix."""
-    repeats: int = 1
+    repeats: Annotated[int, Range(1, 1000)] = 1
     """Number of copies of an image, augmented independently, that stand side by side
     in an epoch. An epoch then uses one in `repeats` images."""
-    train_size: int | None = None
+    train_size: Annotated[int | None, Range(1, 2**15)] = None
     """Side of the training images in pixels. None: the size used for evaluation."""
-    progressive: tuple[float, ...] = ()
+    progressive: Annotated[tuple[float, ...], Range(0.1, 1)] = ()
     """Increasing fractions of the training image side. Each of them, and finally the
     full side, is used for an equal part of the run."""
-    eval_crop: float | None = None
+    eval_crop: Annotated[float | None, Range(0.1, 1)] = None
     """Fraction of the image side that evaluation uses. None: 0.875 with scale_crop or
     area_crop, else 1."""
 
@@ -159,7 +162,7 @@ class FineTuning:
 class Machine:
     """Controls random seeds, numerical precision and compilation."""
 
-    seed: int = 0
+    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
     """Seed of the initial weights, the order of the images and the augmentation."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of training computations; weights stay in float32. auto: bfloat16 if

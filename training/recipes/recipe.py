@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 from keras_resnet.errors import UsageError
 from keras_resnet.numeric import plain
-from training.recipes.checks import check_range, check_type
+from training.recipes.checks import check_ranges, check_type
 from training.recipes.fields import (
     Augmentation,
     FineTuning,
@@ -33,15 +33,7 @@ class Recipe(
             if hint is float:  # JSON may hold 1 for 1.0, but Keras rejects an int
                 value = float(value)
             object.__setattr__(self, name, value)
-        for name, low, high in _RANGES:
-            value = getattr(self, name)
-            for number in value if isinstance(value, tuple) else (value,):
-                check_range(name, number, low, high)
-        for name, limit in _LIMITS.items():
-            if (getattr(self, name) or 0) > limit:
-                raise UsageError(
-                    f"{name} must be at most {limit}, got {getattr(self, name)}"
-                )
+        check_ranges(self)
         for name in ("learning_rate", "head_learning_rate"):
             _check_rate(name, getattr(self, name))
         self._check_together()
@@ -140,58 +132,6 @@ def as_trained(config: Any) -> Any:
 # Fields that may differ when a run is resumed: they change no bit of the result, or
 # the run warns. Of the data set, only the place may differ (config.require_same).
 EPHEMERAL = ("cache", "dataset", "deterministic")
-
-# Ranges: field, lowest, highest (None: any finite number). Values may be None.
-_RANGES: tuple[tuple[str, float, float | None], ...] = (
-    ("image_size", 1, None),
-    ("validation", 0, 0.9),
-    ("max_pixels", 1, None),
-    ("epochs", 1, None),
-    ("batch_size", 1, None),
-    ("accumulation", 1, None),
-    ("base_batch_size", 0, None),
-    ("milestones", 0, 1),
-    ("peak_at", 0.01, 0.99),
-    ("warmup_epochs", 0, None),
-    ("warmup_steps", 0, None),
-    ("warmup_from", 0, 1),
-    ("momentum", 0, 1),
-    ("weight_decay", 0, None),
-    ("clip_norm", 0, None),
-    ("ema", 0, 0.999999),
-    ("label_smoothing", 0, 0.99),
-    ("bce_threshold", 0, 0.99),
-    ("pad", 0, None),
-    ("policy_count", 1, 10),
-    ("policy_magnitude", 0, 10),
-    ("policy_deviation", 0, None),
-    ("policy_probability", 0, 1),
-    ("color_jitter", 0, 1),
-    ("lighting", 0, 1),
-    ("erasing", 0, 1),
-    ("mixup", 0, None),
-    ("cutmix", 0, None),
-    ("repeats", 1, None),
-    ("train_size", 1, None),
-    ("progressive", 0.1, 1),
-    ("eval_crop", 0.1, 1),
-    ("seed", 0, 2**31 - 1),
-)
-
-# Far above any sensible value, so that a typo is reported before it fills the memory.
-_LIMITS = {
-    "image_size": 2**15,
-    "epochs": 10**6,
-    "batch_size": 2**20,
-    "base_batch_size": 2**20,
-    "warmup_steps": 10**9,
-    "pad": 2**15,
-    "policy_deviation": 100,
-    "mixup": 1000,
-    "cutmix": 1000,
-    "repeats": 1000,
-    "train_size": 2**15,
-}
 
 
 def _check_rate(name: str, value: float | None) -> None:

@@ -126,10 +126,10 @@ def inline(figure: "Figure") -> str:
     drawn = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none"}):
         savefig(figure, drawn, format="svg", transparent=True)
-    return adapted(drawn.getvalue())
+    return adapt_svg(drawn.getvalue())
 
 
-def adapted(text: str) -> str:
+def adapt_svg(text: str) -> str:
     """Adapts an SVG figure of this project to a page.
 
     Removes metadata, title, size and unused ids, which could occur twice in the page,

@@ -5,12 +5,15 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 from keras_resnet.errors import UsageError
-from training.reports import Picture, adapted, inline
+from training.reports import Picture, adapt_svg, inline
 from training.runs.run import Run
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
+
+    from training.data.preprocessing import Preprocessing
+    from training.data.types import Dataset
 
 SIDE = 128  # maximum side of an image in pixels
 PIXELATED = 64  # smaller images are enlarged without smoothing
@@ -45,27 +48,28 @@ def images(
         if dataset is not None:
             raise
         shown = [{**mistake, "source": None} for mistake in mistakes]
-        return {
-            "samples": [],
-            "mistakes": shown,
-            "missing": str(error),
-            "small": small,
-        }
-    shown = []
-    if mistakes:
-        indices = [mistake["index"] for mistake in mistakes]
-        found = samples.evaluation_samples(data, "test", indices, preprocessing)
-        shown = [
-            {**mistake, "source": _source(image)}
-            for mistake, image in zip(mistakes, found, strict=True)
-        ]
+        found = {"samples": [], "mistakes": shown, "missing": str(error)}
+        return found | {"small": small}
     seen = samples.training_samples(training_data(run.recipe, data, preprocessing))
     return {
         "samples": [_source(image) for image in seen],
-        "mistakes": shown,
+        "mistakes": _with_images(mistakes, data, preprocessing),
         "missing": None,
         "small": small,
     }
+
+
+def _with_images(
+    mistakes: list[dict[str, Any]], data: "Dataset", preprocessing: "Preprocessing"
+) -> list[dict[str, Any]]:
+    from training.data import samples
+
+    if not mistakes:
+        return []
+    indices = [mistake["index"] for mistake in mistakes]
+    images = samples.evaluation_samples(data, "test", indices, preprocessing)
+    pairs = zip(mistakes, images, strict=True)
+    return [{**mistake, "source": _source(image)} for mistake, image in pairs]
 
 
 def walk(model: "keras.Model") -> Picture | None:
@@ -86,7 +90,7 @@ def analyses(run: Run) -> list[Picture]:
         picture = file.with_suffix(".svg")
         if picture.is_file():
             text = json.loads(file.read_text(encoding="utf-8"))["summary"]
-            drawn = adapted(picture.read_text(encoding="utf-8"))
+            drawn = adapt_svg(picture.read_text(encoding="utf-8"))
             found.append(Picture(file.stem.capitalize(), drawn, text))
     return found
 

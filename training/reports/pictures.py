@@ -26,18 +26,18 @@ def curves(columns: Mapping[str, Column]) -> list[Picture]:
     }
     rate, speed = columns["learning_rate"], columns["images_per_second"]
     return [
-        _pair("Loss", "cross-entropy, nats", columns["loss"], columns["val_loss"]),
-        _pair("Error", "top-1 error, %", error["top1"], error["val_top1"]),
-        Picture("Learning rate", _plot("learning rate", [rate]), _of_rate(rate)),
+        _plot_pair("Loss", "cross-entropy, nats", columns["loss"], columns["val_loss"]),
+        _plot_pair("Error", "top-1 error, %", error["top1"], error["val_top1"]),
+        Picture("Learning rate", _plot("learning rate", [rate]), _describe_rate(rate)),
         Picture(
             "Throughput",
             _plot("images/s", [speed]),
-            _of_speed(speed, columns.get("waiting", ())),
+            _describe_speed(speed, columns.get("waiting", ())),
         ),
     ]
 
 
-def _pair(title: str, unit: str, training: Column, validation: Column) -> Picture:
+def _plot_pair(title: str, unit: str, training: Column, validation: Column) -> Picture:
     text = (
         f"{title} goes from {training[0]:.3g} to {training[-1]:.3g} in training and "
         f"from {validation[0]:.3g} to {validation[-1]:.3g} in validation ({unit})."
@@ -45,12 +45,12 @@ def _pair(title: str, unit: str, training: Column, validation: Column) -> Pictur
     return Picture(title, _plot(unit, [training, validation]), text)
 
 
-def _of_rate(rate: Column) -> str:
+def _describe_rate(rate: Column) -> str:
     top = f", at most {max(rate):.3g}" if max(rate) > max(rate[0], rate[-1]) else ""
     return f"Learning rate after each epoch: from {rate[0]:.3g} to {rate[-1]:.3g}{top}."
 
 
-def _of_speed(speed: Column, waiting: Column) -> str:
+def _describe_speed(speed: Column, waiting: Column) -> str:
     text = f"{speed[0]:,.0f} images per second in the first epoch"
     if len(speed) > 1:
         text += f" and {np.median(speed[1:]):,.0f} in the others (median)"

@@ -133,7 +133,9 @@ class RandAugment:
             strength = self.magnitude + self.deviation * noise
             strength = tf.clip_by_value(strength / 10, 0.0, 1.0)
             applied = tf.random.stateless_uniform((), _fold(key, 1)) < self.probability
-            apply = partial(_one_of, self.ranges, image, strength, fill, _fold(key, 2))
+            apply = partial(
+                _apply_one_of, self.ranges, image, strength, fill, _fold(key, 2)
+            )
             image = tf.cond(applied, apply, lambda image=image: image)
         return image
 
@@ -154,10 +156,10 @@ class TrivialAugment:
         """Maps uint8 ``(H, W, C)`` to the same; ``fill`` is a colour ``(C,)``."""
         level = tf.random.stateless_uniform((), seed, 0, 31, tf.int32)
         strength = tf.cast(level, tf.float32) / 30
-        return _one_of(self.ranges, image, strength, fill, _fold(seed, 1))
+        return _apply_one_of(self.ranges, image, strength, fill, _fold(seed, 1))
 
 
-def _one_of(
+def _apply_one_of(
     ranges: tuple[Range, ...],
     image: Tensor,
     strength: Tensor,

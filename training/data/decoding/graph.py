@@ -15,7 +15,7 @@ from training.data.decoding.binary import (
     starts,
     substring,
 )
-from training.data.decoding.pillow import KINDS, MOVES, MOVING_WEBP
+from training.data.decoding.pillow import ANIMATED_WEBP, ANIMATION_FLAG, KINDS
 from training.data.types import Tensor
 
 BMP_FIELDS = ((28, 2), (30, 4), (46, 4))  # bits per pixel, compression, colours
@@ -51,10 +51,10 @@ def decode_other(data: Tensor, channels: int) -> Tensor:
     first = head(data, 4)
     cases = [
         (starts(first, b"\x89PNG"), lambda: tf.io.decode_png(data, channels)),
-        (starts(first, b"GIF8"), lambda: _of_colour(_gif(data), channels)),
-        (starts(first, b"BM"), lambda: _of_colour(_bmp(data), channels)),
+        (starts(first, b"GIF8"), lambda: _to_channels(_gif(data), channels)),
+        (starts(first, b"BM"), lambda: _to_channels(_bmp(data), channels)),
     ]
-    image = tf.case(cases, default=lambda: _of_colour(_webp(data), channels))
+    image = tf.case(cases, default=lambda: _to_channels(_webp(data), channels))
     return tf.ensure_shape(image, (None, None, channels))
 
 
@@ -94,7 +94,7 @@ def decode_jpeg(
     if channels == 3:
         return decoded(3)
     # CMYK cannot be decoded to one channel.
-    return tf.cond(cmyk, lambda: _of_colour(decoded(3), 1), lambda: decoded(1))
+    return tf.cond(cmyk, lambda: _to_channels(decoded(3), 1), lambda: decoded(1))
 
 
 def _with_adobe(data: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ def _with_adobe(data: Tensor) -> Tensor:
     return tf.strings.join([ADOBE, substring(data, 2)])
 
 
-def _of_colour(image: Tensor, channels: int) -> Tensor:
+def _to_channels(image: Tensor, channels: int) -> Tensor:
     return image if channels == 3 else tf.image.rgb_to_grayscale(image)
 
 
@@ -114,9 +114,9 @@ def _webp(data: Tensor) -> Tensor:
     first = head(data, 21)
     webp = starts(first, b"RIFF") & starts(first[8:], b"WEBP")
     # TensorFlow 2.21 writes all frames of an animation to memory for one frame.
-    moving = starts(first[12:], b"VP8X") & (first[20] // MOVES % 2 == 1)
+    animated = starts(first[12:], b"VP8X") & (first[20] // ANIMATION_FLAG % 2 == 1)
     known = tf.debugging.Assert(webp, [f"image must be {KINDS}"])
-    still = tf.debugging.Assert(~moving, [MOVING_WEBP])
+    still = tf.debugging.Assert(~animated, [ANIMATED_WEBP])
     with tf.control_dependencies([known, still]):
         data = tf.identity(data)
     # With channels=3 instead of 0, TensorFlow rejects files with alpha.
@@ -154,9 +154,6 @@ def gif_image(data: Tensor) -> tuple[Tensor, Tensor]:
     nine bytes, a table of colours, a code size, sub-blocks). A sub-block begins with
     its length; length 0 ends a row of them. Those of one length, as nearly all of an
     image's are, are stepped over together.
-
-    Args:
-        data: The bytes of the file, a scalar string.
 
     Returns:
         Where the image begins (0: there is none in ``MAX_STEPS``) and its data end.
@@ -216,7 +213,7 @@ def _bmp(data: Tensor) -> Tensor:
     rows = tf.reshape(rows, (height, row_bytes))
     rows = tf.cond(top_down, lambda: rows, lambda: rows[::-1])
 
-    def of_palette() -> Tensor:
+    def from_palette() -> Tensor:
         shifts = tf.cast(tf.range(8 - bits, -1, -bits), tf.uint8)
         indices = tf.bitwise.right_shift(rows[..., tf.newaxis], shifts)
         indices = tf.reshape(indices, (height, -1))[:, :width]
@@ -226,9 +223,9 @@ def _bmp(data: Tensor) -> Tensor:
         palette = tf.pad(palette, [[0, 1024 - tf.size(palette)]])
         return tf.gather(tf.reshape(palette, (256, 4))[:, 2::-1], indices)
 
-    def of_channels() -> Tensor:
+    def from_channels() -> Tensor:
         pixels = rows[:, : width * bits // 8]
         pixels = tf.reshape(pixels, (height, width, bits // 8))
         return tf.gather(pixels, tf.argmax(order, -1), axis=-1)
 
-    return tf.cond(flat, of_palette, of_channels)
+    return tf.cond(flat, from_palette, from_channels)

@@ -81,36 +81,15 @@ def decode_window(
         at_least: Decode a JPEG quickly, reduced to 1/2, 1/4 or 1/8 if the window keeps
             at least this height and width; None: decode exactly, at full size.
     """
-    reducible = known.largest is None or (
-        at_least and min(np.array(known.largest) / at_least) >= JPEG_RATIOS[1]
-    )
 
     def jpeg() -> Tensor:
-        stored = tf.image.extract_jpeg_shape(data)
-        shape = stored[:2]
-        turn = (
-            read_exif_orientation(data)
-            if known.orientation is None
-            else known.orientation
+        return _decode_jpeg_window(
+            data, window_of, channels, known=known, at_least=at_least
         )
-        decoded = partial(
-            decode_jpeg,
-            data,
-            channels,
-            cmyk=stored[2] == CMYK if known.cmyk is None else known.cmyk,
-            exactly=at_least is None,
-        )
-        if isinstance(turn, int) and turn == 1:
-            return _reduced(decoded, window_of(shape), at_least if reducible else None)
-        window = stored_window(window_of(shown_shape(shape, turn)), shape, turn)
-        least = None
-        if at_least and reducible:
-            least = shown_shape(tf.constant(at_least), turn)
-        return apply_orientation(_reduced(decoded, window, least), turn)
 
     def other() -> Tensor:
         image = decode_other(data, channels)
-        return cut(image, window_of(tf.shape(image)[:2]))
+        return crop_to_window(image, window_of(tf.shape(image)[:2]))
 
     if known.is_jpeg is None:
         image = tf.cond(tf.io.is_jpeg(data), jpeg, other)
@@ -119,7 +98,43 @@ def decode_window(
     return tf.ensure_shape(image, (None, None, channels))
 
 
-def _reduced(
+def _decode_jpeg_window(
+    data: Tensor,
+    window_of: WindowOf,
+    channels: int,
+    *,
+    known: Known,
+    at_least: Size | None,
+) -> Tensor:
+    """Decodes a JPEG's window as ``decode_window`` does."""
+    stored = tf.image.extract_jpeg_shape(data)
+    decode = partial(
+        decode_jpeg,
+        data,
+        channels,
+        cmyk=stored[2] == CMYK if known.cmyk is None else known.cmyk,
+        exactly=at_least is None,
+    )
+    if not _is_reducible(known, at_least):
+        at_least = None
+    shape, turn = stored[:2], known.orientation
+    if turn is None:
+        turn = read_exif_orientation(data)
+    elif isinstance(turn, int) and turn == 1:
+        return _decode_reduced(decode, window_of(shape), at_least)
+    window = stored_window(window_of(shown_shape(shape, turn)), shape, turn)
+    least = None if at_least is None else shown_shape(tf.constant(at_least), turn)
+    return apply_orientation(_decode_reduced(decode, window, least), turn)
+
+
+def _is_reducible(known: Known, at_least: Size | None) -> bool:
+    """Returns whether some images may be large enough to be decoded reduced."""
+    if at_least is None or known.largest is None:
+        return at_least is not None
+    return bool(min(np.array(known.largest) / at_least) >= JPEG_RATIOS[1])
+
+
+def _decode_reduced(
     decode: Callable[..., Tensor], window: Tensor, at_least: Tensor | None
 ) -> Tensor:
     """Decodes a window of a JPEG, reduced if ``at_least`` allows it."""
@@ -134,7 +149,7 @@ def _reduced(
     return tf.switch_case(larger, [partial(decoded, ratio) for ratio in JPEG_RATIOS])
 
 
-def cut(image: Tensor, window: Tensor) -> Tensor:
+def crop_to_window(image: Tensor, window: Tensor) -> Tensor:
     """Returns the window of a decoded image."""
     top, left, height, width = tf.unstack(window)
     return image[top : top + height, left : left + width]

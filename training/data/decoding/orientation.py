@@ -20,10 +20,10 @@ def read_exif_orientation(data: Tensor) -> Tensor:
     """Returns the orientation in a JPEG's bytes, int32; 1 if there is none."""
     # A fast search for the name of EXIF rules out most files without it.
     named = tf.size(tf.strings.split(data, EXIF, maxsplit=1)) > 1
-    return tf.cond(named, lambda: _searched(data), lambda: tf.constant(1))
+    return tf.cond(named, lambda: _search_exif(data), lambda: tf.constant(1))
 
 
-def _searched(data: Tensor) -> Tensor:
+def _search_exif(data: Tensor) -> Tensor:
     octets = tf.io.decode_raw(data, tf.uint8)
 
     def goes_on(position: Tensor, here: Tensor) -> Tensor:
@@ -41,7 +41,9 @@ def _searched(data: Tensor) -> Tensor:
     state = (start, _octets(octets, start, 10))
     position, here = tf.while_loop(goes_on, step, state, maximum_iterations=MAX_STEPS)
     return tf.cond(
-        _is_exif(here), lambda: _tag(octets[position + 10 :]), lambda: tf.constant(1)
+        _is_exif(here),
+        lambda: _read_tag(octets[position + 10 :]),
+        lambda: tf.constant(1),
     )
 
 
@@ -91,7 +93,7 @@ def _is_exif(here: Tensor) -> Tensor:
     return begins & tf.reduce_all(here[4:10] == list(EXIF))
 
 
-def _tag(tiff: Tensor) -> Tensor:
+def _read_tag(tiff: Tensor) -> Tensor:
     """Reads the orientation from the first directory of TIFF data; 1 if none."""
     little = _big(tiff, 0, 2) == int.from_bytes(b"II", "big")
 

@@ -14,8 +14,8 @@ from training.data.decoding import bmp, exif
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 JPEGS = ("JPEG", "MPO")  # MPO, from phones, is a JPEG followed by more images
 KINDS = "a JPEG, PNG, GIF, BMP or WebP file"
-MOVING_WEBP = "WebP must not be animated"
-MOVES = 2  # animation flag of an extended WebP
+ANIMATED_WEBP = "WebP must not be animated"
+ANIMATION_FLAG = 2  # animation flag of an extended WebP
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,14 @@ def read_header(data: bytes, formats: tuple[str, ...] | None = None) -> Header:
     """
     if data.startswith(b"BM"):
         return Header("BMP", bmp.size(data), refusal=bmp.refusal(data))
-    with _opened(data, formats) as image:
+    with _open(data, formats) as image:
         kind, orientation = str(image.format), exif.read_exif_orientation(image)
         turned = exif.TURNS[orientation].transposed
         size = image.size if turned else image.size[::-1]
         cmyk = image.mode == "CMYK"
     refusal = None if kind in FORMATS + JPEGS else f"a {kind} file"
-    if kind == "WEBP" and data[12:16] == b"VP8X" and data[20] & MOVES:
-        refusal = MOVING_WEBP
+    if kind == "WEBP" and data[12:16] == b"VP8X" and data[20] & ANIMATION_FLAG:
+        refusal = ANIMATED_WEBP
     return Header(kind, size, orientation, cmyk, refusal)
 
 
@@ -83,7 +83,7 @@ def decode(data: bytes, channels: int) -> Image.Image:
     mode = {1: "L", 3: "RGB"}[channels]
     if data.startswith(b"BM"):
         return Image.fromarray(bmp.read(data)).convert(mode)
-    with _opened(data, FORMATS) as image:
+    with _open(data, FORMATS) as image:
         orientation = exif.read_exif_orientation(image)
         if channels == 1 and image.format in JPEGS:
             image.draft("L", None)  # reads the stored brightness
@@ -93,10 +93,10 @@ def decode(data: bytes, channels: int) -> Image.Image:
             canvas = Image.new(mode, image.size)
             canvas.paste(image.convert(mode).crop(box), box)
             return canvas
-        return exif.apply_orientation(_converted(image, mode), orientation)
+        return exif.apply_orientation(_convert(image, mode), orientation)
 
 
-def _opened(data: bytes, formats: tuple[str, ...] | None) -> ImageFile.ImageFile:
+def _open(data: bytes, formats: tuple[str, ...] | None) -> ImageFile.ImageFile:
     if data.startswith(b"GIF8"):
         data = _without_extensions(data)
     return Image.open(io.BytesIO(data), formats=formats)
@@ -121,7 +121,7 @@ def _without_extensions(data: bytes) -> bytes:
     return data[:header] + data[place:]
 
 
-def _converted(image: Image.Image, mode: str) -> Image.Image:
+def _convert(image: Image.Image, mode: str) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit grey; convert() would keep the low byte
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     return image.convert(mode)

@@ -38,10 +38,10 @@ def load_dataset(
         UsageError: The data set is unknown, missing or damaged.
     """
     dataset = load_splits(name, reading or ReadOptions())
-    return _noting_absences(hold_out(with_test(dataset), "val", validation))
+    return _note_missing_classes(hold_out(with_test(dataset), "val", validation))
 
 
-def _noting_absences(dataset: Dataset) -> Dataset:
+def _note_missing_classes(dataset: Dataset) -> Dataset:
     """Adds notes on training classes that have no image in another split."""
     classes = {n: np.unique(split.labels) for n, split in dataset.splits.items()}
     notes = []
@@ -54,15 +54,7 @@ def _noting_absences(dataset: Dataset) -> Dataset:
 
 
 def load_splits(name: str, reading: ReadOptions) -> Dataset:
-    """Loads a data set with its original splits.
-
-    Args:
-        name: Name as for ``load_dataset``.
-        reading: Options for reading files.
-
-    Raises:
-        UsageError: The data set is unknown, missing or damaged.
-    """
+    """Loads a data set as ``load_dataset`` does, with its original splits."""
     kind, _, argument = name.partition(":")
     if kind not in LOADERS:
         raise UsageError(

@@ -1,13 +1,15 @@
-"""Locates the cache folder and checks the free space on disk and in memory."""
+"""Keeps copies in the cache folder; checks the free space on disk and in memory."""
 
 import os
 import shutil
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
 
 from keras_resnet.errors import UsageError, require_local, require_text
-from training.storage.writing import report_write_errors
+from training.storage.writing import report_write_errors, write_atomically
 
 MEMORY_SHARE = 0.5  # of the free memory
 DISK_SHARE = 0.9  # of the free disk space
@@ -37,6 +39,24 @@ def _usable(place: str) -> Path:
     require_local(place)
     require_text("folder of the cache", os.path.abspath(place))
     return Path(place)
+
+
+def write_copy(data: bytes, sha256: bytes) -> bool:
+    """Writes a copy unless an intact one exists; returns whether it wrote one."""
+    copy = copy_path(sha256)
+    with suppress(OSError):
+        if copy.read_bytes() == data:
+            return False
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    # If a power failure damages the copy, the next check replaces it.
+    write_atomically(copy, partial(Path.write_bytes, data=data), synced=False)
+    return True
+
+
+def copy_path(sha256: bytes) -> Path:
+    """Returns the place of the copy of a file with this SHA-256."""
+    name = sha256.hex()
+    return folder() / name[:2] / name
 
 
 def require_memory(what: str, needed: int, advice: str) -> None:

@@ -44,7 +44,7 @@ def files(builder: Any, split: str, keys: Keys) -> Examples:
     """
     folder = _folder(builder, split)
     complete = folder / "examples.json"
-    found = _found(folder, complete)
+    found = _load_extracted(folder, complete)
     if found is None:
         cache.require_disk(builder.info.splits[split].num_bytes)
         with report_write_errors(folder):
@@ -56,7 +56,7 @@ def files(builder: Any, split: str, keys: Keys) -> Examples:
     return found
 
 
-def _found(folder: Path, complete: Path) -> Examples | None:
+def _load_extracted(folder: Path, complete: Path) -> Examples | None:
     """Returns the files of an earlier extraction if they are complete and intact."""
     try:
         stored = json.loads(complete.read_text("utf-8"))

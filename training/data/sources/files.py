@@ -4,9 +4,8 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from pathlib import Path
 from threading import Semaphore
 from typing import NamedTuple, TypeVar
 
@@ -19,12 +18,12 @@ from training.data.sources import cache
 from training.data.sources.inspection import (
     InspectionResult,
     ReadResult,
+    Stored,
     inspect,
-    inspect_all,
 )
 from training.data.sources.inspection_cache import InspectionCache
 from training.storage import filesystem
-from training.storage.writing import report_write_errors, write_atomically
+from training.storage.writing import report_write_errors
 
 REMOTE_THREADS = 32  # they mostly wait for the network connection
 DECODING = Semaphore(os.cpu_count() or 1)  # limits the decoded images in memory
@@ -69,44 +68,35 @@ def check(
     remote = filesystem.is_remote(root)
     name = root if remote else os.path.abspath(root)
     known = InspectionCache(name, reading.max_pixels)
-    states = _for_each(filesystem.state, files, REMOTE_THREADS if remote else 1)
+    states = _map(filesystem.state, files, REMOTE_THREADS if remote else 1)
     before = [known.get(state) for state in states]
-    results = _near(files, before, reading, name)
+    results = _reuse(files, before, reading, name)
     missing = [number for number, checked in enumerate(results) if checked is None]
-    room = _require_room(reading, sum(states[number].size for number in missing))
+    needed = sum(states[number].size for number in missing)
+    _require_room(reading, needed)
 
-    def look(number: int) -> CheckedFile:
-        results[number] = checked = _look(files[number], before[number], reading)
+    def check_file(number: int) -> None:
+        results[number] = checked = _check_file(files[number], before[number], reading)
         known.add(states[number], checked.finding)
-        return checked
 
-    threads = REMOTE_THREADS if remote else os.cpu_count() or 1
-    copies = (
-        report_write_errors(cache.folder())
-        if reading.cache == "disk"
-        else nullcontext()
-    )
-    with without_pillow_limits(), libraries_silenced(), copies:
-        looked = _for_each(look, missing, threads)
-    if reading.cache == "disk":
-        count = len({checked.stored for checked in looked if checked.copied})
-        room = f"cached in {cache.folder()}: {count} of {len(files)} copied now"
-    notes = [note for note in (room, known.save()) if note]
-    return [checked for checked in results if checked], notes
+    with without_pillow_limits(), libraries_silenced(), _copying(reading):
+        _map(check_file, missing, REMOTE_THREADS if remote else os.cpu_count() or 1)
+    checked = [result for result in results if result]
+    notes = (_describe_cache(reading, needed, checked), known.save())
+    return checked, [note for note in notes if note]
 
 
-def inspect_headers(files: Sequence[str], max_pixels: int) -> list[InspectionResult]:
-    """Inspects the headers of extracted files whose findings are not yet cached."""
-    known = InspectionCache("headers", os.path.dirname(files[0]), max_pixels)
-    states = [filesystem.state(file) for file in files]
-    found = [known.get(state) for state in states]
-    missing = [number for number, finding in enumerate(found) if finding is None]
-    new = inspect_all([files[n] for n in missing], max_pixels, header_only=True)
-    for number, finding in zip(missing, new, strict=True):
-        found[number] = finding
-        known.add(states[number], finding)
-    known.save()
-    return [finding for finding in found if finding]
+def inspect_headers(
+    images: Sequence[Stored], max_pixels: int
+) -> list[InspectionResult]:
+    """Inspects the headers of images; findings about files are cached."""
+    look = partial(inspect, max_pixels=max_pixels, header_only=True)
+    with without_pillow_limits(), libraries_silenced():
+        paths = [image for image in images if isinstance(image, str)]
+        if not paths:
+            return _map(look, images, os.cpu_count() or 1)
+        known = InspectionCache("headers", os.path.dirname(paths[0]), max_pixels)
+        return _recall(known, paths, look)
 
 
 def intact(files: Sequence[str], hashes: Sequence[bytes], name: str) -> list[bool]:
@@ -117,28 +107,37 @@ def intact(files: Sequence[str], hashes: Sequence[bytes], name: str) -> list[boo
         hashes: SHA-256 for each file.
         name: Name of this set of files in the cache, which avoids reading them again.
     """
-    known = InspectionCache("contents", name)
-    states = [filesystem.state(path) for path in files]
-    found = [known.get(state) for state in states]
 
-    def look(number: int) -> None:
+    def look(file: str) -> InspectionResult:
         try:
-            data = filesystem.read(files[number])
-        except OSError:
-            return
-        found[number] = finding = InspectionResult(sha256=hashlib.sha256(data).digest())
-        known.add(states[number], finding)
+            data = filesystem.read(file)
+        except OSError as error:
+            return InspectionResult(bad=filesystem.reason(error))
+        return InspectionResult(sha256=hashlib.sha256(data).digest())
 
-    unknown = [number for number, finding in enumerate(found) if finding is None]
-    _for_each(look, unknown, os.cpu_count() or 1)
-    known.save()
+    found = _recall(InspectionCache("contents", name), files, look)
     pairs = zip(found, hashes, strict=True)
-    return [
-        finding is not None and finding.sha256 == sha256 for finding, sha256 in pairs
-    ]
+    return [finding.sha256 == sha256 for finding, sha256 in pairs]
 
 
-def _near(
+def _recall(
+    known: InspectionCache,
+    files: Sequence[str],
+    look: Callable[[str], InspectionResult],
+) -> list[InspectionResult]:
+    """Returns the cached findings about files, after looking at the other files."""
+    states = [filesystem.state(file) for file in files]
+    found = dict(enumerate(map(known.get, states)))
+    missing = [number for number, finding in found.items() if finding is None]
+    new = _map(look, [files[number] for number in missing], os.cpu_count() or 1)
+    for number, finding in zip(missing, new, strict=True):
+        known.add(states[number], finding)
+        found[number] = finding
+    known.save()
+    return [finding for finding in found.values() if finding]
+
+
+def _reuse(
     files: Sequence[str],
     before: Sequence[InspectionResult | None],
     reading: ReadOptions,
@@ -152,9 +151,8 @@ def _near(
         return [
             CheckedFile(place, finding) if finding else None for place, finding in pairs
         ]
-    copies = {
-        finding.sha256: str(_copy(finding.sha256)) for finding in before if finding
-    }
+    known = {finding.sha256 for finding in before if finding}
+    copies = {sha256: str(cache.copy_path(sha256)) for sha256 in known}
     whole = intact(list(copies.values()), list(copies), f"copies of {name}")
     good = {hash_ for hash_, is_whole in zip(copies, whole, strict=True) if is_whole}
     return [
@@ -165,16 +163,30 @@ def _near(
     ]
 
 
-def _require_room(reading: ReadOptions, needed: int) -> str | None:
+def _require_room(reading: ReadOptions, needed: int) -> None:
     if reading.cache == "disk":
         cache.require_disk(needed)
-    if reading.cache != "memory":
+    if reading.cache == "memory":
+        cache.require_memory("images", needed, "use --cache disk or none")
+
+
+def _copying(reading: ReadOptions) -> AbstractContextManager[None]:
+    disk = reading.cache == "disk"
+    return report_write_errors(cache.folder()) if disk else nullcontext()
+
+
+def _describe_cache(
+    reading: ReadOptions, needed: int, checked: Sequence[CheckedFile]
+) -> str | None:
+    if reading.cache == "memory":
+        return f"cached in memory: {needed / cache.GIBIBYTE:.2f} GiB"
+    if reading.cache == "none":
         return None
-    cache.require_memory("images", needed, "use --cache disk or none")
-    return f"cached in memory: {needed / cache.GIBIBYTE:.2f} GiB"
+    new = len({file.stored for file in checked if file.copied})
+    return f"cached in {cache.folder()}: {new} of {len(checked)} copied now"
 
 
-def _look(
+def _check_file(
     place: str, before: InspectionResult | None, reading: ReadOptions
 ) -> CheckedFile:
     """Reads a file, inspects it unless its finding is known, and caches it."""
@@ -190,31 +202,11 @@ def _look(
         return CheckedFile(data, finding)
     if reading.cache == "none" or finding.bad is not None:
         return CheckedFile(place, finding)
-    return CheckedFile(
-        str(_copy(finding.sha256)), finding, _copied(data, finding.sha256)
-    )
+    copied = cache.write_copy(data, finding.sha256)
+    return CheckedFile(str(cache.copy_path(finding.sha256)), finding, copied)
 
 
-def _copied(data: bytes, sha256: bytes) -> bool:
-    """Writes a copy unless an intact one exists; returns whether it wrote one."""
-    copy = _copy(sha256)
-    with suppress(OSError):
-        if copy.read_bytes() == data:
-            return False
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    # If a power failure damages the copy, the next check replaces it.
-    write_atomically(copy, partial(Path.write_bytes, data=data), synced=False)
-    return True
-
-
-def _copy(sha256: bytes) -> Path:
-    name = sha256.hex()
-    return cache.folder() / name[:2] / name
-
-
-def _for_each(
-    work: Callable[[Item], T], items: Iterable[Item], threads: int
-) -> list[T]:
+def _map(work: Callable[[Item], T], items: Iterable[Item], threads: int) -> list[T]:
     """Maps items in order with a progress bar, in threads if there are several."""
     listed = list(items)
     with ThreadPoolExecutor(threads) as pool:

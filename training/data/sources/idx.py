@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_resnet.errors import UsageError
 from training.data.sources import tree
-from training.data.sources.names import is_name, require_classes
+from training.data.sources.names import require_classes
 from training.data.types import Dataset, Split, may_be_mirrored, pixels
 from training.storage import filesystem
 
@@ -118,7 +118,7 @@ def _labels(folder: str, splits: dict[str, Split]) -> tuple[str, ...]:
     used = {name: np.unique(split.labels.numpy()) for name, split in splits.items()}
     names = f"{folder}/labels.txt"
     if filesystem.filesystem(names).isfile(names):
-        labels = _listed(names)
+        labels = _read_names(names)
     else:
         # A gap in the numbers more likely means a damaged file than an unused class.
         classes = len(used["train"])
@@ -131,33 +131,22 @@ def _labels(folder: str, splits: dict[str, Split]) -> tuple[str, ...]:
             )
         fashion = "fashion" in _name(folder).lower() and classes == len(FASHION_MNIST)
         labels = FASHION_MNIST if fashion else tuple(str(i) for i in range(classes))
+        require_classes(labels, folder)
     for name, numbers in used.items():
         if numbers[-1] >= len(labels):
             raise UsageError(
                 f"{name} labels of {folder} must be 0 to {len(labels) - 1}, "
                 f"got {numbers[-1]}; if that is correct, list every class in labels.txt"
             )
-    require_classes(labels, folder)
     return labels
 
 
-def _listed(path: str) -> tuple[str, ...]:
+def _read_names(path: str) -> tuple[str, ...]:
     """Reads class names, one per line, with any byte-order mark and line ends."""
     try:
         text = filesystem.read(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} must be UTF-8 text, got {error}") from None
-    lines = [line.strip() for line in re.split("\r\n|\r|\n", text.rstrip())]
-    first: dict[str, int] = {}
-    for number, line in enumerate(lines, 1):
-        if not is_name(line):
-            raise UsageError(
-                f"{path} must have one name per line, without control characters, got "
-                f"{line!r} in line {number}"
-            )
-        if first.setdefault(line, number) != number:
-            raise UsageError(
-                f"{path} must have a different name for every class, got {line!r} in "
-                f"lines {first[line]} and {number}"
-            )
-    return tuple(lines)
+    names = tuple(map(str.strip, re.split("\r\n|\r|\n", text.rstrip())))
+    require_classes(names, path)
+    return names

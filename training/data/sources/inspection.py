@@ -1,19 +1,14 @@
 """Validates image files before training."""
 
 import hashlib
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 import tensorflow as tf
 from PIL import Image
-from tqdm import tqdm
 
-from keras_resnet.streams import libraries_silenced
 from training.data.decoding import graph, pillow
-from training.data.decoding.pillow import JPEGS, without_pillow_limits
+from training.data.decoding.pillow import JPEGS
 from training.data.types import ImageInfo, Size, fingerprint
 from training.storage import filesystem
 
@@ -59,27 +54,6 @@ def image_info(findings: Sequence[InspectionResult]) -> ImageInfo:
         )
 
 
-def inspect_all(
-    images: Sequence[ReadResult], max_pixels: int, *, header_only: bool = False
-) -> list[InspectionResult]:
-    """Inspects image files in threads, with a progress bar.
-
-    Args:
-        images: Contents, places, or read errors.
-        max_pixels: As for ``inspect``.
-        header_only: As for ``inspect``.
-    """
-    inspector = partial(inspect, max_pixels=max_pixels, header_only=header_only)
-    with (
-        without_pillow_limits(),
-        libraries_silenced(),
-        ThreadPoolExecutor(os.cpu_count()) as pool,
-    ):
-        found = pool.map(inspector, images)
-        label = "checking images"
-        return list(tqdm(found, label, len(images), disable=None, leave=False))
-
-
 def inspect(
     image: ReadResult, max_pixels: int, *, header_only: bool = False
 ) -> InspectionResult:
@@ -96,12 +70,12 @@ def inspect(
         data = filesystem.read(image) if isinstance(image, str) else image
         header = pillow.read_header(data)
     except Exception as error:  # Pillow raises many kinds for damaged files
-        return InspectionResult(_said(error))
+        return InspectionResult(_describe_error(error))
     bad = header.refusal
     if header.pixels > max_pixels:
         bad = f"{header}, more than the {max_pixels} pixels of --max-pixels"
     if bad is None and not header_only:
-        bad = _undecodable(data, header.kind)
+        bad = _decoding_error(data, header.kind)
     return InspectionResult(
         bad,
         header.orientation,
@@ -113,7 +87,7 @@ def inspect(
     )
 
 
-def _undecodable(data: bytes, kind: str) -> str | None:
+def _decoding_error(data: bytes, kind: str) -> str | None:
     """Returns why TensorFlow cannot decode a file, preferably in Pillow's words."""
     try:
         if kind in JPEGS:
@@ -122,19 +96,19 @@ def _undecodable(data: bytes, kind: str) -> str | None:
         else:
             graph.decode(tf.constant(data), 3)
     except tf.errors.InvalidArgumentError as error:
-        return _pillows_reason(data) or filesystem.reason(error).split("! ")[-1]
+        return _pillow_error(data) or filesystem.reason(error).split("! ")[-1]
     return None
 
 
-def _pillows_reason(data: bytes) -> str | None:
+def _pillow_error(data: bytes) -> str | None:
     try:
         pillow.decode(data, 3)
     except Exception as error:
-        return _said(error)
+        return _describe_error(error)
     return None
 
 
-def _said(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
         return "not an image file"
     return filesystem.reason(error)

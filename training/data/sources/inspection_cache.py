@@ -36,7 +36,7 @@ class InspectionCache:
     """
 
     def __init__(self, *name: object) -> None:
-        key = hashlib.sha256(os.fsencode(repr((name, _inspector()))))
+        key = hashlib.sha256(os.fsencode(repr((name, _inspection_version()))))
         self._name = key.hexdigest()
         self._before = _read(self._name)
         self._now: dict[bytes, InspectionResult] = {}
@@ -104,7 +104,7 @@ def _read(name: str) -> dict[bytes, InspectionResult]:
 
 
 @once
-def _inspector() -> str:
+def _inspection_version() -> str:
     """Returns the versions of the inspecting code and its libraries."""
     decoders = sorted(Path(pillow.__file__).parent.glob("*.py"))
     modules = (filesystem.__file__, inspection.__file__, __file__)

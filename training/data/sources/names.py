@@ -14,7 +14,7 @@ SPLITS = {
 SUFFIX = r"[ _-]?(set|data|images)$"  # as in Kaggle's training_set, test-images, …
 
 
-def split_called(name: str) -> str | None:
+def standard_split(name: str) -> str | None:
     """Returns ``"train"``, ``"val"`` or ``"test"``; None: not the name of a split."""
     return SPLITS.get(re.sub(SUFFIX, "", name.lower()))
 
@@ -31,7 +31,7 @@ def find_splits(names: Iterable[str], where: str) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for name in names:
-        split = split_called(name)
+        split = standard_split(name)
         if split in found:
             raise UsageError(
                 f"{where} must have one {split} split, got {found[split]!r} and "

@@ -3,6 +3,7 @@
 They may be prepared as TFRecord or ArrayRecord; both are read whole, shard by shard.
 """
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from training.data.decoding.pillow import KINDS
 from training.data.reading import ReadOptions
 from training.data.sources import cache, extracted
 from training.data.sources.files import inspect_headers
-from training.data.sources.inspection import image_info, inspect_all
+from training.data.sources.inspection import image_info
 from training.data.sources.names import find_splits, require_classes
 from training.data.types import Dataset, Split, may_be_mirrored, pixels, strings
 from training.storage import filesystem
@@ -32,10 +33,6 @@ def load(argument: str, reading: ReadOptions | None = None) -> Dataset:
     encoded unless they have one size and take at most one gibibyte decoded. With
     ``--cache disk``, they are written to files once and read from these.
 
-    Args:
-        argument: The text after ``tfds:``.
-        reading: Options for reading images; None: the defaults.
-
     Raises:
         UsageError: The data set is unknown, not available, too large for the memory,
             has a bad image or is not for classification.
@@ -47,8 +44,7 @@ def load(argument: str, reading: ReadOptions | None = None) -> Dataset:
     require_classes(labels, f"tfds:{argument}")
     on_disk = reading.cache == "disk"
     if not on_disk:
-        needed = sum(split.num_bytes for split in builder.info.splits.values())
-        cache.require_memory(f"tfds:{argument}", needed, "use --cache disk")
+        _require_memory(builder, argument)
     splits, notes = _splits(builder, keys, reading)
     if "train" not in splits:
         raise UsageError(
@@ -56,9 +52,7 @@ def load(argument: str, reading: ReadOptions | None = None) -> Dataset:
             f"{', '.join(builder.info.splits) or 'none'}"
         )
     height, width, channels = shape = builder.info.features[image].shape
-    size = (height, width) if height and width else None
-    count = sum(len(split) for split in splits.values())
-    if size and not on_disk and count * int(np.prod(shape)) <= PIXELS_BELOW_BYTES:
+    if not on_disk and _fits_decoded(splits, shape):
         splits = {name: _decode(split, channels) for name, split in splits.items()}
     elif channels not in (None, *FILE_CHANNELS):
         raise UsageError(
@@ -71,10 +65,22 @@ def load(argument: str, reading: ReadOptions | None = None) -> Dataset:
         splits=splits,
         labels=labels,
         channels=channels or 3,
-        size=size,
+        size=(height, width) if height and width else None,
         mirrors=may_be_mirrored(builder.name),
         notes=tuple(notes),
     )
+
+
+def _require_memory(builder: Any, argument: str) -> None:
+    needed = sum(split.num_bytes for split in builder.info.splits.values())
+    cache.require_memory(f"tfds:{argument}", needed, "use --cache disk")
+
+
+def _fits_decoded(splits: dict[str, Split], shape: tuple[int | None, ...]) -> bool:
+    """Returns whether images have one size and at most ``PIXELS_BELOW_BYTES``."""
+    images = sum(len(split) for split in splits.values())
+    size = images * math.prod(filter(None, shape))
+    return None not in shape and size <= PIXELS_BELOW_BYTES
 
 
 def _builder(argument: str) -> Any:
@@ -158,21 +164,18 @@ def _splits(
         split = strings(images, labels, hashes=hashes)
         # TFDS has already decoded images of one size, and in memory they cannot change.
         if varied or on_disk:
-            split = _checked(split, f"{theirs} of {where}", reading)
+            split = _check_headers(split, f"{theirs} of {where}", reading)
         if skipped := len(labels) - len(split):
             notes.append(f"skipped {skipped} bad images of {len(labels)}")
         splits[ours] = split
     return splits, notes
 
 
-def _checked(split: Split, name: str, reading: ReadOptions) -> Split:
+def _check_headers(split: Split, name: str, reading: ReadOptions) -> Split:
     """Adds facts and removes bad images, based on the headers only."""
     stored = split.images.numpy().tolist()
     images = stored if split.kind == "bytes" else [path.decode() for path in stored]
-    if split.kind == "bytes":
-        findings = inspect_all(images, reading.max_pixels, header_only=True)
-    else:
-        findings = inspect_headers(images, reading.max_pixels)
+    findings = inspect_headers(images, reading.max_pixels)
     good = [i for i, finding in enumerate(findings) if finding.bad is None]
     if len(good) < len(split) and not reading.skip_bad_images:
         number, first = next((i, f.bad) for i, f in enumerate(findings) if f.bad)

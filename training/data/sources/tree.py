@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import fsspec.core
+
 from keras_resnet.errors import UsageError
 from training.storage import filesystem
 
@@ -72,7 +74,7 @@ def files(root: str) -> list[str]:
 
 def _remote(root: str) -> Iterator[tuple[str, ...]]:
     files = filesystem.filesystem(root)
-    above = files._strip_protocol(root).rstrip("/")
+    above = fsspec.core.url_to_fs(root)[1].rstrip("/")
     for path in files.find(root):
         yield tuple(part for part in path.removeprefix(above).split("/") if part)
 

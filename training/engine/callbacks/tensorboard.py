@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import tensorflow as tf
 
-from training.engine.callbacks.followers import RunFilesCallback
+from training.engine.callbacks.run_files import RunFilesCallback
 from training.engine.progress import Progress
 from training.evaluation.predictions import Logs
 from training.runs.run import Run
