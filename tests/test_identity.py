@@ -128,6 +128,12 @@ def test_data_that_changed_is_evaluated_on_request(trained: Run, photos: Path) -
 BAD = b"no image"
 
 
+def files_of(data: Dataset, split: str) -> list[str]:
+    origins = data.splits[split].origins
+    assert origins is not None
+    return [path.decode() for path in origins.numpy().tolist()]
+
+
 def evaluated(run: Run, dataset: str | None = None) -> tuple[Dataset, bool]:
     options = Options(run.path, dataset=dataset, skip_bad_images=True)
     data, _, own = _load_data(run, options)
@@ -158,14 +164,34 @@ def test_changed_data_is_not_passed_over_with_bad_files(
         evaluated(trained)
 
 
-def test_a_run_s_image_that_went_bad_is_not_omitted(trained: Run) -> None:
-    origins = load_run_dataset(trained).splits["train"].origins
-    assert origins is not None
-    Path(origins[0].numpy().decode()).write_bytes(BAD)
+@pytest.mark.parametrize("split", ["test", "train"])
+def test_a_file_that_went_bad_leaves_the_others_in_their_splits(
+    split: str, trained: Run, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = load_run_dataset(trained)
+    bad = files_of(whole, split)[0]
+    Path(bad).write_bytes(BAD)
+    for place in (None, "folder:photos"):
+        data, own = evaluated(trained, place)
+        assert not own
+        for name in whole.splits:
+            expected = [Path(f) for f in files_of(whole, name) if f != bad]
+            found = [Path(file).resolve() for file in files_of(data, name)]
+            assert found == expected
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and said.startswith("warning: folder:")
+        assert f"differs from the data of {trained.path} (skipped 1 bad files" in said
+        assert f"the rest of {split} cannot be compared" in said
+
+
+def test_data_of_which_no_split_is_whole_is_not_known(trained: Run) -> None:
+    whole = load_run_dataset(trained)
+    for split in whole.splits:
+        Path(files_of(whole, split)[0]).write_bytes(BAD)
     with pytest.raises(UsageError, match="must be the data that"):
         evaluated(trained)
     data, own = evaluated(trained, "folder:photos")  # as it is asked for by name
-    assert not own and sum(sizes(data).values()) == 29
+    assert not own and sum(sizes(data).values()) == 27
 
 
 def test_other_data_is_reported(

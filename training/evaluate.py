@@ -107,13 +107,21 @@ def _store(run: Run, result: dict[str, Any]) -> None:
 def _load_data(run: Run, options: Options) -> tuple["Dataset", "Preprocessing", bool]:
     """Returns a data set, its preprocessing and whether it is the run's own."""
     from training.data.preprocessing import Preprocessing
-    from training.experiment.data import load_other_dataset, load_run_dataset
+    from training.experiment.data import (
+        load_good_run_dataset,
+        load_other_dataset,
+        load_run_dataset,
+    )
 
-    config, skip = run.config, options.skip_bad_images
-    if options.dataset is None:
-        data, own = load_run_dataset(run, skip_bad_images=skip), True
+    config = run.config
+    if options.dataset is not None:
+        data, own = load_other_dataset(
+            run, options.dataset, skip_bad_images=options.skip_bad_images
+        )
+    elif options.skip_bad_images:
+        data, own = load_good_run_dataset(run)
     else:
-        data, own = load_other_dataset(run, options.dataset, skip_bad_images=skip)
+        data, own = load_run_dataset(run), True
     trained_on = tuple(config["dataset"]["labels"])
     if data.labels != trained_on:
         raise UsageError(

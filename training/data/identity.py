@@ -1,6 +1,7 @@
 """Compares a data set with the one that a run was trained on, and resolves names."""
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,16 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def changed(stored: dict[str, Any], dataset: Dataset) -> str | None:
+def changed(
+    stored: dict[str, Any], dataset: Dataset, *, but: Collection[str] = ()
+) -> str | None:
     """Describes how a data set differs from a run's or sweep's; None: not at all.
 
     Args:
         stored: ``"dataset"`` of the run's config. If an older version wrote it without
             digests, only the numbers of images and the classes are compared.
         dataset: The data set.
+        but: Splits of which only the number of images is compared.
     """
     examples = {name: len(split) for name, split in dataset.splits.items()}
     counts = (stored["examples"], len(stored["labels"]))
@@ -38,7 +42,8 @@ def changed(stored: dict[str, Any], dataset: Dataset) -> str | None:
     if renamed := [pair for pair in pairs if pair[0] != pair[1]]:
         return "the class {!r}; got {!r}".format(*renamed[0])
     before = stored.get("digest", {})
-    others = [n for n, d in dataset.digest.items() if before.get(n, d) != d]
+    compared = {n: d for n, d in dataset.digest.items() if n not in but}
+    others = [n for n, d in compared.items() if before.get(n, d) != d]
     if not others:
         return None
     return f"the same images and labels; got others in {' and '.join(others)}"

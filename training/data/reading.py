@@ -18,8 +18,11 @@ class ReadOptions:
         skip_bad_images: Whether to skip bad image files, with a note.
         cache: Where encoded images are kept.
         max_pixels: Largest image to decode, as width times height.
+        stand_ins: Whether a valid image with a hash of zeros takes the place of each
+            skipped file of a folder, so that the others keep their positions.
     """
 
     skip_bad_images: bool = False
     cache: Cache = "none"
     max_pixels: int = MAX_PIXELS
+    stand_ins: bool = False

@@ -20,6 +20,8 @@ WHOLE: Share = (0, 1)
 # Data sets of characters; mirrored characters have another meaning or none.
 CHARACTERS = ("digits", "mnist", "svhn", "omniglot", "cmaterdb", "binary_alpha")
 
+NO_HASH = bytes(32)  # of an image that takes the place of a skipped file
+
 
 @dataclass(frozen=True)
 class ImageInfo:
@@ -68,6 +70,13 @@ class Split:
 
     def __len__(self) -> int:
         return int(self.labels.shape[0])
+
+    @cached_property
+    def good(self) -> np.ndarray:
+        """Indices of the images that do not take the place of skipped files."""
+        if self.hashes is None:
+            return np.arange(len(self))
+        return np.flatnonzero(self.hashes.any(-1))
 
     def take(self, indices: np.ndarray) -> "Split":
         """Returns a split of the examples at ``indices``, in that order."""
@@ -219,3 +228,12 @@ def may_be_mirrored(name: str) -> bool:
     """Returns whether mirroring keeps the classes of the data set ``name``."""
     name = name.lower().replace("-", "_")
     return "fashion" in name or not any(word in name for word in CHARACTERS)
+
+
+def without_stand_ins(dataset: Dataset) -> Dataset:
+    """Returns a data set without the images that take the place of skipped files."""
+    splits = {
+        name: split if len(split.good) == len(split) else split.take(split.good)
+        for name, split in dataset.splits.items()
+    }
+    return replace(dataset, splits=splits)

@@ -1,6 +1,7 @@
 """Loads image folders, one folder per class, optionally in train/, val/ and test/."""
 
 import os
+from dataclasses import replace
 
 from keras_resnet.errors import UsageError, first_few, is_text
 from training.data.decoding.pillow import KINDS
@@ -9,9 +10,10 @@ from training.data.sources import tree
 from training.data.sources.files import CheckedFile, check
 from training.data.sources.inspection import image_info
 from training.data.sources.names import find_splits, require_classes, standard_split
-from training.data.types import Dataset, Split, may_be_mirrored, strings
+from training.data.types import NO_HASH, Dataset, Split, may_be_mirrored, strings
 
 Files = list[tuple[str, int]]  # places and class numbers
+LEFT_OUT = ""  # in the place of a bad file, whose name may be no text
 
 
 def load(argument: str, reading: ReadOptions | None = None) -> Dataset:
@@ -38,16 +40,19 @@ def load(argument: str, reading: ReadOptions | None = None) -> Dataset:
     if bad:
         _require_skipped(bad, len(listed), reading)
         notes.append(f"skipped {len(bad)} bad files of {len(listed)}")
-        for name, split in files.items():
-            files[name] = [
-                (place, number) for place, number in split if place not in bad
-            ]
-        _require_images(files, roots, labels)
+    good = {
+        name: [(place, number) for place, number in split if place not in bad]
+        for name, split in files.items()
+    }
+    _require_images(good, roots, labels)
+    if reading.stand_ins:
+        known[LEFT_OUT] = _stand_in(known[good["train"][0][0]])
+        good = {name: _filled(split, bad) for name, split in files.items()}
     if roots == {"train": root} and (odd := [x for x in labels if standard_split(x)]):
         notes.append(f"read as classes, not splits: {first_few(odd)}")
     return Dataset(
         name="folder",
-        splits={name: _split(split, known) for name, split in files.items()},
+        splits={name: _split(split, known) for name, split in good.items()},
         labels=labels,
         channels=3,
         size=None,
@@ -134,6 +139,14 @@ def _require_skipped(bad: dict[str, str], count: int, reading: ReadOptions) -> N
             f"every file must be {KINDS}, got {place}: {reason} ({len(bad)} bad of "
             f"{count}); remove it or use --skip-bad-images"
         )
+
+
+def _filled(files: Files, bad: dict[str, str]) -> Files:
+    return [(LEFT_OUT if place in bad else place, number) for place, number in files]
+
+
+def _stand_in(checked: CheckedFile) -> CheckedFile:
+    return checked._replace(finding=replace(checked.finding, sha256=NO_HASH))
 
 
 def _split(files: Files, known: dict[str, CheckedFile]) -> Split:
