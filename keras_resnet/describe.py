@@ -12,7 +12,7 @@ from keras.layers import Layer
 from keras_resnet.catalogue import build_model
 from keras_resnet.families.branch import FORMS
 from keras_resnet.layer_names import UNIT
-from keras_resnet.layers import leaf_layers
+from keras_resnet.layers import Nested, leaf_layers
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,8 @@ def walk(model: keras.Model) -> list[Stage]:
     stages = []
     for name, group in groupby(layers, key=_stage):
         members = list(group)
-        macs = [layer_macs(layer) for layer in members]
+        own = [layer for layer in members if not isinstance(layer, Nested)]
+        macs = [layer_macs(layer) for layer in own]
         units = list(dict.fromkeys(_unit(layer) for layer in members))
         labels = (layer_label(x) for x in members if _unit(x) == units[0])
         stages.append(
@@ -158,7 +159,7 @@ def walk(model: keras.Model) -> list[Stage]:
                 output=tuple(members[-1].output.shape[1:]),
                 units=len(units),
                 unit=", ".join(filter(None, labels)),
-                params=sum(map(count_params, members)),
+                params=sum(map(count_params, own)),
                 macs=None if None in macs else sum(m for m in macs if m),
             )
         )
