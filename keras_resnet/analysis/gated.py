@@ -17,16 +17,6 @@ from keras_resnet.layers import Nested, StochasticDepth, leaf_layers
 from keras_resnet.network import deep_recursion
 
 
-def unit_layers(model: keras.Model) -> dict[str, list[keras.layers.Layer]]:
-    """Returns each unit's layers in order, without those inside nested layers."""
-    units: dict[str, list[keras.layers.Layer]] = {}
-    for layer in model.layers:
-        unit = unit_of(layer.name)
-        if unit is not None:
-            units.setdefault(unit, []).append(layer)
-    return units
-
-
 class GateValues:
     """The gates of one position in every unit, for values and for gradients.
 
@@ -191,9 +181,14 @@ class GatedNetwork:
 
 
 def _find(model: keras.Model) -> tuple[dict[str, _Place], tuple[str, ...]]:
+    """Returns the units that can be deleted, and the names of the others."""
+    units: dict[str, list[keras.layers.Layer]] = {}
+    for layer in model.layers:
+        if (name := unit_of(layer.name)) is not None:
+            units.setdefault(name, []).append(layer)
     places: dict[str, _Place] = {}
     kept = []
-    for unit, members in unit_layers(model).items():
+    for unit, members in units.items():
         residual = f"{unit}_add" in (layer.name for layer in members)
         entry, last = members[0].input, members[-1]
         if residual or entry.shape == last.output.shape:

@@ -104,11 +104,6 @@ class PathGradients:
             )
         self._gradient = tf.function(self._computed, reduce_retracing=True)
 
-    def full(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Returns the gradient of each image's loss on all paths, ``(N, H, W, C)``."""
-        self.network.reset()
-        return np.array(self._gradient(images, labels))
-
     def along(
         self, branches: np.ndarray, images: np.ndarray, labels: np.ndarray
     ) -> np.ndarray:

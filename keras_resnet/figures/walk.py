@@ -27,14 +27,7 @@ Placed = tuple[Group, float, list[float]]
 
 
 def draw(model: keras.Model) -> tuple["Figure", str]:
-    """Draws the feature maps of a network.
-
-    Args:
-        model: A network of this library, of a fixed input size.
-
-    Returns:
-        The figure and its text description.
-    """
+    """Draws a network of a fixed input size; returns the figure and its description."""
     found = volumes(model)
     placed = _placed(groups(found))
     figure, ax = _canvas(found[0], placed)
