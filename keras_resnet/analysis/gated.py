@@ -5,7 +5,9 @@ function, compiled once, therefore evaluates every subset of units. Gates that a
 on gradients select paths of the backward pass.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,6 +17,9 @@ from keras_resnet.errors import UsageError
 from keras_resnet.layer_names import unit_of
 from keras_resnet.layers import Nested, StochasticDepth, leaf_layers
 from keras_resnet.network import deep_recursion
+
+Batch = tuple[np.ndarray, np.ndarray]  # normalised images (N, H, W, C), labels (N,)
+Progress = Callable[[Iterable[Any]], Iterable[Any]]  # e.g. tqdm.tqdm
 
 
 class GateValues:

@@ -4,7 +4,7 @@ Reference: Veit et al., "Residual Networks Behave Like Ensembles of Relatively S
 Networks", NIPS 2016, section 4.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -12,10 +12,8 @@ from typing import Any, TypeVar
 import keras
 import numpy as np
 
-from keras_resnet.analysis.gated import GatedNetwork
+from keras_resnet.analysis.gated import Batch, GatedNetwork, Progress
 
-Batch = tuple[np.ndarray, np.ndarray]  # normalised images (N, H, W, C), labels (N,)
-Progress = Callable[[Iterable[Any]], Iterable[Any]]
 T = TypeVar("T")
 MOST = 20  # most units deleted, or pairs swapped, together; the paper's figure 5
 

@@ -4,7 +4,7 @@ Reference: Veit et al., "Residual Networks Behave Like Ensembles of Relatively S
 Networks", NIPS 2016, section 4 ("The importance of short paths").
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb
 from typing import Any
@@ -12,11 +12,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_resnet.analysis.gated import GatedNetwork
+from keras_resnet.analysis.gated import Batch, GatedNetwork, Progress
 from keras_resnet.errors import UsageError
 
-Batch = tuple[np.ndarray, np.ndarray]  # normalised images (N, H, W, C), labels (N,)
-Progress = Callable[[Iterable[Any]], Iterable[Any]]
 COVERED = 0.95  # fraction of the gradient in the effective lengths
 
 
