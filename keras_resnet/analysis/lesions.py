@@ -4,7 +4,7 @@ Reference: Veit et al., "Residual Networks Behave Like Ensembles of Relatively S
 Networks", NIPS 2016, section 4.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -192,7 +192,7 @@ def lesions(
     lesioned = Lesioned(model, batches)
     units = lesioned.network.units
     subsets, orders = _drawn(lesioned.network, draws, most, seed)
-    todo = [
+    todo: list[Callable[[], float]] = [
         lesioned.error,
         *(partial(lesioned.without, [i]) for i in range(len(units))),
         *(partial(lesioned.without, subset) for subset in subsets),
