@@ -207,7 +207,9 @@ def _is_of(graph: Any, output: Any) -> bool:
 
 def _norm(gradient: Any) -> Any:
     # A branch that stochastic depth dropped has no gradient.
-    return 0.0 if gradient is None else ops.norm(ops.cast(gradient, "float32"))
+    if gradient is None:
+        return 0.0
+    return ops.norm(ops.reshape(ops.cast(gradient, "float32"), (-1,)))
 
 
 def _image_norms(gradient: Any) -> Any:
