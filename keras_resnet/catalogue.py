@@ -110,11 +110,8 @@ def build_model(
 def with_auxiliary(model: keras.Model, spec: AuxiliarySpec) -> keras.Model:
     """Returns ``model`` with the logits of its auxiliary classifiers as extra outputs.
 
-    The result is for training and shares layers and weights with ``model``.
-
-    Args:
-        model: A network with a head, built from ``spec``.
-        spec: The spec that defines the auxiliary classifiers.
+    The result is for training and shares layers and weights with ``model``, which has
+    a head and was built from ``spec``.
     """
     with _dtype_policy(model.dtype_policy.name), quick_variables():
         auxiliary = spec.auxiliary(model, model.output_shape[-1])

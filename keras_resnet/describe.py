@@ -12,7 +12,7 @@ from keras.layers import Layer
 from keras_resnet.catalogue import build_model
 from keras_resnet.families.branch import FORMS
 from keras_resnet.layer_names import UNIT
-from keras_resnet.layers import leaf_layers
+from keras_resnet.layers import Nested, leaf_layers
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Stage:
     macs: int | None
 
 
-def count_params(model: keras.Model) -> int:
-    """Returns the number of trainable parameters."""
+def count_params(model: Layer) -> int:
+    """Returns the number of trainable parameters of a model or layer."""
     return sum(prod(v.shape) for v in model.trainable_variables)
 
 
@@ -108,19 +108,13 @@ def network_cost(
 
 def layer_macs(layer: Layer) -> int | None:
     """Returns one layer's multiply-accumulates per image; None if size is not fixed."""
-    if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
-        output = getattr(layer, "output", None)  # missing outside of functional models
-        if output is None:
-            return prod(layer.kernel.shape) if _is_dense(layer) else None
-        positions = output.shape[1:-1]
-        if None in positions:
-            return None
-        return int(prod(positions) * prod(layer.kernel.shape))
-    return 0
-
-
-def _is_dense(layer: Layer) -> bool:
-    return isinstance(layer, keras.layers.Dense)
+    if not isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
+        return 0
+    output = getattr(layer, "output", None)  # missing outside of functional models
+    if output is None and isinstance(layer, keras.layers.Conv2D):
+        return None
+    positions = () if output is None else output.shape[1:-1]
+    return None if None in positions else prod((*positions, *layer.kernel.shape))
 
 
 def layer_label(layer: Layer) -> str:
@@ -142,6 +136,11 @@ def layer_label(layer: Layer) -> str:
     return ""
 
 
+def format_shape(shape: tuple[int | None, ...]) -> str:
+    """Formats a shape for display, e.g. ``56×56×64``."""
+    return "×".join("?" if side is None else str(side) for side in shape)
+
+
 def walk(model: keras.Model) -> list[Stage]:
     """Returns the feature-map sizes in order, as in table 1 of the ResNet paper."""
     layers = [
@@ -150,21 +149,17 @@ def walk(model: keras.Model) -> list[Stage]:
     stages = []
     for name, group in groupby(layers, key=_stage):
         members = list(group)
-        macs = [layer_macs(layer) for layer in members]
+        own = [layer for layer in members if not isinstance(layer, Nested)]
+        macs = [layer_macs(layer) for layer in own]
         units = list(dict.fromkeys(_unit(layer) for layer in members))
+        labels = (layer_label(x) for x in members if _unit(x) == units[0])
         stages.append(
             Stage(
                 name=name,
                 output=tuple(members[-1].output.shape[1:]),
                 units=len(units),
-                unit=", ".join(
-                    filter(
-                        None, (layer_label(x) for x in members if _unit(x) == units[0])
-                    )
-                ),
-                params=sum(
-                    prod(v.shape) for x in members for v in x.trainable_variables
-                ),
+                unit=", ".join(filter(None, labels)),
+                params=sum(map(count_params, own)),
                 macs=None if None in macs else sum(m for m in macs if m),
             )
         )
@@ -177,7 +172,7 @@ def describe(model: keras.Model) -> str:
     rows += [
         (
             stage.name,
-            _size(stage.output),
+            format_shape(stage.output),
             f"{stage.units} ×" if stage.units > 1 else "",
             stage.unit,
             f"{stage.params:,}",
@@ -187,13 +182,14 @@ def describe(model: keras.Model) -> str:
     ]
     macs = "?" if "?" in (row[-1] for row in rows) else f"{count_macs(model):,}"
     rows.append(("total", "", "", "", f"{count_params(model):,}", macs))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = "<<<<>>"  # numbers to the right
     lines = []
     for row in rows:
-        left = [cell.ljust(w) for cell, w in zip(row[:4], widths[:4], strict=True)]
-        right = [cell.rjust(w) for cell, w in zip(row[4:], widths[4:], strict=True)]
-        lines.append("  ".join(left + right).rstrip())
-    title = f"{model.name}: {_size(model.input_shape[1:])} → {model.output_shape[-1]}"
+        columns = zip(row, sides, widths, strict=True)
+        lines.append("  ".join(f"{x:{side}{w}}" for x, side, w in columns).rstrip())
+    shape, outputs = format_shape(model.input_shape[1:]), model.output_shape[-1]
+    title = f"{model.name}: {shape} → {outputs}"
     return "\n".join([title, "", *lines])
 
 
@@ -208,7 +204,3 @@ def _unit(layer: Layer) -> str:
     """Returns the unit in a layer's name, e.g. ``stage1_block2``, or an empty text."""
     unit = UNIT.match(layer.name)
     return unit[0] if unit else ""
-
-
-def _size(shape: tuple[int | None, ...]) -> str:
-    return "×".join("?" if side is None else str(side) for side in shape)

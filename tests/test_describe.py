@@ -1,5 +1,7 @@
 """What is told of a network: the walk, multiply-accumulates, the table for people."""
 
+from typing import Any
+
 import keras
 import pytest
 
@@ -42,10 +44,19 @@ def test_walk_is_table_1(resnet50: keras.Model) -> None:
     assert (logits.params, logits.macs) == (2048 * 1000 + 1000, 2048 * 1000)
 
 
-def test_rows_add_up_to_the_network(resnet50: keras.Model) -> None:
-    rows = walk(resnet50)
-    assert sum(row.params for row in rows) == count_params(resnet50)
-    assert sum(row.macs or 0 for row in rows) == count_macs(resnet50)
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("resnet20_cifar", {}),
+        ("resnet20_cifar", {"survival": 0.5}),
+        ("densenet40_k12_cifar", {"memory_efficient": True}),
+    ],
+)
+def test_rows_add_up_to_the_network(name: str, fields: dict[str, Any]) -> None:
+    model = create_model(name, **TINY, **fields)
+    rows = walk(model)
+    assert sum(row.params for row in rows) == count_params(model)
+    assert sum(row.macs or 0 for row in rows) == count_macs(model)
 
 
 def test_table_has_totals(resnet50: keras.Model) -> None:

@@ -12,14 +12,33 @@ import keras
 import numpy as np
 import pytest
 
-from keras_resnet import MODELS, create_model
+from keras_resnet import (
+    MODELS,
+    AlexNetSpec,
+    DenseNetSpec,
+    ResNetSpec,
+    ResNeXtSpec,
+    UsageError,
+    VGGSpec,
+    create_model,
+)
 from keras_resnet.deviations import DEVIATIONS, KERAS, PAPER, deviations, report
 
 Layers = dict[str, Any]
 SIDE = 64
-TORCH = json.loads(
-    gzip.decompress((Path(__file__).parent / "golden" / "torch.json.gz").read_bytes())
-)["torchvision"]
+GOLDEN = Path(__file__).parent / "golden"
+TORCH = json.loads(gzip.decompress((GOLDEN / "torch.json.gz").read_bytes()))[
+    "torchvision"
+]
+# What torchvision's networks do (make_torchvision_golden.py), by the type of ours.
+RECORDED = json.loads((GOLDEN / "torchvision.json").read_text("utf-8"))
+TORCHVISION = {
+    AlexNetSpec: RECORDED["alexnet"],
+    DenseNetSpec: RECORDED["densenet121"],
+    ResNetSpec: RECORDED["resnet18"],
+    ResNeXtSpec: RECORDED["resnext50_32x4d"],
+    VGGSpec: RECORDED["vgg11_bn"],
+}
 
 
 def small(name: str) -> dict[str, Any]:
@@ -83,6 +102,27 @@ def spread(layer: Any) -> float:
     return min(abs(kernel.std() / (2 / fan) ** 0.5 - 1) for fan in fans)
 
 
+def torchvision(name: str) -> dict[str, Any]:
+    return TORCHVISION[type(MODELS[name])]
+
+
+def fits_one_size(name: str) -> bool:
+    with pytest.raises(UsageError, match="must be fixed, got None"):
+        create_model(name, input_shape=(None, None, 3), **small(name))
+    first = "fc1" if "fc1" in layers(name) else "fc6"
+    larger = create_model(name, input_shape=(96, 96, 3), **small(name))
+    return bool(
+        layers(name)[first].kernel.shape != larger.get_layer(first).kernel.shape
+    )
+
+
+def variance_of_a_pair(norm: Any) -> float:
+    """The moving variance, 1 before, after a training step on 0 and 2."""
+    fresh = type(norm).from_config(norm.get_config())
+    fresh(np.reshape([0, 2], (2, 1, 1, 1)).astype("float32"), training=True)
+    return float(np.asarray(fresh.moving_variance)[0])
+
+
 CHECKS: dict[str, Callable[[str], bool]] = {
     "rbf": lambda n: type(layers(n)["logits"]) is keras.layers.Dense,
     "lenet_subsampling": lambda n: (
@@ -113,7 +153,7 @@ CHECKS: dict[str, Callable[[str], bool]] = {
         )
     ),
     "fixed_head": lambda n: (
-        "flatten" in layers(n) and "AdaptiveAvgPool" not in layers(n)
+        fits_one_size(n) and torchvision(n)["sides"] == [64, 96, 224]
     ),
     "googlenet_response": lambda n: (
         layers(n)["stem_lrn1"].k == 1.0
@@ -178,7 +218,13 @@ CHECKS: dict[str, Callable[[str], bool]] = {
         strides(layers(n), "stage2_block1_conv1") == 2
         and strides(layers(n), "stage2_block1_conv2") == 1
     ),
-    "torchvision_momentum": lambda n: {x.momentum for x in norms(layers(n))} == {0.9},
+    "torchvision_momentum": lambda n: (
+        {x.momentum for x in norms(layers(n))} == {0.9}
+        and torchvision(n)["momentum"] == [0.1]
+        # 0.9 · 1 + 0.1 · v for the biased variance of 0 and 2, 1, and the unbiased, 2
+        and variance_of_a_pair(norms(layers(n))[0]) == pytest.approx(1.0)
+        and torchvision(n)["variance"] == pytest.approx(1.1)
+    ),
 }
 
 

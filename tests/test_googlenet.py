@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from graph import sources
 
 from keras_resnet import UsageError, count_macs, count_params, create_model, load_model
 from keras_resnet.families.googlenet import GOOGLENETS, GoogLeNetSpec
@@ -107,13 +108,6 @@ def test_sizes_of_the_stem_and_pools(googlenet: keras.Model) -> None:
     assert googlenet.get_layer("dropout").rate == 0.4
 
 
-def inputs(model: keras.Model, name: str) -> list[str]:
-    """Names of the layers that a layer takes its input from."""
-    tensors = model.get_layer(name).input
-    tensors = tensors if isinstance(tensors, list) else [tensors]
-    return [tensor._keras_history.operation.name for tensor in tensors]
-
-
 def test_layers_and_their_order() -> None:
     model = create_model("googlenet", **SMALL)
     stem = (
@@ -126,11 +120,11 @@ def test_layers_and_their_order() -> None:
         names += [f"{name}_{part}" for part in module]
     names += ["stage3_pool", "pool", "dropout", "logits"]
     assert sorted(x.name for x in model.layers) == sorted(names)
-    assert inputs(model, "inception3b_concat") == [
+    assert sources(model, "inception3b_concat") == [
         f"inception3b_{part}_relu" for part in ("1x1", "3x3", "5x5", "pool_proj")
     ]
-    assert inputs(model, "inception4a_pool") == ["stage3_pool"]
-    assert inputs(model, "stage3_pool") == ["inception3b_concat"]
+    assert sources(model, "inception4a_pool") == ["stage3_pool"]
+    assert sources(model, "stage3_pool") == ["inception3b_concat"]
     for name in ("stem_lrn1", "stem_lrn2"):  # Caffe's: α / n = 1e-4 / 5, k = 1
         layer = model.get_layer(name)
         assert (layer.size, layer.alpha, layer.beta, layer.k) == (5, 2e-5, 0.75, 1)
@@ -247,7 +241,7 @@ def test_auxiliary_classifiers_are_the_papers(googlenet: keras.Model) -> None:
     for aux, module, channels in (("aux1", "4a", 512), ("aux2", "4d", 528)):
         found = [x for x in training.layers if x.name.startswith(aux)]
         assert [x.name for x in found] == [f"{aux}_{part}" for part in parts]
-        assert inputs(training, f"{aux}_pool") == [f"inception{module}_concat"]
+        assert sources(training, f"{aux}_pool") == [f"inception{module}_concat"]
         layer = {part: training.get_layer(f"{aux}_{part}") for part in parts}
         assert layer["pool"].output.shape == (None, 4, 4, channels)
         assert (layer["conv"].filters, layer["fc"].units) == (128, 1024)

@@ -94,7 +94,6 @@ def test_sum_over_all_paths_is_the_gradient(
     ]
     assert len(along) == 2**units
     assert all(np.abs(path).max() > 0 for path in along[1:-1])
-    np.testing.assert_allclose(gradients.full(images(), LABELS), full, atol=1e-6)
     scale = np.abs(full).max()
     assert np.abs(np.sum(along, axis=0) - full).max() < 1e-6 * max(1, scale)
 

@@ -35,11 +35,10 @@ def test_cost_is_counted() -> None:
         (line.split("`")[1], line.split("|")[-2].strip())
         for line in published.table().splitlines()[2:]
     )
-    # 3 · 3.86·10⁹ · 90 · 1,281,167
+    # 3 · 3.86·10⁹ · 90 · 1,281,167 = 1,334.7·10¹⁵
     assert rows["resnet_imagenet"] == "1,335"
-    assert float(rows["resnet_cifar"]) == pytest.approx(
-        3 * 40.6e6 * 8.2e6 / 1e15, rel=0.5
-    )
+    # 3 · 40.6·10⁶ · 164 · 50,000 = 0.999·10¹⁵, in one digit because it is below 10
+    assert rows["resnet_cifar"] == "1"
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import pytest
+from graph import sources
 
 from keras_resnet import count_macs, count_params, create_model
 from keras_resnet.families.resnet import PLAINS, RESNETS, ResNetSpec
@@ -331,25 +332,18 @@ def test_pooled_features_of_the_paper_are_2048() -> None:
     assert model.output_shape == (None, 2048)
 
 
-def inputs(model: keras.Model, name: str) -> list[str]:
-    """Names of the layers that a layer takes its input from."""
-    tensors = model.get_layer(name).input
-    tensors = tensors if isinstance(tensors, list) else [tensors]
-    return [tensor._keras_history.operation.name for tensor in tensors]
-
-
 def test_v2_starts_from_the_stem_and_ends_activated() -> None:
     model = create_model("resnet50_v2", depths=(2, 1, 1, 1), width=8)
     names = [layer.name for layer in model.layers]
     # The first unit neither normalises nor activates what the stem already did …
     assert not any(name.startswith("stage1_block1_pre") for name in names)
-    assert inputs(model, "stem_pool") == ["stem_relu"]
-    assert inputs(model, "stage1_block1_conv1") == ["stem_pool"]
-    assert inputs(model, "stage1_block1_shortcut") == ["stem_pool"]
+    assert sources(model, "stem_pool") == ["stem_relu"]
+    assert sources(model, "stage1_block1_conv1") == ["stem_pool"]
+    assert sources(model, "stage1_block1_shortcut") == ["stem_pool"]
     # … a later one does, and its identity goes around that, its projection does not.
-    assert inputs(model, "stage1_block2_conv1") == ["stage1_block2_pre_relu"]
-    assert "stage1_block1_add" in inputs(model, "stage1_block2_add")
-    assert inputs(model, "stage2_block1_shortcut") == ["stage2_block1_pre_relu"]
+    assert sources(model, "stage1_block2_conv1") == ["stage1_block2_pre_relu"]
+    assert "stage1_block1_add" in sources(model, "stage1_block2_add")
+    assert sources(model, "stage2_block1_shortcut") == ["stage2_block1_pre_relu"]
     # The sum of all units is normalised and activated once more.
     assert names[-5:] == [
         "stage4_block1_add",
@@ -358,12 +352,12 @@ def test_v2_starts_from_the_stem_and_ends_activated() -> None:
         "pool",
         "logits",
     ]
-    assert inputs(model, "final_norm") == ["stage4_block1_add"]
+    assert sources(model, "final_norm") == ["stage4_block1_add"]
 
 
 def test_v1_ends_with_its_last_unit() -> None:
     model = create_model("resnet18", depths=(1, 1, 1, 1), width=8)
-    assert inputs(model, "pool") == ["stage4_block1_relu"]
+    assert sources(model, "pool") == ["stage4_block1_relu"]
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Stochastic depth: the decay rule, the draws, what is computed, and what is served."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from keras_resnet import count_macs, count_params, create_model, load_model
 from keras_resnet.errors import UsageError
 from keras_resnet.layers import StochasticDepth, leaf_layers
 
+Enliven = Callable[[keras.Model], keras.Model]
 SHAPE = (4, 4, 3)
 
 
@@ -27,6 +29,19 @@ def layer(survival: float, mode: str = "batch") -> StochasticDepth:
 def images(count: int = 5) -> np.ndarray:
     rng = np.random.default_rng(0)
     return rng.normal(size=(count, *SHAPE)).astype("float32")
+
+
+def test_the_tests_randomise_every_batch_norm(enliven: Enliven) -> None:
+    fields = {"depths": (1, 2), "survival": 0.5, "input_shape": (8, 8, 3)}
+    model = enliven(create_model("resnet20_cifar", **fields))
+    norms = {
+        weight.path: np.asarray(weight)
+        for weight in model.weights  # Keras' list, with those of nested layers
+        if weight.name in ("gamma", "beta", "moving_mean", "moving_variance")
+    }
+    assert len(norms) == 4 * (1 + 2 * 3)  # of the stem, and of two in each unit
+    for path, values in norms.items():
+        assert len(set(values)) == len(values), path  # neither zeros nor ones
 
 
 @pytest.mark.parametrize("mode", ["batch", "sample"])

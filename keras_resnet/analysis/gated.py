@@ -5,7 +5,9 @@ function, compiled once, therefore evaluates every subset of units. Gates that a
 on gradients select paths of the backward pass.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,15 +18,8 @@ from keras_resnet.layer_names import unit_of
 from keras_resnet.layers import Nested, StochasticDepth, leaf_layers
 from keras_resnet.network import deep_recursion
 
-
-def unit_layers(model: keras.Model) -> dict[str, list[keras.layers.Layer]]:
-    """Returns each unit's layers in order, without those inside nested layers."""
-    units: dict[str, list[keras.layers.Layer]] = {}
-    for layer in model.layers:
-        unit = unit_of(layer.name)
-        if unit is not None:
-            units.setdefault(unit, []).append(layer)
-    return units
+Batch = tuple[np.ndarray, np.ndarray]  # normalised images (N, H, W, C), labels (N,)
+Progress = Callable[[Iterable[Any]], Iterable[Any]]  # e.g. tqdm.tqdm
 
 
 class GateValues:
@@ -191,9 +186,14 @@ class GatedNetwork:
 
 
 def _find(model: keras.Model) -> tuple[dict[str, _Place], tuple[str, ...]]:
+    """Returns the units that can be deleted, and the names of the others."""
+    units: dict[str, list[keras.layers.Layer]] = {}
+    for layer in model.layers:
+        if (name := unit_of(layer.name)) is not None:
+            units.setdefault(name, []).append(layer)
     places: dict[str, _Place] = {}
     kept = []
-    for unit, members in unit_layers(model).items():
+    for unit, members in units.items():
         residual = f"{unit}_add" in (layer.name for layer in members)
         entry, last = members[0].input, members[-1]
         if residual or entry.shape == last.output.shape:

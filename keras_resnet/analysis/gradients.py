@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_resnet.layer_names import unit_of
 from keras_resnet.layers import Nested, leaf_layers
@@ -123,7 +124,7 @@ class GradientProbe:
         return (
             {name: _norm(g) for name, g in of_kernels.items()},
             # The loss is a mean, so the sum over images is the mean of their norms.
-            {name: tf.reduce_sum(_image_norms(g)) for name, g in of_units.items()},
+            {name: ops.sum(_image_norms(g)) for name, g in of_units.items()},
             {name: _dead(x) for name, x in relus.items()},
         )
 
@@ -163,8 +164,7 @@ class GradientNorms(keras.callbacks.Callback):
 @contextmanager
 def _preserved(model: keras.Model) -> Iterator[None]:
     """Restores statistics and seeds, which a forward pass in training mode changes."""
-    trained = {id(v) for v in model.trainable_variables}
-    state = [(v, np.array(v)) for v in model.variables if id(v) not in trained]
+    state = [(v, np.array(v)) for v in model.non_trainable_variables]
     try:
         yield
     finally:
@@ -206,23 +206,17 @@ def _is_of(graph: Any, output: Any) -> bool:
 
 
 def _norm(gradient: Any) -> Any:
-    import tensorflow as tf
-
     # A branch that stochastic depth dropped has no gradient.
-    return (
-        tf.constant(0.0) if gradient is None else tf.norm(tf.cast(gradient, tf.float32))
-    )
+    if gradient is None:
+        return 0.0
+    return ops.norm(ops.reshape(ops.cast(gradient, "float32"), (-1,)))
 
 
 def _image_norms(gradient: Any) -> Any:
-    import tensorflow as tf
-
-    flat = tf.reshape(tf.cast(gradient, tf.float32), (tf.shape(gradient)[0], -1))
-    return tf.norm(flat, axis=1)
+    flat = ops.reshape(gradient, (ops.shape(gradient)[0], -1))
+    return ops.norm(ops.cast(flat, "float32"), axis=1)
 
 
 def _dead(outputs: Any) -> Any:
-    import tensorflow as tf
-
-    highest = tf.reduce_max(outputs, axis=list(range(len(outputs.shape) - 1)))
-    return tf.reduce_mean(tf.cast(highest <= 0, tf.float32))
+    highest = ops.max(outputs, axis=tuple(range(len(outputs.shape) - 1)))
+    return ops.mean(ops.cast(highest <= 0, "float32"))

@@ -7,15 +7,14 @@ Networks", NIPS 2016, section 4.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
 
-from keras_resnet.analysis.gated import GatedNetwork
+from keras_resnet.analysis.gated import Batch, GatedNetwork, Progress
 
-Batch = tuple[np.ndarray, np.ndarray]  # normalised images (N, H, W, C), labels (N,)
-Progress = Callable[[Iterable[Any]], Iterable[Any]]
+T = TypeVar("T")
 MOST = 20  # most units deleted, or pairs swapped, together; the paper's figure 5
 
 
@@ -67,13 +66,14 @@ class Lesions:
 
     def rows(self) -> list[dict[str, Any]]:
         """Returns one row per evaluation: experiment, unit or count, τ, error."""
-        rows = [_row("whole", "", 0, 1.0, self.error)]
-        rows += [_row("single", unit, 1, 1.0, e) for unit, e in self.single.items()]
+        names = ("experiment", "unit", "count", "tau", "error")
+        rows: list[tuple[Any, ...]] = [("whole", "", 0, 1.0, self.error)]
+        rows += [("single", unit, 1, 1.0, e) for unit, e in self.single.items()]
         for k, errors in self.deleted.items():
-            rows += [_row("deleted", "", k, 1.0, e) for e in errors]
+            rows += [("deleted", "", k, 1.0, e) for e in errors]
         for k, draws in self.reordered.items():
-            rows += [_row("reordered", "", k, tau, e) for tau, e in draws]
-        return rows
+            rows += [("reordered", "", k, tau, e) for tau, e in draws]
+        return [dict(zip(names, row, strict=True)) for row in rows]
 
     def table(self) -> str:
         """Returns a readable table of errors in percent, mean ± deviation, by count."""
@@ -90,13 +90,6 @@ def _cell(errors: list[float]) -> str:
     if not errors:
         return ""
     return f"{100 * np.mean(errors):.2f} ± {100 * np.std(errors):.2f}"
-
-
-def _row(
-    experiment: str, unit: str, count: int, tau: float, error: float
-) -> dict[str, Any]:
-    names = ("experiment", "unit", "count", "tau", "error")
-    return dict(zip(names, (experiment, unit, count, tau, error), strict=True))
 
 
 def _spread(errors: list[float]) -> dict[str, float]:
@@ -197,37 +190,40 @@ def lesions(
         UsageError: The network has no units to delete.
     """
     lesioned = Lesioned(model, batches)
-    units, groups = lesioned.network.units, lesioned.network.exchangeable
-    rng = np.random.default_rng(seed)
-    counts = range(1, min(most, len(units)) + 1)
-    subsets = [
-        (k, rng.choice(len(units), k, replace=False))
-        for k in counts
-        for _ in [0] * draws
+    units = lesioned.network.units
+    subsets, orders = _drawn(lesioned.network, draws, most, seed)
+    todo: list[Callable[[], float]] = [
+        lesioned.error,
+        *(partial(lesioned.without, [i]) for i in range(len(units))),
+        *(partial(lesioned.without, subset) for subset in subsets),
+        *(partial(lesioned.reordered, order) for _, order in orders),
     ]
-    swaps = range(1, most + 1) if groups else range(0)
-    orders = [
-        (k, swapped(groups, len(units), k, rng)) for k in swaps for _ in [0] * draws
-    ]
-    todo: list[Callable[[], float]] = [lesioned.error]
-    todo += [partial(lesioned.without, [i]) for i in range(len(units))]
-    todo += [partial(lesioned.without, subset) for _, subset in subsets]
-    todo += [partial(lesioned.reordered, order) for _, order in orders]
-    measured = iter([measure() for measure in progress(todo)])
-    whole = next(measured)
-    single = {unit: next(measured) for unit in units}
-    deleted: dict[int, list[float]] = {}
-    for k, _ in subsets:
-        deleted.setdefault(k, []).append(next(measured))
-    reordered: dict[int, list[tuple[float, float]]] = {}
-    for k, order in orders:
-        reordered.setdefault(k, []).append((kendall_tau(order), next(measured)))
+    errors = iter([measure() for measure in progress(todo)])
     return Lesions(
         model=model.name,
         images=sum(len(labels) for _, labels in batches),
-        error=whole,
+        error=next(errors),
         kept=lesioned.network.kept,
-        single=single,
-        deleted=deleted,
-        reordered=reordered,
+        single={unit: next(errors) for unit in units},
+        deleted=_by_count((len(subset), next(errors)) for subset in subsets),
+        reordered=_by_count((k, (kendall_tau(o), next(errors))) for k, o in orders),
     )
+
+
+def _drawn(
+    network: GatedNetwork, draws: int, most: int, seed: int
+) -> tuple[list[np.ndarray], list[tuple[int, np.ndarray]]]:
+    """Draws the subsets of units to delete, and orders with their numbers of swaps."""
+    rng = np.random.default_rng(seed)
+    units, groups = len(network.units), network.exchangeable
+    counts = [k for k in range(1, most + 1) for _ in range(draws)]
+    subsets = [rng.choice(units, k, replace=False) for k in counts if k <= units]
+    orders = [(k, swapped(groups, units, k, rng)) for k in counts if groups]
+    return subsets, orders
+
+
+def _by_count(pairs: Iterable[tuple[int, T]]) -> dict[int, list[T]]:
+    found: dict[int, list[T]] = {}
+    for count, value in pairs:
+        found.setdefault(count, []).append(value)
+    return found

@@ -4,7 +4,7 @@ Reference: Veit et al., "Residual Networks Behave Like Ensembles of Relatively S
 Networks", NIPS 2016, section 4 ("The importance of short paths").
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb
 from typing import Any
@@ -12,11 +12,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_resnet.analysis.gated import GatedNetwork
+from keras_resnet.analysis.gated import Batch, GatedNetwork, Progress
 from keras_resnet.errors import UsageError
 
-Batch = tuple[np.ndarray, np.ndarray]  # normalised images (N, H, W, C), labels (N,)
-Progress = Callable[[Iterable[Any]], Iterable[Any]]
 COVERED = 0.95  # fraction of the gradient in the effective lengths
 
 
@@ -103,11 +101,6 @@ class PathGradients:
                 f"paths need residual units, got {model.name}, which has one path"
             )
         self._gradient = tf.function(self._computed, reduce_retracing=True)
-
-    def full(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Returns the gradient of each image's loss on all paths, ``(N, H, W, C)``."""
-        self.network.reset()
-        return np.array(self._gradient(images, labels))
 
     def along(
         self, branches: np.ndarray, images: np.ndarray, labels: np.ndarray

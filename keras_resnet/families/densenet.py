@@ -19,7 +19,7 @@ from keras_resnet.errors import (
     require_positive,
     require_rate,
 )
-from keras_resnet.families.ops import NORM_RELU, Conv, activate, conv, max_pool
+from keras_resnet.families.ops import NORM_RELU, Conv, activate, conv, stem_pool
 from keras_resnet.families.spec import StagedSpec
 from keras_resnet.layers import Recomputed, branch_model
 
@@ -90,8 +90,7 @@ class DenseNetSpec(StagedSpec):
         if self.stem == "cifar":
             return conv(x, Conv(self.stem_width, 3), name="stem_conv")
         x = conv(x, Conv(self.stem_width, 7, 2), name="stem_conv")
-        x = activate(x, NORM_RELU, prefix="stem")
-        return max_pool(x, 3, 2, name="stem_pool")
+        return stem_pool(activate(x, NORM_RELU, prefix="stem"))
 
     def _stage(self, x: KerasTensor, depth: int, *, name: str) -> KerasTensor:
         """Applies a dense block; every layer reads the outputs of all earlier ones."""

@@ -176,32 +176,13 @@ def flatten(x: KerasTensor, *, name: str = "flatten") -> KerasTensor:
     return layers.Flatten(name=name)(x)
 
 
-def max_pool(x: KerasTensor, size: int, stride: int, *, name: str) -> KerasTensor:
-    """Applies max pooling, padded on every side by ``size // 2`` of −∞.
-
-    Args:
-        x: Features ``(N, H, W, C)``.
-        size: Side of the square window in pixels.
-        stride: Step in pixels.
-        name: Name of the layer.
-
-    Returns:
-        Features ``(N, ⌈H/stride⌉, ⌈W/stride⌉, C)`` for an odd size.
-    """
-    return MaxPooling2D(size, stride, name=name)(x)
+def stem_pool(x: KerasTensor) -> KerasTensor:
+    """Applies the 3×3 max-pool of the ImageNet stems, to ``⌈H/2⌉``, padded by −∞."""
+    return MaxPooling2D(3, 2, name="stem_pool")(x)
 
 
 def head(x: KerasTensor, classes: int) -> KerasTensor:
-    """Applies global average pooling and, unless ``classes`` is 0, a linear classifier.
-
-    Args:
-        x: Features ``(N, h, w, C)``.
-        classes: Number of classes; 0 omits the classifier.
-
-    Returns:
-        Logits ``(N, classes)``, float32 under any dtype policy, or pooled features
-        ``(N, C)``.
-    """
+    """Applies global average pooling, then ``logits`` to the ``(N, C)`` features."""
     return logits(layers.GlobalAveragePooling2D(name="pool")(x), classes)
 
 

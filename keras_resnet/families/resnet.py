@@ -18,7 +18,7 @@ from keras_resnet.errors import (
     require_positive,
 )
 from keras_resnet.families.branch import ORDERS
-from keras_resnet.families.ops import NORM_RELU, Conv, activate, conv, max_pool
+from keras_resnet.families.ops import NORM_RELU, Conv, activate, conv, stem_pool
 from keras_resnet.families.residual import SHORTCUTS, SKIPS, Unit, residual
 from keras_resnet.families.spec import StagedSpec
 from keras_resnet.layers import DROP_MODES
@@ -115,7 +115,7 @@ class ResNetSpec(StagedSpec):
         large = self.stem == "imagenet"
         c = Conv(self.stem_width, 7, 2) if large else Conv(self.stem_width, 3)
         x = activate(conv(x, c, name="stem_conv"), NORM_RELU, prefix="stem")
-        return max_pool(x, 3, 2, name="stem_pool") if large else x
+        return stem_pool(x) if large else x
 
     def _units(self) -> list[tuple[str, Unit]]:
         """Returns the units in order, each with its name."""

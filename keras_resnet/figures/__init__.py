@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from keras_resnet.errors import UsageError, require_local
 from keras_resnet.figures.fonts import savefig
@@ -19,6 +19,11 @@ WARM = "#c8662b"
 PAPER = "#ffffff"
 SUFFIXES = (".svg", ".png")
 DOTS = 200  # dots per inch of a PNG
+CENTRED: dict[str, Any] = {
+    "ha": "center",
+    "va": "center",
+    "color": INK,
+}  # style of a label
 
 
 def new_figure(width: float, height: float) -> "Figure":

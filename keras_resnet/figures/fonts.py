@@ -13,12 +13,8 @@ def savefig(figure: "Figure", target: Any, **options: Any) -> None:
     """Saves a figure with text in installed fonts that contain its characters.
 
     If no font contains a character, a PNG shows a box, and an SVG with text elements
-    uses the viewer's font. The function suppresses matplotlib's warnings about it.
-
-    Args:
-        figure: The figure.
-        target: A path or an open file.
-        **options: Options of ``Figure.savefig``.
+    uses the viewer's font. The function suppresses matplotlib's warnings about it. The
+    target, a path or an open file, and the options are those of ``Figure.savefig``.
     """
     from matplotlib.text import Text
 

@@ -9,7 +9,7 @@ from keras_resnet.describe import layer_label
 from keras_resnet.families.branch import ORDERS
 from keras_resnet.families.ops import Conv
 from keras_resnet.families.residual import SKIPS, Unit, residual
-from keras_resnet.figures import ACCENT, INK, MUTED, WARM, new_figure
+from keras_resnet.figures import ACCENT, CENTRED, INK, MUTED, WARM, new_figure
 from keras_resnet.layers import ZeroPaddedShortcut
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ BRANCHES = {
 }
 LEFT, MIDDLE, RIGHT = -1.25, 0.0, 1.25  # shortcut, gate, branch
 BOX, STEP = 0.62, 1.0
+VARIABLE = {**CENTRED, "style": "italic"}
 COLOURS = {"conv": "#cfe0ec", "norm": "#eef2f5", "relu": "#f3d9c7", "other": "#e4e0f0"}
 
 
@@ -140,7 +141,7 @@ def _height(shown: Diagram) -> float:
 def _draw(ax: "Axes", shown: Diagram, high: float) -> None:
     ax.set(xlim=(-2.2, 2.2), ylim=(-high + 0.2, 0.6), aspect="equal")
     ax.axis("off")
-    ax.text(0, 0.3, "x", ha="center", va="center", color=INK, style="italic")
+    ax.text(0, 0.3, "x", **VARIABLE)
     addition = -STEP * (len(shown.branch) + 1.4)
     fork = -0.15
     ax.plot([0, 0], [0.1, fork], color=INK, lw=1)
@@ -150,24 +151,14 @@ def _draw(ax: "Axes", shown: Diagram, high: float) -> None:
     _column(ax, LEFT, around, (fork, addition), colour)
     if shown.gate:
         _gate(ax, shown, fork, addition)
-    ax.text(
-        0,
-        addition,
-        "+",
-        ha="center",
-        va="center",
-        fontsize=11,
-        color=INK,
-        bbox={"boxstyle": "circle,pad=0.12", "fc": "white", "ec": INK},
-    )
+    circle = {"boxstyle": "circle,pad=0.12", "fc": "white", "ec": INK}
+    ax.text(0, addition, "+", fontsize=11, bbox=circle, **CENTRED)
     y = addition - 0.3
     for label in (*shown.out, "x′"):
         _arrow(ax, (0, y), (0, y - 0.45))
         y -= STEP * 0.45 + BOX / 2
         if label == "x′":
-            ax.text(
-                0, y + 0.08, label, ha="center", va="center", color=INK, style="italic"
-            )
+            ax.text(0, y + 0.08, label, **VARIABLE)
         else:
             _box(ax, 0, y, label)
         y -= BOX / 2
@@ -192,39 +183,17 @@ def _gate(ax: "Axes", shown: Diagram, fork: float, addition: float) -> None:
     ax.plot([0, 0], [fork, ys[-1] - 0.7], color=MUTED, lw=1.2, zorder=0)
     for y, label in zip(ys, shown.gate, strict=True):
         _box(ax, 0, y, label)
-    ax.text(0, ys[-1] - 0.9, "g", ha="center", va="center", color=INK, style="italic")
+    ax.text(0, ys[-1] - 0.9, "g", **VARIABLE)
 
 
 def _box(ax: "Axes", x: float, y: float, said: str) -> None:
-    kind = "conv" if "conv" in said else said
-    ax.text(
-        x,
-        y,
-        said,
-        ha="center",
-        va="center",
-        fontsize=7,
-        color=INK,
-        bbox={
-            "boxstyle": "round,pad=0.35",
-            "fc": COLOURS.get(kind, COLOURS["other"]),
-            "ec": INK,
-            "lw": 0.6,
-        },
-    )
+    colour = COLOURS.get("conv" if "conv" in said else said, COLOURS["other"])
+    box = {"boxstyle": "round,pad=0.35", "fc": colour, "ec": INK, "lw": 0.6}
+    ax.text(x, y, said, fontsize=7, bbox=box, **CENTRED)
 
 
 def _arrow(
     ax: "Axes", start: tuple[float, float], end: tuple[float, float], colour: str = INK
 ) -> None:
-    ax.annotate(
-        "",
-        end,
-        start,
-        arrowprops={
-            "arrowstyle": "-|>",
-            "color": colour,
-            "lw": 1.2,
-            "mutation_scale": 8,
-        },
-    )
+    style = {"arrowstyle": "-|>", "color": colour, "lw": 1.2, "mutation_scale": 8}
+    ax.annotate("", end, start, arrowprops=style)

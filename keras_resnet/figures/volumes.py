@@ -7,8 +7,8 @@ from itertools import groupby
 import keras
 from keras.layers import Layer
 
-from keras_resnet.describe import layer_label
-from keras_resnet.layer_names import PART, VGG_LAYER
+from keras_resnet.describe import format_shape, layer_label
+from keras_resnet.layer_names import PART, VGG_LAYER, unit_of
 from keras_resnet.layers import ZeroPaddedShortcut, leaf_layers
 
 SHOWN = 6  # maximum number of volumes drawn per stage
@@ -53,11 +53,12 @@ class Group:
 
 def volumes(model: keras.Model) -> list[Volume]:
     """Returns a network's volumes, the image first."""
-    layers = [
-        x for x in leaf_layers(model) if not isinstance(x, keras.layers.InputLayer)
-    ]
+    parts: dict[str, list[Layer]] = {}
+    for layer in leaf_layers(model):
+        if not isinstance(layer, keras.layers.InputLayer):
+            parts.setdefault(_part(layer.name), []).append(layer)
     found = [Volume("image", tuple(model.input_shape[1:]), ())]
-    for name, members in _parts(layers).items():
+    for name, members in parts.items():
         main = _labels(name, members)
         if main or PART.fullmatch(name):
             shape = tuple(members[-1].output.shape[1:])
@@ -77,11 +78,6 @@ def groups(found: list[Volume]) -> list[Group]:
     return joined
 
 
-def size(shape: tuple[int | None, ...]) -> str:
-    """Formats a shape for display, e.g. ``56×56×64``."""
-    return "×".join("?" if side is None else str(side) for side in shape)
-
-
 def text(name: str, found: list[Volume]) -> str:
     """Describes the figure of a network."""
     parts = []
@@ -89,25 +85,15 @@ def text(name: str, found: list[Volume]) -> str:
         times = f"{group.count} × " if group.count > 1 else ""
         layers = ", ".join(group.first.layers)
         made_of = f" ({times}{layers})" if layers else ""
-        parts.append(f"{group.name} {size(group.last.shape)}{made_of}")
+        parts.append(f"{group.name} {format_shape(group.last.shape)}{made_of}")
     kinds = sorted({v.shortcut for v in found if v.shortcut})
     around = f" Shortcuts: {', '.join(kinds)}." if kinds else ""
     return f"Feature maps of {name}: {' → '.join(parts)}.{around}"
 
 
-def _parts(layers: list[Layer]) -> dict[str, list[Layer]]:
-    parts: dict[str, list[Layer]] = {}
-    for layer in layers:
-        parts.setdefault(_part(layer.name), []).append(layer)
-    return parts
-
-
 def _part(name: str) -> str:
     part = PART.match(name)
-    if part:
-        return part[0]
-    vgg = VGG_LAYER.fullmatch(name)
-    return f"{vgg[1]}_conv{vgg[2]}" if vgg else name
+    return part[0] if part else unit_of(name) or name
 
 
 def _stage(volume: Volume) -> str:

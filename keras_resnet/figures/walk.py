@@ -1,12 +1,13 @@
 """Draws the feature maps of a network as boxes, with arcs for the shortcuts."""
 
 from math import log2
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 
-from keras_resnet.figures import ACCENT, INK, MUTED, WARM, new_figure
-from keras_resnet.figures.volumes import Group, Volume, groups, size, text, volumes
+from keras_resnet.describe import format_shape
+from keras_resnet.figures import ACCENT, CENTRED, INK, MUTED, WARM, new_figure
+from keras_resnet.figures.volumes import Group, Volume, groups, text, volumes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,58 +19,49 @@ COLUMN = 1.7  # width of a group's text
 LINE = 0.3  # height of a line of text
 SLANT = 0.2  # slant of the receding edges
 ARCS = {"identity": "-", "projection": "--", "zero-padded": ":", "dense": "-"}
+LABELS = {"dense": "concatenation"}
 FACES = ("#cfe0ec", "#e6eff6", "#a9c6da")  # front, top, side
 FLAT_FACES = ("#f3d9c7", "#f9ece3", "#e3b698")  # the same for vectors
+# A group with the x of its centre and of its boxes' left edges.
+Placed = tuple[Group, float, list[float]]
 
 
 def draw(model: keras.Model) -> tuple["Figure", str]:
-    """Draws the feature maps of a network.
-
-    Args:
-        model: A network of this library, of a fixed input size.
-
-    Returns:
-        The figure and its text description.
-    """
+    """Draws a network of a fixed input size; returns the figure and its description."""
     found = volumes(model)
-    stages = groups(found)
-    placed = _placed(stages)
-    width = placed[-1][1] + COLUMN / 2 + 0.3
-    lines = max(len(_label(stage)) for stage in stages)
-    bottom, top = (
-        -_height(found[0].shape) / 2 - 0.6 - LINE * lines,
-        _height(found[0].shape) / 2 + 1.7,
-    )
-    figure = new_figure(max(7.0, 0.62 * width), 0.62 * (top - bottom) + 0.4)
-    ax = figure.subplots()
-    ax.set(xlim=(-COLUMN / 2 - 0.3, width), ylim=(bottom, top), aspect="equal")
-    ax.axis("off")
+    placed = _placed(groups(found))
+    figure, ax = _canvas(found[0], placed)
     ax.set_title(model.name, color=INK, fontweight="bold", loc="left")
     chain: list[tuple[float, Volume]] = []  # inputs of the next volume
     for stage, middle, places in placed:
         for volume, x in zip(stage.shown, places, strict=True):
             if volume is None:
-                ax.text(x + 0.2, 0, "···", ha="center", va="center", color=INK)
+                ax.text(x + 0.2, 0, "···", **CENTRED)
                 chain = []
                 continue
             chain = _connected(ax, chain, (x, volume))
             _box(ax, x, volume)
-        ax.text(
-            middle,
-            -_height(found[0].shape) / 2 - 0.35,
-            "\n".join(_label(stage)),
-            ha="center",
-            va="top",
-            fontsize=8.5,
-            color=INK,
-            linespacing=1.35,
-        )
+        low = -_height(found[0].shape) / 2 - 0.35
+        style = {**CENTRED, "va": "top", "fontsize": 8.5, "linespacing": 1.35}
+        ax.text(middle, low, "\n".join(_label(stage)), **style)
     _legend(ax, {v.shortcut for v in found} - {""})
     return figure, text(model.name, found)
 
 
-def _placed(stages: list[Group]) -> list[tuple[Group, float, list[float]]]:
-    """Returns each group with the x of its centre and of its boxes' left edges."""
+def _canvas(image: Volume, placed: list[Placed]) -> tuple["Figure", "Axes"]:
+    """Returns an empty figure for the highest volume, the image, and all groups."""
+    lines = max(len(_label(stage)) for stage, _, _ in placed)
+    width = placed[-1][1] + COLUMN / 2 + 0.3
+    half = _height(image.shape) / 2
+    bottom, top = -half - 0.6 - LINE * lines, half + 1.7
+    figure = new_figure(max(7.0, 0.62 * width), 0.62 * (top - bottom) + 0.4)
+    ax = figure.subplots()
+    ax.set(xlim=(-COLUMN / 2 - 0.3, width), ylim=(bottom, top), aspect="equal")
+    ax.axis("off")
+    return figure, ax
+
+
+def _placed(stages: list[Group]) -> list[Placed]:
     placed, x = [], 0.0
     for stage in stages:
         widths = [_box_width(v) for v in stage.shown]
@@ -109,32 +101,14 @@ def _box_width(volume: Volume | None) -> float:
 def _box(ax: "Axes", x: float, volume: Volume) -> None:
     from matplotlib.patches import Polygon
 
-    wide, high = _thickness(volume.shape), _height(volume.shape)
-    deep = _depth(volume.shape)
-    low, up = -high / 2, high / 2
-    front, top, side = FACES if len(volume.shape) == 3 else FLAT_FACES
-    corners = (
-        (front, [(x, low), (x + wide, low), (x + wide, up), (x, up)]),
-        (
-            top,
-            [
-                (x, up),
-                (x + wide, up),
-                (x + wide + deep, up + deep),
-                (x + deep, up + deep),
-            ],
-        ),
-        (
-            side,
-            [
-                (x + wide, low),
-                (x + wide + deep, low + deep),
-                (x + wide + deep, up + deep),
-                (x + wide, up),
-            ],
-        ),
-    )
-    for colour, points in corners:
+    right, deep = x + _thickness(volume.shape), _depth(volume.shape)
+    up = _height(volume.shape) / 2
+    front = [(x, -up), (right, -up), (right, up), (x, up)]
+    top = [(x, up), (right, up), (right + deep, up + deep), (x + deep, up + deep)]
+    back = right + deep
+    side = [(right, -up), (back, -up + deep), (back, up + deep), (right, up)]
+    colours = FACES if len(volume.shape) == 3 else FLAT_FACES
+    for colour, points in zip(colours, (front, top, side), strict=True):
         ax.add_patch(Polygon(points, fc=colour, ec=INK, lw=0.6, joinstyle="round"))
 
 
@@ -164,45 +138,31 @@ def _arc(ax: "Axes", source: tuple[float, Volume], to: tuple[float, Volume]) -> 
 
     kind = to[1].shortcut
     tops = [
-        (
-            x + (_thickness(v.shape) + _depth(v.shape)) / 2,
-            _height(v.shape) / 2 + _depth(v.shape),
-        )
+        (x + _box_width(v) / 2, _height(v.shape) / 2 + _depth(v.shape))
         for x, v in (source, to)
     ]
-    ax.add_patch(
-        FancyArrowPatch(
-            *tops,
-            connectionstyle="arc3,rad=-0.7",
-            arrowstyle="-|>",
-            mutation_scale=7,
-            lw=0.8 if kind == "dense" else 1.3,
-            ls=ARCS[kind],
-            color=WARM if kind == "projection" else ACCENT,
-            shrinkA=1,
-            shrinkB=1,
-        )
-    )
+    style = {**_line(kind), "lw": 0.8 if kind == "dense" else 1.3}
+    style |= {"arrowstyle": "-|>", "mutation_scale": 7, "shrinkA": 1, "shrinkB": 1}
+    ax.add_patch(FancyArrowPatch(*tops, connectionstyle="arc3,rad=-0.7", **style))
+
+
+def _line(kind: str) -> dict[str, Any]:
+    """Returns the style of a shortcut's line."""
+    return {"ls": ARCS[kind], "color": WARM if kind == "projection" else ACCENT}
 
 
 def _label(stage: Group) -> list[str]:
     layers = list(stage.first.layers)
     if stage.count > 1:
         layers.insert(0, f"{stage.count} ×")
-    return [stage.name.replace("_", " "), size(stage.last.shape), *layers]
+    return [stage.name.replace("_", " "), format_shape(stage.last.shape), *layers]
 
 
 def _legend(ax: "Axes", kinds: set[str]) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D(
-            [],
-            [],
-            ls=ARCS[kind],
-            color=WARM if kind == "projection" else ACCENT,
-            label=f"{kind} shortcut" if kind != "dense" else "concatenation",
-        )
+        Line2D([], [], **_line(kind), label=LABELS.get(kind, f"{kind} shortcut"))
         for kind in ARCS
         if kind in kinds
     ]

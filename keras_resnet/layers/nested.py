@@ -6,6 +6,8 @@ from typing import Any
 import keras
 from keras import KerasTensor
 
+from keras_resnet.keras_internals import forget_sublayer, sublayers
+
 
 class Nested(keras.layers.Layer):
     """A layer around a model, the branch, which keeps its weights and layer names.
@@ -30,7 +32,7 @@ class Nested(keras.layers.Layer):
         pairs = list(zip(self.branch.inputs, shapes, strict=True))
         if any(x.shape[1:] != tuple(shape[1:]) for x, shape in pairs):
             inputs = [keras.Input(shape[1:], dtype=x.dtype) for x, shape in pairs]
-            self._layers.remove(self.branch)  # Keras tracks a replaced layer, too
+            forget_sublayer(self, self.branch)
             self.branch = keras.models.clone_model(
                 self.branch, keras.tree.pack_sequence_as(self.branch.input, inputs)
             )
@@ -77,7 +79,7 @@ def leaf_layers(model: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
 
 
 def _held_layers(model: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
-    for layer in model._flatten_layers(include_self=False, recursive=False):
+    for layer in sublayers(model):
         inner = _held_layers(layer)
         yield from (x for x in inner if not _is_input(x))
         if not isinstance(layer, keras.Model):

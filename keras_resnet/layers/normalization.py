@@ -152,14 +152,10 @@ def _count(x: Any) -> Any:
 
 @contextmanager
 def synchronized(model: keras.Model, wanted: bool = True) -> Iterator[None]:
-    """Computes batch statistics over all replicas inside the ``with`` block.
+    """Computes batch statistics over all replicas inside the block, if ``wanted``.
 
     The network is restored afterwards: on one device and in saved files, nothing is
     synchronised.
-
-    Args:
-        model: The network.
-        wanted: Whether to synchronise; if False, nothing changes.
     """
     norms = [x for x in _batch_norms(model) if not x.synchronized]
     for layer in norms:

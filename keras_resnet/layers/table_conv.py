@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import KerasTensor, ops
 
+from keras_resnet.keras_internals import set_kernel
 from keras_resnet.layers.registry import register
 
 Table = tuple[tuple[int, ...], ...]
@@ -39,13 +40,14 @@ class TableConv2D(keras.layers.Conv2D):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the weights for inputs ``(N, H, W, C)``."""
-        self._kernel = self.add_weight(
+        kernel = self.add_weight(
             name="kernel",
             shape=(*self.kernel_size, 1, sum(map(len, self.table))),
             initializer=self._initial_kernel,
             regularizer=self.kernel_regularizer,
             constraint=self.kernel_constraint,
         )
+        set_kernel(self, kernel)
         self.bias = None
         if self.use_bias:
             self.bias = self.add_weight(
@@ -70,7 +72,7 @@ class TableConv2D(keras.layers.Conv2D):
     def enable_lora(self, *args: Any, **kwargs: Any) -> None:
         """Adds low-rank weights as in Keras' convolutions, one per connection."""
         filters: int = self.filters
-        self.filters = self._kernel.shape[-1]  # Keras reads the last axis from it
+        self.filters = self.kernel.shape[-1]  # Keras reads the last axis from it
         try:
             super().enable_lora(*args, **kwargs)
         finally:

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -57,32 +57,42 @@ def assign(
     ignored = {*fresh, *(name for name in HEAD if name not in variables)}
     values = {name: v for name, v in values.items() if name not in ignored}
     variables = {name: v for name, v in variables.items() if name not in ignored}
-    require_same(
+    _require_same(
         {name: tuple(v.shape) for name, v in variables.items()},
         {name: tuple(v.shape) for name, v in values.items()},
         f"weights of {source} must fit {model.name}",
         "of a different shape",
     )
     ratios = survival_ratios(function_of(model), function)
-    alike = {f"{unit}_add": "add" for unit in ratios}
-    require_same(
+    _require_same_function(model, function, source, settings, set(ratios))
+    values = _rescaled(values, ratios)
+    for name, variable in variables.items():
+        variable.assign(values[name])
+    if fresh:
+        warnings.warn(_without_head(model, source, fresh), stacklevel=3)
+
+
+def _require_same_function(
+    model: keras.Model, function: Function, source: str, settings: bool, but: set[str]
+) -> None:
+    """Raises UsageError unless the functions agree, ``but`` for units' survival."""
+    alike = {f"{unit}_add": "add" for unit in but}
+    _require_same(
         function_of(model, settings=settings) | alike,
         {**function, **alike},
         f"{source} must come from a network that computes what {model.name} does",
         "of a different kind",
         "; create the network with the spec that the weights were trained with",
     )
-    values = _rescaled(values, ratios)
-    for name, variable in variables.items():
-        variable.assign(values[name])
-    if fresh:
-        layers = ", ".join(dict.fromkeys(name.partition("/")[0] for name in fresh))
-        head = f"head for {model.output_shape[-1]} classes"
-        warnings.warn(
-            f"{source} has no {head if HEAD[0] in fresh else 'hidden layers'}: "
-            f"{model.name} keeps the initial weights of {layers}",
-            stacklevel=3,
-        )
+
+
+def _without_head(model: keras.Model, source: str, fresh: list[str]) -> str:
+    head = f"head for {model.output_shape[-1]} classes"
+    layers = ", ".join(dict.fromkeys(name.partition("/")[0] for name in fresh))
+    return (
+        f"{source} has no {head if HEAD[0] in fresh else 'hidden layers'}: "
+        f"{model.name} keeps the initial weights of {layers}"
+    )
 
 
 def _rescaled(
@@ -104,7 +114,7 @@ def _rescaled(
     return values
 
 
-def require_same(
+def _require_same(
     wanted: Mapping[str, object],
     given: Mapping[str, object],
     rule: str,
@@ -113,29 +123,19 @@ def require_same(
 ) -> None:
     """Raises UsageError with a short diff unless the mappings are the same.
 
-    Args:
-        wanted: The expected values by name.
-        given: The actual values by name.
-        rule: The constraint, with which the message starts.
-        differs: Words for a value that differs, e.g. ``"of a different shape"``.
-        fix: The end of the message.
+    The message starts with ``rule`` and ends with ``fix``; ``differs`` describes a
+    value that differs.
     """
-    missing = [f"{name} {wanted[name]}" for name in wanted if name not in given]
-    unknown = [f"{name} {given[name]}" for name in given if name not in wanted]
-    others = [
-        f"{name} {given[name]} for {value}"
-        for name, value in wanted.items()
-        if name in given and given[name] != value
-    ]
-    parts = [
-        f"{len(names)} {what} ({_some(names)})"
-        for what, names in (
-            ("missing", missing),
-            ("unknown", unknown),
-            (differs, others),
-        )
-        if names
-    ]
+    found = {
+        "missing": [f"{name} {wanted[name]}" for name in wanted if name not in given],
+        "unknown": [f"{name} {given[name]}" for name in given if name not in wanted],
+        differs: [
+            f"{name} {given[name]} for {value}"
+            for name, value in wanted.items()
+            if name in given and given[name] != value
+        ],
+    }
+    parts = [f"{len(n)} {what} ({_some(n)})" for what, n in found.items() if n]
     if parts:
         raise UsageError(f"{rule}, got {', '.join(parts)}{fix}")
 
@@ -157,6 +157,5 @@ def _fresh_head(
     return [*hidden, *(HEAD if kernel is not None and not fits else ())]
 
 
-def _some(names: Iterable[str]) -> str:
-    names = list(names)
+def _some(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")

@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +114,6 @@ def _load_safetensors(model: keras.Model, path: Path) -> None:
 
 
 def _require_package(name: str) -> Any:
-    from importlib import import_module
-
     try:
         return import_module(name)
     except ImportError:

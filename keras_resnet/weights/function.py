@@ -33,12 +33,7 @@ SIDE = 64  # image size of a network that is built only for a comparison
 
 
 def function_of(model: keras.Model, *, settings: bool = True) -> Function:
-    """Returns the function of a network without its head.
-
-    Args:
-        model: A network of this library.
-        settings: Whether to include settings in addition to kinds.
-    """
+    """Returns the kinds of a network's layers without its head, and their settings."""
     return described(
         (layer.name, type(layer).__name__, _config(layer) if settings else {})
         for layer in leaf_layers(model)
@@ -71,15 +66,10 @@ def described(layers: Iterable[Described]) -> Function:
 
 
 def survival_ratios(ours: Function, theirs: Function) -> dict[str, float]:
-    """Compares the survival probabilities of residual branches.
+    """Returns the ratio theirs / ours of the branches' survival probabilities.
 
-    Args:
-        ours: The function of one network.
-        theirs: The function of another network with the same layers.
-
-    Returns:
-        The ratio theirs / ours for each unit whose probabilities differ, by name.
-        An addition without stochastic depth counts as probability 1.
+    The result has the units, by name, whose probabilities differ. An addition without
+    stochastic depth counts as probability 1.
     """
     pairs = {
         name: (_survival(theirs.get(name, "")), _survival(kind))
@@ -101,11 +91,8 @@ def _survival(kind: str) -> float | None:
 def peer_function(model: keras.Model, resnet: str = "resnet50_v1_5") -> Function:
     """Returns the function of another library's network with ``model``'s layers.
 
-    The network has the same family and sizes, and is otherwise as published.
-
-    Args:
-        model: A network of this library.
-        resnet: Name of the network that resembles the other library's ResNets.
+    The network has the same family and sizes, and is otherwise as published; a residual
+    one is like the network called ``resnet``.
     """
     names = {layer.name for layer in leaf_layers(model)}
     depths: dict[str, int] = {}

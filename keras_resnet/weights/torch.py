@@ -70,7 +70,9 @@ def load_torch(model: keras.Model, state_dict: Mapping[str, Any]) -> None:
         layer, kind = name.split("/")
         key = f"{theirs[layer]}.{VARIABLES[kind]}"
         if key in given:
-            values[name] = _converted(given.pop(key), layers[layer], kind)
+            values[name] = given.pop(key)
+            if kind == "kernel":
+                values[name] = _channels_last(values[name], layer, layers)
     if "logits/kernel" not in values:  # the network has no head
         for kind in ("weight", "bias"):
             given.pop(f"{theirs['logits']}.{kind}", None)
@@ -173,18 +175,16 @@ def _array(value: Any) -> np.ndarray:
     return np.asarray(value)
 
 
-def _converted(value: np.ndarray, layer: keras.layers.Layer, kind: str) -> np.ndarray:
-    """Returns the kernel in channels-last order, or as is if its shape does not fit."""
-    if kind != "kernel":
-        return value
-    if isinstance(layer, keras.layers.Conv2D):
+def _channels_last(
+    value: np.ndarray, name: str, layers: Mapping[str, keras.layers.Layer]
+) -> np.ndarray:
+    """Returns a kernel in Keras' order of axes, or as is if its shape does not fit."""
+    if isinstance(layers[name], keras.layers.Conv2D):
         return value.transpose(2, 3, 1, 0) if value.ndim == 4 else value
     value = value.reshape(len(value), -1)
-    source = layer.input._keras_history.operation
-    while isinstance(source, keras.layers.Dropout):
-        source = source.input._keras_history.operation
-    if isinstance(source, keras.layers.Flatten):
-        height, width, channels = source.input.shape[1:]
+    dense = [n for n, x in layers.items() if isinstance(x, keras.layers.Dense)]
+    if "flatten" in layers and name == dense[0]:  # it reads flattened feature maps
+        height, width, channels = layers["flatten"].input.shape[1:]
         if value.shape[1] == height * width * channels:
             value = value.reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
             value = value.reshape(len(value), -1)

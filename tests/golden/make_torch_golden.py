@@ -14,41 +14,10 @@ import sys
 import zlib
 
 import numpy as np
-import torch
+from torch_repaired import torch, torchvision
 
-for name in ("register_fake",):  # a torchvision without its compiled part still has
-    wrapped = getattr(torch.library, name)  # the networks
-
-    def tolerant(*args, _wrapped=wrapped, **kwargs):
-        try:
-            decorate = _wrapped(*args, **kwargs)
-        except RuntimeError:
-            return lambda function: function
-
-        def quietly(function):
-            try:
-                return decorate(function)
-            except RuntimeError:
-                return function
-
-        return quietly
-
-    setattr(torch.library, name, tolerant)
-
-_impl = torch.library.Library.impl
-
-
-def _tolerant_impl(self, *args, **kwargs):
-    try:
-        return _impl(self, *args, **kwargs)
-    except RuntimeError:
-        return None
-
-
-torch.library.Library.impl = _tolerant_impl
-
+# isort: split
 import timm
-import torchvision
 
 TORCHVISION = {
     "resnet18": "resnet18",

@@ -1,0 +1,27 @@
+"""Holds all uses of parts of Keras that are not public, each with its reason."""
+
+import keras
+
+
+def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """Returns the layers that a layer or model holds itself.
+
+    Only models have a public property for them, ``layers``.
+    """
+    return list(layer._flatten_layers(include_self=False, recursive=False))
+
+
+def forget_sublayer(owner: keras.layers.Layer, layer: keras.layers.Layer) -> None:
+    """Makes ``owner`` no longer hold ``layer``, which another layer replaces.
+
+    Setting the attribute anew, or deleting it, keeps the old layer and its weights.
+    """
+    owner._layers.remove(layer)
+
+
+def set_kernel(conv: keras.layers.Conv2D, kernel: keras.Variable) -> None:
+    """Sets the weight behind ``conv.kernel``, for a kernel of another shape.
+
+    The public property cannot be set, and adds low-rank weights to this one.
+    """
+    conv._kernel = kernel
