@@ -80,54 +80,71 @@ def _require_text(argv: Sequence[str] | None) -> None:
 
 
 def _read(options: Any, **given: Any) -> Any:
-    """Calls tyro and turns its framed message into a UsageError."""
-    output, paths = io.StringIO(), _Paths()
+    """Calls tyro and raises a UsageError if it rejects the command line."""
+    printed = io.StringIO()
     try:
-        with redirect_stderr(output), paths.registry:
-            return tyro.cli(options, **given)
+        with redirect_stderr(printed):
+            return tyro.cli(options, registry=_REGISTRY, **given)
+    except _InvalidPathError as error:
+        raise error.args[0] from None
     except SystemExit as stop:
         if not stop.code:
             raise
-        if paths.fault:  # tyro mixes it with errors of its other attempts
-            raise paths.fault from None
-        raise UsageError(f"{_first_sentence(output.getvalue())}; see --help") from None
+        message = _own_message(stop) or _first_paragraph(printed.getvalue())
+        raise UsageError(f"{message}; see --help") from None
 
 
-class _Paths:
-    """Parses options of type Path, which must be local and not empty.
+def _own_message(stop: SystemExit) -> str | None:
+    """Returns the message of the UsageError that a dataclass raised; None: none did."""
+    error: BaseException | None = stop
+    while error is not None and not isinstance(error, UsageError):
+        error = error.__context__
+    return None if error is None else str(error)
 
-    Attributes:
-        registry: Applies this parser to tyro inside a ``with`` block.
-        fault: The error of a rejected path.
+
+def _first_paragraph(printed: str) -> str:
+    """Returns the message of a box that tyro printed: title, message and advice.
+
+    tyro has no public exception for an invalid command line, only this text.
     """
+    # The lines are dashes if the standard output is not UTF-8.
+    parts = re.split("[╭╮╰╯─]{2,}|-{9,}", printed.replace("│", ""))
+    paragraphs = [part for part in parts if part.strip()]
+    message = paragraphs[1] if len(paragraphs) > 1 else printed
+    return " ".join(message.split()).rstrip(".")
 
-    def __init__(self) -> None:
-        self.registry = tyro.constructors.ConstructorRegistry()
-        self.registry.primitive_rule(self._rule)
-        self.fault: UsageError | None = None
 
-    def _rule(
-        self, info: tyro.constructors.PrimitiveTypeInfo
-    ) -> tyro.constructors.PrimitiveConstructorSpec[Path] | None:
-        if info.type is not Path:
-            return None
-        return tyro.constructors.PrimitiveConstructorSpec(
-            nargs=1,
-            metavar="PATH",
-            instance_from_str=lambda words: self._read(words[0]),
-            is_instance=lambda value: isinstance(value, Path),
-            str_from_instance=lambda path: [str(path)],
-        )
+class _InvalidPathError(Exception):
+    """Contains a UsageError; tyro would mix a ValueError with its own messages."""
 
-    def _read(self, text: str) -> Path:
-        try:
-            require_local(text)
-            if not text:
-                raise UsageError("path must not be empty; the current folder is '.'")
-        except UsageError as fault:
-            self.fault = fault
-            raise
-        return Path(text)
+
+_REGISTRY = tyro.constructors.ConstructorRegistry()
+
+
+@_REGISTRY.primitive_rule
+def _path_rule(
+    info: tyro.constructors.PrimitiveTypeInfo,
+) -> tyro.constructors.PrimitiveConstructorSpec[Path] | None:
+    """Parses options of type Path."""
+    if info.type is not Path:
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH",
+        instance_from_str=lambda words: _local_path(words[0]),
+        is_instance=lambda value: isinstance(value, Path),
+        str_from_instance=lambda path: [str(path)],
+    )
+
+
+def _local_path(text: str) -> Path:
+    try:
+        require_local(text)
+        if not text:
+            raise UsageError("path must not be empty; the current folder is '.'")
+    except UsageError as error:
+        raise _InvalidPathError(error) from None
+    return Path(text)
 
 
 def run(main: Callable[[], None]) -> None:
@@ -224,14 +241,3 @@ def load_backend(*, tensorflow: bool = True) -> None:
 def _die(message: str, status: int) -> None:
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(status)
-
-
-def _first_sentence(box: str) -> str:
-    """Returns the text of tyro's framed message up to its first horizontal line."""
-    lines = [line.strip("│ ") for line in box.splitlines()[1:]]
-    rule = next(
-        (i for i, line in enumerate(lines) if line.startswith(("─", "╰"))), None
-    )
-    sentence = " ".join(lines[:rule]) or " ".join(box.split())
-    # A dataclass's own errors name the field; tyro puts the group's name in front.
-    return re.sub(r"^Error parsing (?!-)[\w-]+: ", "", sentence)

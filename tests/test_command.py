@@ -1,14 +1,15 @@
 """Commands: options, one line for a mistake, exit codes."""
 
+import io
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import tyro
@@ -50,17 +51,58 @@ def test_parse_reads_options() -> None:
         (["--name", "a" * 300, "--bogus"], "--bogus"),
     ],
 )
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_bad_option_is_one_sentence(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    said: str,
+    encoding: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding)
+    monkeypatch.setattr(sys, "stdout", stdout)
     with pytest.raises(UsageError) as error:
         command.parse(Options, arguments, prog="test")
     message = str(error.value)
     assert said in message and message.endswith("; see --help")
     assert "\n" not in message
-    assert not set("│╭╰─") & set(message)
-    printed = capsys.readouterr()
-    assert (printed.out, printed.err) == ("", "")
+    assert not set("│╭╰─") & set(message) and "helptext" not in message, (
+        "tyro prints its messages in another box, which command._first_paragraph reads"
+    )
+    assert (stdout.tell(), capsys.readouterr().err) == (0, "")
+
+
+LONG = f"width must be a ── power  of 2, got {'9' * 90} │ or more"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Options that are checked."""
+
+    width: int = 2
+    """Width."""
+
+    def __post_init__(self) -> None:
+        if self.width == 3:
+            raise UsageError(LONG)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Options with a group of options that are checked."""
+
+    checked: tyro.conf.OmitArgPrefixes[Checked] = field(default_factory=Checked)
+    """The group."""
+
+
+@pytest.mark.parametrize("options", [Checked, Group])
+def test_a_message_of_the_options_is_kept(options: type[Any]) -> None:
+    with pytest.raises(UsageError) as error:
+        command.parse(options, ["--width", "3"], prog="test")
+    assert str(error.value) == f"{LONG}; see --help", (
+        "tyro no longer keeps the UsageError as the context of its SystemExit, where "
+        "command._own_message looks for it"
+    )
 
 
 @dataclass(frozen=True)

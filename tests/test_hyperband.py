@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from training.recipes.recipe import Recipe
-from training.sweep import make_plan
 from training.sweeps.folder import Sweep
+from training.sweeps.journaled import OBJECTIVE, JournaledOracle
 from training.sweeps.options import Search
-from training.sweeps.oracles import OBJECTIVE, JournaledOracle, make_oracle
+from training.sweeps.oracles import Hyperband
 from training.sweeps.plan import Plan
+from training.sweeps.planning import make_plan
 
 Epochs = dict[int, int]  # of trials -> how many trials
 
@@ -30,8 +31,8 @@ def begun(folder: Path, plan: Plan) -> JournaledOracle:
     sweep = Sweep(folder)
     if not sweep.exists:
         sweep.begin({}, resume=False)
-    oracle = make_oracle("hyperband", plan, None)
-    oracle.remember(plan, sweep, lambda: None)
+    oracle = Hyperband(plan)
+    oracle.restore(sweep, lambda: None)
     return oracle
 
 
@@ -104,7 +105,7 @@ def test_failures_do_not_hold_the_others_up(
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_killed_search_ends_as_one_left_in_peace(
+def test_a_killed_search_ends_as_an_uninterrupted_one(
     workers: int, tmp_path: Path
 ) -> None:
     plan = plan_of(11, 9)

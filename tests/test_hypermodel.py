@@ -1,4 +1,4 @@
-"""Networks for anybody's keras-tuner: every field counts, and all can be saved."""
+"""Networks for any keras-tuner: every field counts, and all can be saved."""
 
 import json
 import subprocess
@@ -17,7 +17,13 @@ from keras_resnet.errors import UsageError
 from training.recipes.recipe import Recipe
 from training.sweeps.hypermodel import USED, ResNetHyperModel
 
-BASE = Recipe(overrides=("depths=(1,)",), schedule="step", warmup_from=0.1, epochs=4)
+BASE = Recipe(
+    overrides=("depths=(1,)",),
+    schedule="step",
+    warmup_from=0.1,
+    epochs=4,
+    xla="off",  # compiling takes most of a test's time
+)
 IMAGES = np.random.default_rng(0).normal(size=(8, 8, 8, 1)).astype("float32")
 LABELS = np.arange(8) % 3
 

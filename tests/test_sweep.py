@@ -3,34 +3,40 @@
 import csv
 import io
 import json
-import os
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stdout
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import keras_tuner
 import pytest
+from in_process import run_sweep
 from rich.console import Console
 
 from keras_resnet.catalogue import find_spec
 from keras_resnet.errors import Stopped, UsageError
 from keras_resnet.families.resnet import ResNetSpec
+from training.evaluate import main as evaluate
 from training.recipes.recipe import Recipe
 from training.runs.run import Run
 from training.storage.lock import exclusive_lock
+from training.sweep import check_chief_address
 from training.sweeps import workers
 from training.sweeps.display import Display
 from training.sweeps.folder import Sweep
 from training.sweeps.hypermodel import ResNetHyperModel
 from training.sweeps.options import Search, read_options
 from training.sweeps.pictures import pareto
+from training.sweeps.planning import make_plan
 from training.sweeps.report import command_line
 from training.sweeps.results import best_of, rows_of
+from training.sweeps.search import plan_of, require_result, settings_of
 
 TINY = [
     *("--overrides", "depths=(1,1,1)", "--dataset", "synthetic:12x8x3:3:60"),
@@ -39,19 +45,10 @@ TINY = [
 WIDER = "width-depth-cardinality"
 RATES = ["--space", "learning_rate=0.02,0.1"]
 
-
-def sweep(*arguments: str, code: int = 0, **environment: str) -> str:
-    """Runs the command and returns what it said, on stderr where it failed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "training.sweep", *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=os.environ | environment,
-        timeout=300,
-    )
-    assert done.returncode == code, done.stderr
-    return done.stderr if code else done.stdout
+# keras-tuner 1.4.8 asks for threading.currentThread().getName().
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:(currentThread|getName):DeprecationWarning"
+)
 
 
 def results(out: Path) -> list[dict[str, str]]:
@@ -64,10 +61,12 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A complete sweep of three trials, of which the last fails."""
     out = tmp_path_factory.mktemp("sweeps") / "grid"
     rates = ["--space", "learning_rate=0.02,0.1,1e30"]
-    said = sweep("--out", str(out), *rates, *TINY, "--tuner", "grid")
-    lines = [line for line in said.splitlines() if line.startswith("trial")]
-    assert len(lines) == 3 and "3 of 3 done, best" in lines[-1]
-    assert said.splitlines()[-1] == f"report: {out}/report.html"
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        run_sweep("--out", str(out), *rates, *TINY, "--tuner", "grid")
+    *trials, last = printed.getvalue().splitlines()
+    assert len(trials) == 3 and "3 of 3 done, best" in trials[-1]
+    assert last == f"report: {out}/report.html"
     return out
 
 
@@ -87,26 +86,27 @@ def test_each_trial_is_a_row_and_an_ordinary_run(grid: Path) -> None:
     assert "loss must be finite" in rows[2]["reason"]
 
 
-def test_names_of_trials_are_text_to_whoever_reads_them(tmp_path: Path) -> None:
+def test_names_of_trials_are_read_as_text(tmp_path: Path) -> None:
     sweeps = {"t": Sweep(tmp_path / "new"), "": Sweep(tmp_path / "old")}
     for prefix, made in sweeps.items():
         known = {"prefix": prefix} if prefix else {}  # older versions had none
         made.begin({"fields": [], "target": None, **known}, resume=False)
-        made.note({"event": "begun", "trial": "0003", "values": {}})
+        made.append({"event": "begun", "trial": "0003", "values": {}})
         made.begin({"fields": [], "target": None, "prefix": "t"}, resume=True)
         (found,) = rows_of(made)
         assert found["trial"] == f"{prefix}0003"  # which pandas would read as 3
 
 
 @pytest.mark.slow
-def test_the_best_trial_is_linked_and_can_be_evaluated(grid: Path) -> None:
+def test_the_best_trial_is_linked_and_can_be_evaluated(
+    grid: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = results(grid)
     done = [row for row in rows if row["status"] == "completed"]
     best = max(done, key=lambda row: float(row["val_top1"]))
     assert (grid / "best").resolve().name == best["trial"]
-    subprocess.run(
-        [sys.executable, "-m", "training.evaluate", str(grid / "best")], check=True
-    )
+    monkeypatch.setattr(sys, "argv", ["evaluate", str(grid / "best")])
+    evaluate()
 
 
 @pytest.mark.slow
@@ -122,14 +122,14 @@ def test_report_and_tensorboard_have_the_trials(grid: Path) -> None:
 @pytest.mark.slow
 def test_a_complete_sweep_stays_as_it_is(grid: Path) -> None:
     before = (grid / "journal.jsonl").read_bytes()
-    sweep("--resume", "--out", str(grid))
+    run_sweep("--resume", "--out", str(grid))
     assert (grid / "journal.jsonl").read_bytes() == before
 
 
 @pytest.mark.slow
 def test_other_sweeps_are_refused(grid: Path) -> None:
-    said = sweep("--out", str(grid), *RATES, *TINY, code=2)
-    assert "output folder must be new, got" in said and said.count("\n") == 1
+    with pytest.raises(UsageError, match="output folder must be new, got"):
+        run_sweep("--out", str(grid), *RATES, *TINY)
 
 
 def test_a_folder_is_one_sweep_s(tmp_path: Path) -> None:
@@ -178,17 +178,15 @@ def test_a_sweep_of_an_older_version_keeps_its_networks(
     asked: list[str], again: list[str], older: bool, tmp_path: Path
 ) -> None:
     """Stochastic depth's networks subsampled before trials had a prefix."""
-    from training.sweep import _plan_of, _settings
-
     out = ["--out", str(tmp_path)]
     begun = read_options([*out, *asked, *TINY])
-    settings = _settings(begun, _plan_of(begun)[0])
+    settings = settings_of(begun, plan_of(begun)[0])
     if older:
         del settings["prefix"]
     Sweep(tmp_path).begin(settings, resume=False)
     resumed = read_options([*out, "--resume", *(again and [*asked, *again])])
-    plan = _plan_of(resumed)[0]
-    Sweep(tmp_path).begin(_settings(resumed, plan), resume=True)
+    plan, _ = plan_of(resumed)
+    Sweep(tmp_path).begin(settings_of(resumed, plan), resume=True)
     for point in plan.points:
         recipe = plan.recipe_at(point)
         spec = find_spec(recipe.model, **recipe.spec_fields)
@@ -198,8 +196,6 @@ def test_a_sweep_of_an_older_version_keeps_its_networks(
 
 
 def test_a_point_of_an_older_sweep_has_its_own_shortcut(tmp_path: Path) -> None:
-    from training.sweep import make_plan
-
     search = Search(space=("shortcut=A,B", "survival=0.5"))
     recipe = Recipe(model=SD, overrides=("depths=(1,1,1)",))
     plan = make_plan(search, recipe, former=True)
@@ -207,7 +203,7 @@ def test_a_point_of_an_older_sweep_has_its_own_shortcut(tmp_path: Path) -> None:
         assert plan.recipe_at(point).spec_fields["shortcut"] == point["shortcut"]
 
 
-def test_damaged_files_are_told(tmp_path: Path) -> None:
+def test_damaged_files_are_reported(tmp_path: Path) -> None:
     made = Sweep(tmp_path)
     made.begin({"fields": []}, resume=False)
     (tmp_path / "journal.jsonl").write_text("{bad\n")
@@ -223,7 +219,7 @@ def test_the_table_shows_a_trial_that_has_just_begun(tmp_path: Path) -> None:
     made = Sweep(tmp_path)
     fields = ["cardinality", "group_width"]
     made.begin({"fields": fields, "target": ["params", 100]}, resume=False)
-    made.note({"event": "begun", "trial": "0", "values": {"cardinality": 2}})
+    made.append({"event": "begun", "trial": "0", "values": {"cardinality": 2}})
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(Display(made, 4)._table())
     said = console.export_text()
@@ -238,27 +234,29 @@ def test_time_left_counts_what_trials_took(tmp_path: Path) -> None:
 
 
 def test_a_sweep_without_a_result_fails(tmp_path: Path) -> None:
-    from training.sweep import _require_result
-
     made = Sweep(tmp_path)
     made.begin({"fields": [], "target": None}, resume=False)
-    made.note({"event": "begun", "trial": "0", "values": {}})
+    made.append({"event": "begun", "trial": "0", "values": {}})
     ended = {"trial": "0", "status": "FAILED", "score": None, "reason": "too large"}
-    made.note({"event": "ended", **ended})
+    made.append({"event": "ended", **ended})
     with pytest.raises(Stopped, match=r"got none of 1 \(last: too large\); see"):
-        _require_result(made)
+        require_result(made)
 
 
 @pytest.mark.slow
 def test_two_workers_find_what_one_finds(grid: Path, tmp_path: Path) -> None:
-    rates = ["--space", "learning_rate=0.02,0.1,1e30"]
-    two = ["--workers", "2", "--tuner", "grid"]
-    sweep("--out", str(tmp_path / "two"), *rates, *TINY, *two)
-    one, two_rows = results(grid), results(tmp_path / "two")
-    for a, b in zip(one, two_rows, strict=True):
-        for row in (a, b):
-            row.pop("seconds")
-        assert a == b
+    # One of the three runs is complete, so that each worker trains another one.
+    two = tmp_path / "two"
+    shutil.copytree(grid, two, symlinks=True)
+    (two / "journal.jsonl").unlink()
+    for name in ("t0001", "t0002"):
+        shutil.rmtree(two / "trials" / name)
+        (two / "logs" / f"{name}.txt").unlink()
+    run_sweep("--resume", "--out", str(two), "--workers", "2")
+    for a, b in zip(results(grid), results(two), strict=True):
+        assert a | {"seconds": ""} == b | {"seconds": ""}
+    tuners = [event["tuner"] for event in Sweep(two).events() if "values" in event]
+    assert set(tuners) == {"worker0", "worker1"}
 
 
 @pytest.mark.slow
@@ -285,7 +283,7 @@ def test_a_journal_goes_on_after_a_cut(grid: Path, tmp_path: Path) -> None:
     journal = cut / "journal.jsonl"
     first, second, *_ = journal.read_text().splitlines()
     journal.write_text(f"{first}\n{second}\n" + '{"event": "beg')
-    sweep("--resume", "--out", str(cut))
+    run_sweep("--resume", "--out", str(cut))
     names = [row["trial"] for row in results(cut)]
     assert len(set(names)) == len(names) == 3
     events = [json.loads(line)["event"] for line in journal.read_text().splitlines()]
@@ -336,14 +334,12 @@ def test_a_journal_goes_on_after_a_cut(grid: Path, tmp_path: Path) -> None:
         (["--out", "x", *RATES, "--max-params", "9"], "network of the space has"),
     ],
 )
-def test_mistakes_are_told(
+def test_mistakes_are_reported(
     arguments: list[str],
     message: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from training.sweep import make_plan
-
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=message):
         options = read_options(arguments)
@@ -366,20 +362,16 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 def test_an_address_that_others_reach_is_warned_of(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from training.sweep import _warn_of_network
-
-    _warn_of_network()
+    check_chief_address(None)
     assert not capsys.readouterr().err
     monkeypatch.setenv("KERASTUNER_ORACLE_IP", "0.0.0.0")
-    _warn_of_network()
+    check_chief_address(None)
     assert "anyone who can reach 0.0.0.0" in capsys.readouterr().err
 
 
-def test_a_worker_must_know_its_chief(tmp_path: Path) -> None:
-    asked = ["--out", str(tmp_path / "s"), *RATES, *TINY]
-    said = sweep(*asked, code=2, KERASTUNER_TUNER_ID="worker0")
-    assert "KERASTUNER_ORACLE_PORT must be the chief's address" in said
-    assert said.count("\n") == 1
+def test_a_worker_must_know_its_chief() -> None:
+    with pytest.raises(UsageError, match="ORACLE_PORT must be the chief's address"):
+        check_chief_address("worker0")
 
 
 def row(
@@ -407,8 +399,6 @@ def test_the_front_has_what_nothing_cheaper_beats() -> None:
 )
 def test_the_command_repeats_the_sweep(words: str, tmp_path: Path) -> None:
     asked = read_options(["--out", str(tmp_path), *words.split()])
-    from dataclasses import asdict
-
     made = Sweep(tmp_path / "s")
     made.begin(
         {"search": asdict(asked.search), "recipe": asked.hyperparameters.to_dict()},
@@ -434,14 +424,14 @@ def test_gpus_are_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(workers, "start_process", start)
     made = Sweep(tmp_path / "sweep")
     (made.path / "logs").mkdir(parents=True)
-    team = workers._Team(made, 2)
-    team.start()
-    team.kill()
+    group = workers._Processes(made, 2)
+    group.start()
+    group.kill()
     found = {name: here["CUDA_VISIBLE_DEVICES"] for name, here in seen}
     assert list(found.values()) == ["4,5,6", "4,6", "5"]
 
 
-def test_the_hypermodel_works_in_anybody_s_tuner(tmp_path: Path) -> None:
+def test_the_hypermodel_works_in_any_tuner(tmp_path: Path) -> None:
     hypermodel = ResNetHyperModel(
         ["width=16,32", "learning_rate=1e-3..1e0:log", "shortcut=A,B"],
         Recipe(model="resnet20_cifar", overrides=("depths=(1,1,1)",)),

@@ -11,17 +11,25 @@ from typing import Any
 
 import pytest
 from data import write_classes
+from in_process import run_sweep
 from keras_tuner.engine.trial import Trial
 from test_findings import reads, swap
 
 from keras_resnet.errors import UsageError
 from training.recipes.catalogue import load_recipe
-from training.sweep import _begin, _located, _plan_of, _require_same_data
+from training.sweeps.data import require_same_data
+from training.sweeps.encoding import hyperparameters
 from training.sweeps.folder import Sweep
 from training.sweeps.options import read_options
-from training.sweeps.oracles import hyperparameters, make_oracle
+from training.sweeps.oracles import Grid
 from training.sweeps.results import rows_of
+from training.sweeps.search import begin, plan_of
 from training.sweeps.trials import Trials
+
+# keras-tuner 1.4.8 asks for threading.currentThread().getName().
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:(currentThread|getName):DeprecationWarning"
+)
 
 SPACE = ["--space", "learning_rate=0.02,0.1", "--overrides", "depths=(1,1,1)"]
 
@@ -35,10 +43,9 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def go(*words: str) -> Sweep:
     """Does what the command does before its first trial."""
-    options = _located(read_options(["--out", "sweep", *words]))
-    assert options.out is not None
-    sweep = Sweep(options.out.absolute())
-    _begin(sweep, options, _plan_of(options)[0])
+    plan, options = plan_of(read_options(["--out", "sweep", *words]))
+    sweep = Sweep(options.folder.absolute())
+    begin(sweep, options, plan)
     return sweep
 
 
@@ -82,7 +89,7 @@ def test_a_sweep_is_resumed_on_the_same_data(
     assert "\n" not in str(caught.value)
     worker = read_options(["--out", "sweep", "--resume"])
     with pytest.raises(UsageError, match=expected):
-        _require_same_data(sweep, _plan_of(worker)[0])
+        require_same_data(sweep, plan_of(worker)[0].data)
 
 
 def test_files_are_read_once_to_know_them(
@@ -93,7 +100,7 @@ def test_files_are_read_once_to_know_them(
     assert len(seen) == len(set(seen)) == 30
 
 
-def test_a_sweep_of_before_digests_goes_on_in_its_place(photos: Path) -> None:
+def test_a_sweep_without_digests_resumes_in_its_place(photos: Path) -> None:
     as_of_an_older_version(go("--dataset", "folder:photos", *SPACE))
     swapped(photos)
     sweep = go("--resume")
@@ -132,13 +139,13 @@ def test_data_of_a_sweep_may_be_moved(
 
 
 @pytest.mark.parametrize("begun", [True, False])
-def test_a_trial_that_was_begun_is_told_where_the_data_is(
+def test_a_trial_that_was_begun_gets_the_new_location(
     begun: bool, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = go("--dataset", "folder:photos", *SPACE)
     shutil.move(photos, "moved")
     words = ["--out", "sweep", "--resume", "--dataset", "folder:moved"]
-    plan = _plan_of(_located(read_options(words)))[0]
+    plan, _ = plan_of(read_options(words))
     lines = []
 
     def start(line: list[str], **_: Any) -> subprocess.Popen[bytes]:
@@ -149,9 +156,7 @@ def test_a_trial_that_was_begun_is_told_where_the_data_is(
     if begun:
         sweep.run("t0").create({})
     trial = Trial(hyperparameters(plan.space), "0")
-    Trials(make_oracle("grid", plan, None), plan, sweep)._process(
-        trial, sweep.run("t0")
-    )
+    Trials(Grid(plan), plan, sweep)._process(trial, sweep.run("t0"))
     recipe = sweep.recipe("t0")
     if begun:
         assert lines[0][-2:] == ["--resume", "--dataset=folder:moved"]
@@ -164,7 +169,8 @@ def test_a_trial_that_was_begun_is_told_where_the_data_is(
 def test_a_trial_goes_on_where_its_data_was_moved(photos: Path) -> None:
     line = [sys.executable, "-m", "training.sweep", "--out", "sweep"]
     small = ["--image-size", "8", "--batch-size", "4", "--epochs", "8"]
-    words = [*SPACE, *small, "--tuner", "grid", "--dataset", "folder:photos"]
+    point = ["--space", "learning_rate=0.02", *SPACE[2:]]
+    words = [*point, *small, "--tuner", "grid", "--dataset", "folder:photos"]
     sweep = Sweep(photos.with_name("sweep"))
     with subprocess.Popen([*line, *words], stderr=subprocess.PIPE) as process:
         until = time.monotonic() + 120
@@ -174,10 +180,8 @@ def test_a_trial_goes_on_where_its_data_was_moved(photos: Path) -> None:
     assert process.returncode == 128 + signal.SIGTERM
     assert not sweep.run("t0000").complete
     shutil.move(photos, "moved")
-    place = ["--resume", "--dataset", "folder:moved"]
-    subprocess.run([*line, *place], check=True, capture_output=True, timeout=300)
-    assert [row["status"] for row in rows_of(sweep)] == ["completed"] * 2
+    run_sweep("--out", "sweep", "--resume", "--dataset", "folder:moved")
+    assert [row["status"] for row in rows_of(sweep)] == ["completed"]
     assert "resuming at epoch" in sweep.log("t0000").read_text("utf-8")
-    for name in ("t0000", "t0001"):
-        found = sweep.run(name).config["dataset"]["place"]
-        assert found == f"folder:{photos.with_name('moved')}"
+    place = sweep.run("t0000").config["dataset"]["place"]
+    assert place == f"folder:{photos.with_name('moved')}"

@@ -13,12 +13,12 @@ from keras_resnet.describe import Cost, count_macs, count_params, network_cost
 from keras_resnet.errors import UsageError
 from keras_resnet.models import create_model
 from training.recipes.recipe import Recipe
-from training.sweep import make_plan
 from training.sweeps.cost import Budget, nearest
 from training.sweeps.options import Search
+from training.sweeps.planning import make_plan
 from training.sweeps.presets import PRESETS
 from training.sweeps.space import KEPT
-from training.sweeps.trials import shortened
+from training.sweeps.trials import shorten
 
 TINY = Recipe(model="resnext29_8x64d_cifar", overrides=("depths=(1,1)", "width=8"))
 
@@ -225,7 +225,7 @@ def test_points_without_a_network_are_left_out() -> None:
     # Shortcut A cannot go from the stem's 16 channels to 4; only building shows it.
     search = Search(space=("width=16,4",), max_params=10**7)
     plan = make_plan(search, Recipe(overrides=("depths=(1,1,1)",)))
-    assert plan.left_out() == [{"width": 4}]
+    assert plan.excluded() == [{"width": 4}]
     assert plan.count("grid", None) == 1
     with pytest.raises(UsageError, match="must have a network that can be built, got"):
         make_plan(Search(space=("width=2,4",), max_params=10**7), Recipe())
@@ -301,7 +301,7 @@ def test_short_trials_keep_the_shape_of_the_recipe() -> None:
     )
     kept = {8: (0.25, 0.5, 0.75), 4: (0.25, 0.5, 0.75), 3: (0.5, 0.75), 1: ()}
     for epochs, sizes in kept.items():
-        short = shortened(recipe, epochs)
+        short = shorten(recipe, epochs)
         assert (short.epochs, short.progressive) == (epochs, sizes)
         assert (short.warmup_epochs, short.warmup_steps) == (epochs / 4, epochs * 50)
 

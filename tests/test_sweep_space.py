@@ -6,7 +6,7 @@ import pytest
 
 from keras_resnet.errors import UsageError
 from training.recipes.recipe import Recipe
-from training.sweeps.points import at, require_possible
+from training.sweeps.points import apply_point, require_possible
 from training.sweeps.space import KEPT, Choice, Range, points, read_space, size
 
 
@@ -85,10 +85,10 @@ def test_points_are_all_combinations() -> None:
 
 def test_a_point_replaces_and_overrides() -> None:
     base = Recipe(overrides=("width=8", "shortcut=B"), learning_rate=0.2)
-    found = at(base, {"learning_rate": 0.1, "width": 32, "depths": (1, 2, 1)})
+    found = apply_point(base, {"learning_rate": 0.1, "width": 32, "depths": (1, 2, 1)})
     assert found.learning_rate == 0.1
     assert found.spec_fields == {"shortcut": "B", "width": 32, "depths": (1, 2, 1)}
-    assert at(base, {"width": KEPT}) == base
+    assert apply_point(base, {"width": KEPT}) == base
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Limits the cost of networks and finds networks of equal cost."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -75,22 +76,18 @@ def nearest(cost: Callable[[int], int | None], target: float, name: str) -> int:
         UsageError: The target is above the largest cost, more than half a step below
             the smallest, or less than half the smallest.
     """
-    low, high = 0, WIDEST
-    least, largest = None, cost(high)
+    largest = cost(WIDEST)
     if largest is None or largest < target:
-        raise _unreachable(target, f"{name}={high}", "largest", largest)
-    while high - low > 1:
-        middle = max(low + 1, math.isqrt(max(low, 1) * high))
-        found = cost(middle)
-        if found is None or found < target:
-            low, least = middle, found
-        else:
-            high, largest = middle, found
-    if least is not None:
-        return low if target - least < largest - target else high
-    step = (cost(high + 1) or largest) - largest
-    if largest - target > min(step / 2, target):
-        raise _unreachable(target, f"{name}={high}", "smallest", largest)
+        raise _unreachable(target, f"{name}={WIDEST}", "largest", largest)
+    # An integer that is too small to be valid counts as one below the target.
+    high = 1 + bisect_left(range(1, WIDEST), target, key=lambda n: cost(n) or 0)
+    above = cost(high) or largest
+    below = cost(high - 1) if high > 1 else None
+    if below is not None:
+        return high - 1 if target - below < above - target else high
+    step = (cost(high + 1) or above) - above
+    if above - target > min(step / 2, target):
+        raise _unreachable(target, f"{name}={high}", "smallest", above)
     return high
 
 

@@ -9,7 +9,7 @@ from training.recipes.recipe import Recipe
 from training.sweeps.folder import Sweep
 
 
-def with_location(sweep: Sweep, recipe: Recipe) -> Recipe:
+def with_data_location(sweep: Sweep, recipe: Recipe) -> Recipe:
     """Returns a recipe with the absolute location of the sweep's data set.
 
     Args:
@@ -26,20 +26,27 @@ def with_location(sweep: Sweep, recipe: Recipe) -> Recipe:
     return replace(recipe, dataset=place)
 
 
-def require_same(sweep: Sweep, dataset: Dataset) -> None:
+def require_same_data(sweep: Sweep, dataset: Dataset) -> None:
     """Checks that a sweep would continue with the data that it was begun on.
 
     Args:
-        sweep: A sweep that was begun. If an older version began it, locations are
-            compared.
+        sweep: If it has not begun, there is nothing to compare. If an older version
+            began it, locations are compared.
         dataset: The data set that the next trials would train on.
 
     Raises:
         UsageError: Images, labels or the location differ.
     """
+    if not sweep.exists:
+        return
     stored = sweep.settings.get("dataset")
     if stored is None:
-        _require_same_place(sweep, dataset)
+        before = sweep.settings["recipe"].get("dataset", Recipe.dataset)
+        if resolved(before) != resolved(dataset.name):
+            raise UsageError(
+                f"a sweep must be resumed with the same dataset ({before}), got "
+                f"{dataset.name}; omit the option or choose another --out"
+            )
     elif difference := changed(stored, dataset):
         raise UsageError(
             f"{dataset.name} must be the data that {sweep.path} was begun on, "
@@ -48,16 +55,7 @@ def require_same(sweep: Sweep, dataset: Dataset) -> None:
         )
 
 
-def _require_same_place(sweep: Sweep, dataset: Dataset) -> None:
-    before = sweep.settings["recipe"].get("dataset", Recipe.dataset)
-    if resolved(before) != resolved(dataset.name):
-        raise UsageError(
-            f"a sweep must be resumed with the same dataset ({before}), got "
-            f"{dataset.name}; omit the option or choose another --out"
-        )
-
-
-def note_location(sweep: Sweep, dataset: Dataset) -> None:
+def store_data_location(sweep: Sweep, dataset: Dataset) -> None:
     """Stores the new location of a sweep's data set that was moved."""
     stored, place = sweep.settings.get("dataset"), absolute(dataset.name)
     if stored is not None and stored["place"] != place:

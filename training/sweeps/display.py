@@ -1,7 +1,6 @@
 """Shows a running sweep as a live table or as one line per trial."""
 
 import time
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console
@@ -20,18 +19,18 @@ class Display:
     Args:
         sweep: The sweep's folder.
         total: Expected number of trials; None: unknown.
-        at_a_time: Number of trials that run at once.
+        workers: Number of trials that run at once.
     """
 
-    def __init__(self, sweep: Sweep, total: int | None, at_a_time: int = 1) -> None:
+    def __init__(self, sweep: Sweep, total: int | None, workers: int = 1) -> None:
         self._sweep = sweep
         self._total = total
-        self._at_a_time = at_a_time
+        self._workers = workers
         self._console = Console()
         self._live: Live | None = None
-        self._said: set[str] | None = None
-        self._began = time.monotonic()
-        self._done_before = 0
+        self._printed: set[str] | None = None
+        self._start = time.monotonic()
+        self._done_at_start = 0
 
     def __enter__(self) -> "Display":
         if self._console.is_terminal:
@@ -41,32 +40,27 @@ class Display:
             self._live.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         if self._live is not None:
-            self._live.__exit__(kind, error, trace)
+            self._live.__exit__(*error)
 
     def update(self) -> None:
         """Prints the newly ended trials if there is no live table."""
         rows = rows_of(self._sweep)
         ended = [row for row in rows if row["status"] != "running"]
-        if self._said is None:
-            self._said = {row["trial"] for row in ended}
-            self._done_before = len(ended)
+        if self._printed is None:
+            self._printed = {row["trial"] for row in ended}
+            self._done_at_start = len(ended)
         if self._live is not None:
             return
         for row in ended:
-            if row["trial"] not in self._said:
-                self._said.add(row["trial"])
+            if row["trial"] not in self._printed:
+                self._printed.add(row["trial"])
                 print(self._line(row, rows), flush=True)
 
     def _line(self, row: Row, rows: list[Row]) -> str:
         fields = ", ".join(
-            f"{n}={short(row[n])}" for n in self._sweep.settings["fields"]
+            f"{n}={format_value(row[n])}" for n in self._sweep.settings["fields"]
         )
         if row["status"] == "failed":
             result = f"failed: {row['reason']}"
@@ -99,25 +93,17 @@ class Display:
         which counts a trial that was nearly done before as a whole one. The other is
         the time of the epochs, which excludes the start of the processes.
         """
-        here = done - self._done_before
-        by_clock = (time.monotonic() - self._began) / here if here else 0.0
+        here = done - self._done_at_start
+        by_clock = (time.monotonic() - self._start) / here if here else 0.0
         trained = [row["seconds"] or 0.0 for row in rows if row["status"] != "running"]
-        return max(by_clock, sum(trained) / done / self._at_a_time)
+        return max(by_clock, sum(trained) / done / self._workers)
 
     def _table(self) -> Table:
         rows = rows_of(self._sweep)
         fields = self._sweep.settings["fields"]
-        table = Table(title=self._summary(rows), title_justify="left")
-        for name in (
-            "trial",
-            *fields,
-            "params",
-            "epochs",
-            "val_top1",
-            "seconds",
-            "status",
-        ):
-            table.add_column(name)
+        columns = ("params", "epochs", "val_top1", "seconds", "status")
+        title = self._summary(rows)
+        table = Table("trial", *fields, *columns, title=title, title_justify="left")
         running = [row for row in rows if row["status"] == "running"]
         ended = [row for row in rows if row["status"] != "running"]
         ended.sort(key=lambda row: row["val_top1"] or 0, reverse=True)
@@ -125,7 +111,7 @@ class Display:
             top1 = row["val_top1"]
             table.add_row(
                 row["trial"],
-                *(short(row[name]) for name in fields),
+                *(format_value(row[name]) for name in fields),
                 f"{row['params']:,}" if row["params"] else "",
                 str(row["epochs"]),
                 f"{top1:.4f}" if top1 else "",
@@ -135,6 +121,6 @@ class Display:
         return table
 
 
-def short(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Formats a value; a float gets four significant digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

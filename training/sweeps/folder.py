@@ -6,7 +6,6 @@ disk before anything depends on it. It and the runs suffice to rebuild everythin
 
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -55,16 +54,6 @@ class Sweep:
         return self.path / "report.html"
 
     @property
-    def best(self) -> Path:
-        """The link to the best trial's folder."""
-        return self.path / "best"
-
-    @property
-    def tensorboard(self) -> Path:
-        """The TensorBoard logs with the hyperparameters."""
-        return self.path / "tensorboard"
-
-    @property
     def exists(self) -> bool:
         """Whether the folder contains a sweep."""
         return self._settings.is_file()
@@ -106,7 +95,7 @@ class Sweep:
 
     def reason(self, trial: str) -> str:
         """Returns the reason why a trial has no result: its log's last line."""
-        return next(lines_of(self.log(trial)), "").removeprefix("error: ")
+        return last_line(self.log(trial)).removeprefix("error: ")
 
     def recipe(self, trial: str) -> Path:
         """Returns the recipe file that a trial's process reads."""
@@ -122,7 +111,7 @@ class Sweep:
         if self.exists:
             if not resume:
                 raise output_exists_error(self.path, "a sweep")
-            self._require(settings)
+            self._require_same(settings)
         elif self.path.exists() and (
             not self.path.is_dir() or any(self.path.iterdir())
         ):
@@ -140,20 +129,21 @@ class Sweep:
         with report_write_errors(self.path):
             write_json(self._settings, self.settings)
 
-    def _require(self, settings: dict[str, Any]) -> None:
+    def _require_same(self, settings: dict[str, Any]) -> None:
         defaults = json.loads(json.dumps(Recipe().to_dict()))
-        # data.require_same compares the data sets.
-        kept = {n: v for n, v in self.settings.items() if n != "dataset"}
-        if "recipe" in kept:  # fields added since then had their defaults
+        # data.require_same_data compares the data sets.
+        stored = {n: v for n, v in self.settings.items() if n != "dataset"}
+        if "recipe" in stored:  # fields added since then had their defaults
             now = settings["recipe"]
-            recipe = {name: defaults[name] for name in now} | kept["recipe"]
-            kept = kept | {"recipe": recipe | {"dataset": now.get("dataset")}}
-        for part, stored in kept.items():
-            name, before, now = _difference(part, stored, settings.get(part))
+            recipe = {name: defaults[name] for name in now} | stored["recipe"]
+            stored["recipe"] = recipe | {"dataset": now.get("dataset")}
+        for part, value in stored.items():
+            name, before, now = _first_difference(part, value, settings.get(part))
             if before != now:
                 raise UsageError(
-                    f"a sweep must be resumed with the same {name} ({_told(before)}), "
-                    f"got {_told(now)}; omit the option or choose another --out"
+                    f"a sweep must be resumed with the same {name} "
+                    f"({_format(before)}), got {_format(now)}; omit the option or "
+                    "choose another --out"
                 )
 
     def events(self) -> list[Event]:
@@ -163,11 +153,11 @@ class Sweep:
         *lines, _ = self._journal.read_text("utf-8").split("\n")
         return [_read(self._journal, line) for line in lines]
 
-    def note(self, event: Event) -> None:
+    def append(self, event: Event) -> None:
         """Appends an event to the journal and syncs it to disk."""
         with report_write_errors(self.path), self._journal.open("a+b") as file:
-            whole = _whole_lines(self._journal)
-            file.truncate(whole)
+            whole = self._journal.read_bytes().rfind(b"\n") + 1
+            file.truncate(whole)  # a line that a crash cut off
             file.write(json.dumps(event).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
@@ -190,7 +180,7 @@ def _read(path: Path, text: str) -> dict[str, Any]:
         ) from None
 
 
-def _difference(name: str, before: Any, now: Any) -> tuple[str, Any, Any]:
+def _first_difference(name: str, before: Any, now: Any) -> tuple[str, Any, Any]:
     """Returns the name and both values of the first difference in the settings."""
     if isinstance(before, dict) and isinstance(now, dict):
         for key in before | now:
@@ -199,17 +189,11 @@ def _difference(name: str, before: Any, now: Any) -> tuple[str, Any, Any]:
     return name, before, now
 
 
-def _told(value: Any) -> str:
+def _format(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _whole_lines(path: Path) -> int:
-    """Returns the number of bytes up to the last line end of a file."""
-    return path.read_bytes().rfind(b"\n") + 1
-
-
-def lines_of(path: Path) -> Iterator[str]:
-    """Yields the non-empty lines of a text file, the last one first."""
-    if path.is_file():
-        text = path.read_text("utf-8", errors="replace")
-        yield from (line for line in reversed(text.splitlines()) if line.strip())
+def last_line(path: Path) -> str:
+    """Returns the last line of a file that is not blank; empty: there is none."""
+    text = path.read_text("utf-8", errors="replace") if path.is_file() else ""
+    return ["", *filter(str.strip, text.splitlines())][-1]

@@ -12,13 +12,13 @@ from training.sweeps.results import rows_of
 def write_hparams(sweep: Sweep) -> None:
     """Writes each completed trial that has no folder yet."""
     for row in rows_of(sweep):
-        folder = sweep.tensorboard / row["trial"]
+        folder = sweep.path / "tensorboard" / row["trial"]
         if row["status"] != "completed" or folder.exists():
             continue
         values = {name: row[name] for name in sweep.settings["fields"]}
         plain = {n: v if type(v) in (int, float) else str(v) for n, v in values.items()}
         # A kill while writing must not leave a folder that looks complete.
-        fresh = sweep.tensorboard / f".{row['trial']}"
+        fresh = folder.with_name(f".{row['trial']}")
         shutil.rmtree(fresh, ignore_errors=True)
         with tf.summary.create_file_writer(str(fresh)).as_default():
             api.hparams(plain, trial_id=row["trial"])

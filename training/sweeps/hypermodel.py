@@ -16,7 +16,7 @@ from training.experiment.optimisation import make_optimizer
 from training.optimisation.losses import RecipeLoss
 from training.optimisation.optimizers import decayed
 from training.recipes.recipe import Recipe
-from training.sweeps.oracles import decoded, hyperparameters
+from training.sweeps.encoding import decode, hyperparameters
 from training.sweeps.plan import Plan
 from training.sweeps.points import require_possible
 from training.sweeps.space import read_space
@@ -92,7 +92,7 @@ class ResNetHyperModel(keras_tuner.HyperModel):
         for each in registered.space:
             hp.merge([each], overwrite=False)
             values[each.name] = hp.get(each.name)
-        recipe = self._plan.recipe_at(decoded(self._plan.space, values))
+        recipe = self._plan.recipe_at(decode(values, self._plan.space))
         policy = None if recipe.precision == "auto" else POLICIES[recipe.precision]
         model = create_model(
             recipe.model,
@@ -106,7 +106,7 @@ class ResNetHyperModel(keras_tuner.HyperModel):
                 warnings.warn(note, stacklevel=2)
         finetuning.freeze(model, recipe.freeze)
         if recipe.optimizer == "sgd":
-            _penalise(model, recipe)
+            _add_weight_penalty(model, recipe)
         optimizer = make_optimizer(recipe, self._steps)
         if model.dtype_policy.name == "mixed_float16":
             # Keras would add it too, but save the model without it.
@@ -138,7 +138,7 @@ def _require_used(plan: Plan) -> None:
             )
 
 
-def _penalise(model: keras.Model, recipe: Recipe) -> None:
+def _add_weight_penalty(model: keras.Model, recipe: Recipe) -> None:
     """Adds λ/2·‖w‖² of the decayed weights to the loss, also in the saved model."""
     penalty = keras.regularizers.L2(recipe.weight_decay / 2)
     for layer in leaf_layers(model):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from training.sweeps.presets import Preset
 
 MOST_SEEDS = 10_000
+TRIALS = 20  # by default, except for a grid
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,12 @@ class Search:
         """The tuner that chooses the points."""
         return self.tuner or ("grid" if self.preset else "random")
 
+    @property
+    def max_trials(self) -> int | None:
+        """The maximum number of trials; None: all points, or what hyperband needs."""
+        unlimited = self.chosen_tuner in ("grid", "hyperband")
+        return self.trials or (None if unlimited else TRIALS)
+
     def __post_init__(self) -> None:
         require_positive(self, "seeds")
         check_range("seeds", self.seeds, 1, MOST_SEEDS)
@@ -81,11 +88,17 @@ class Options:
     workers: int = 1
     """Number of trials to run at once on this machine."""
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the sweep, which ``read_options`` requires."""
+        assert self.out is not None
+        return self.out
+
     def __post_init__(self) -> None:
         require_positive(self, "workers")
         if self.workers > MOST_WORKERS:
             raise UsageError(
-                f"workers must be at most {MOST_WORKERS}, got {self.workers}; say "
+                f"workers must be at most {MOST_WORKERS}, got {self.workers}; use "
                 f"--workers {MOST_WORKERS} or fewer"
             )
 

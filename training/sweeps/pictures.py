@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from training.reports import COLOURS, GREY, Picture, canvas, svg
-from training.sweeps.display import short
+from training.sweeps.display import format_value
 from training.sweeps.folder import Sweep
 from training.sweeps.results import Row
 
@@ -35,14 +35,7 @@ def front(rows: list[Row], cost: str) -> Picture:
         [r[cost] for r in best], _accuracy(best), where="post", color=COLOURS[1], lw=1
     )
     for row in best:
-        axes.annotate(
-            row["trial"],
-            (row[cost], 100 * row["val_top1"]),
-            fontsize=8,
-            color=GREY,
-            xytext=(4, 4),
-            textcoords="offset points",
-        )
+        _annotate(axes, row["trial"], (row[cost], 100 * row["val_top1"]), (4, 4))
     axes.set(xlabel=COSTS[cost], ylabel="top-1, %")
     axes.locator_params(axis="x", nbins=5)
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
@@ -61,25 +54,17 @@ def errors(rows: list[Row], fields: list[str]) -> Picture:
     names = [field for field in fields if field != "seed"]
     groups: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: str(row["trial"])):
-        label = ", ".join(short(row[name]) for name in names)
+        label = ", ".join(format_value(row[name]) for name in names)
         groups.setdefault(label, []).append(row)
     places = np.arange(len(groups))
-    for (key, label), colour in zip(
-        {"train_top1": "training", "val_top1": "held out"}.items(),
-        COLOURS,
-        strict=False,
-    ):
+    kinds = (("train_top1", "training"), ("val_top1", "held out"))
+    for (key, label), colour in zip(kinds, COLOURS, strict=False):
         values = [[100 * (1 - r[key]) for r in group] for group in groups.values()]
         means = [np.mean(v) for v in values]
         ends = np.array([(min(v), max(v)) for v in values])
+        spread = np.abs(ends.T - means)
         axes.errorbar(
-            places,
-            means,
-            np.abs(ends.T - means),
-            fmt=".",
-            color=colour,
-            label=label,
-            capsize=2,
+            places, means, spread, fmt=".", color=colour, label=label, capsize=2
         )
     axes.set_xticks(places, list(groups), rotation=45, ha="right", fontsize=7)
     axes.set(ylabel="error, %", xlabel=", ".join(names))
@@ -95,21 +80,14 @@ def parallel(rows: list[Row], fields: list[str]) -> Picture:
     """Draws one line per trial through its hyperparameters to its accuracy."""
     names = [field for field in fields if field != "seed"] + ["params", "val_top1"]
     axes = canvas(width=max(4.6, 1.3 * len(names)))
-    places = np.array([_places([row[name] for row in rows]) for name in names])
+    places = np.array([_scale([row[name] for row in rows]) for name in names])
     for rank, line in reversed(list(enumerate(places.T))):
-        axes.plot(line, **_look(rank, rows))
-    _name_lines(axes)
+        axes.plot(line, **_line_style(rank, rows))
+    _add_legend(axes)
     for place, name in enumerate(names):
-        for end, value in zip((0, 1), _ends([row[name] for row in rows]), strict=True):
-            axes.annotate(
-                value,
-                (place, end),
-                fontsize=7,
-                color=GREY,
-                ha="center",
-                xytext=(0, -9 if end == 0 else 4),
-                textcoords="offset points",
-            )
+        for end, value in enumerate(_extremes([row[name] for row in rows])):
+            offset = (0, -9 if end == 0 else 4)
+            _annotate(axes, value, (place, end), offset, fontsize=7, ha="center")
     axes.set_xticks(range(len(names)), names)
     axes.set_yticks([])
     axes.set_ylim(-0.15, 1.15)
@@ -124,12 +102,13 @@ def parallel(rows: list[Row], fields: list[str]) -> Picture:
 def curves(sweep: Sweep, rows: list[Row]) -> Picture:
     """Draws the held-out error by epoch, the best trials in colour."""
     axes = canvas()
-    for place, row in reversed(list(enumerate(rows))):
+    for rank, row in reversed(list(enumerate(rows))):
         error = [100 * (1 - e["val_top1"]) for e in sweep.run(row["trial"]).epochs]
-        axes.plot(range(1, len(error) + 1), error, marker=".", **_look(place, rows))
+        epochs = range(1, len(error) + 1)
+        axes.plot(epochs, error, marker=".", **_line_style(rank, rows))
     axes.set(xlabel="epoch", ylabel="held-out error, %")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _name_lines(axes)
+    _add_legend(axes)
     return Picture(
         "Held-out error by epoch",
         svg(axes),
@@ -138,7 +117,7 @@ def curves(sweep: Sweep, rows: list[Row]) -> Picture:
     )
 
 
-def _look(rank: int, rows: list[Row]) -> dict[str, Any]:
+def _line_style(rank: int, rows: list[Row]) -> dict[str, Any]:
     """Returns the line style of a trial; the best ones have colours and names."""
     named = rank < len(COLOURS)
     return {
@@ -149,17 +128,18 @@ def _look(rank: int, rows: list[Row]) -> dict[str, Any]:
     }
 
 
-def _name_lines(axes: Any) -> None:
+def _annotate(axes: Any, text: str, point: Any, offset: Any, **style: Any) -> None:
+    """Writes a text at a point, moved by an offset in typographic points."""
+    style = {"fontsize": 8, "color": GREY} | style
+    axes.annotate(text, point, xytext=offset, textcoords="offset points", **style)
+
+
+def _add_legend(axes: Any) -> None:
     """Adds a legend beside the plot, with the best trial first."""
     lines, names = axes.get_legend_handles_labels()
+    style = {"frameon": False, "labelcolor": GREY, "fontsize": 7}
     axes.legend(
-        lines[::-1],
-        names[::-1],
-        frameon=False,
-        labelcolor=GREY,
-        fontsize=7,
-        loc="upper left",
-        bbox_to_anchor=(1, 1),
+        lines[::-1], names[::-1], loc="upper left", bbox_to_anchor=(1, 1), **style
     )
 
 
@@ -167,18 +147,23 @@ def _accuracy(rows: list[Row]) -> list[float]:
     return [100 * row["val_top1"] for row in rows]
 
 
-def _places(values: list[Any]) -> np.ndarray:
+def _scale(values: list[Any]) -> np.ndarray:
     """Scales values to [0, 1]: numbers by size, text in alphabetical order."""
-    order = sorted(set(map(str, values)))
-    numeric = all(isinstance(value, int | float) for value in values)
-    numbers = values if numeric else [order.index(str(value)) for value in values]
+    order = _sorted(values)
+    numbers = values if _numeric(values) else [order.index(str(v)) for v in values]
     found = np.asarray(numbers, float)
     span = np.ptp(found)
     return (found - found.min()) / span if span else np.full(len(found), 0.5)
 
 
-def _ends(values: list[Any]) -> tuple[str, str]:
-    if all(isinstance(value, int | float) for value in values):
-        return short(min(values)), short(max(values))
-    order = sorted(set(map(str, values)))
-    return order[0], order[-1]
+def _extremes(values: list[Any]) -> tuple[str, str]:
+    order = _sorted(values)
+    return format_value(order[0]), format_value(order[-1])
+
+
+def _sorted(values: list[Any]) -> list[Any]:
+    return sorted(set(values if _numeric(values) else map(str, values)))
+
+
+def _numeric(values: list[Any]) -> bool:
+    return all(isinstance(value, int | float) for value in values)

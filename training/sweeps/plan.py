@@ -1,9 +1,7 @@
 """Maps the points of a sweep's space to recipes within a budget."""
 
-import math
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from itertools import islice
 from typing import Any, Literal, cast
 
 from keras_resnet.catalogue import find_spec
@@ -14,14 +12,12 @@ from training.experiment.data import load_recipe_dataset
 from training.experiment.infer_preprocessing import input_size
 from training.recipes.recipe import Recipe, with_former_network
 from training.sweeps.cost import OWN, Budget, nearest
-from training.sweeps.points import at, named
+from training.sweeps.points import apply_point
 from training.sweeps.space import SOLVED, Point, Space, points, size
 
 WIDTHS = ("group_width", "width", "growth_rate")  # solved for by default
 # Other spec fields that set a width and can be solved for.
 OTHER_WIDTHS = ("cardinality", "bottleneck", "hidden", "deep", "maps")
-LARGEST_GRID = 10_000  # points
-COSTED = 1000  # points whose costs are checked before a search begins
 
 Kind = Literal["params", "macs"]
 
@@ -84,9 +80,9 @@ class Plan:
         """Returns the field that is solved for at a point; None: none is."""
         if self.budget.match is None:
             return None
-        asked = [name for name, value in point.items() if value == SOLVED]
-        if asked or any(SOLVED in values.grid for values in self.space.values()):
-            return asked[0] if asked else None
+        marked = [name for name, value in point.items() if value == SOLVED]
+        if marked or any(SOLVED in values.grid for values in self.space.values()):
+            return marked[0] if marked else None
         spec: Any = find_spec(point.get("model", self.recipe.model))
         known = [f.name for f in fields(spec)]
         free = [w for w in WIDTHS if w in known and w not in self.space]
@@ -105,7 +101,7 @@ class Plan:
         if name == OWN:
             recipe = self._at(self.rows[0] if self.rows else {})
         else:
-            recipe = self._named(replace(self.recipe, model=name, overrides=()))
+            recipe = self._resolve(replace(self.recipe, model=name, overrides=()))
         cost = getattr(self.cost(recipe), kind)
         return float(factor if times else 1) * int(cost)
 
@@ -123,18 +119,18 @@ class Plan:
 
         def cost(value: int) -> int | None:
             try:
-                made = self._at(rest | {name: value})
-                return int(getattr(self.cost(made), kind))
+                recipe = self._at(rest | {name: value})
+                return int(getattr(self.cost(recipe), kind))
             except UsageError:
                 return None
 
         return self._at(rest | {name: nearest(cost, self.target, name)})
 
     def _at(self, point: Point) -> Recipe:
-        return self._named(at(self.recipe, point))
+        return self._resolve(apply_point(self.recipe, point))
 
-    def _named(self, recipe: Recipe) -> Recipe:
-        """The recipe with the network that its name stands for in this sweep."""
+    def _resolve(self, recipe: Recipe) -> Recipe:
+        """Returns the recipe with the network that its name denotes in this sweep."""
         if not self.former:
             return recipe
         return Recipe.from_dict(with_former_network(recipe.to_dict()))
@@ -147,12 +143,6 @@ class Plan:
         spec = tuple(recipe.spec_fields.items())
         return network_cost(recipe.model, spec, shape, len(self.data.labels))
 
-    @property
-    def _costly(self) -> Space:
-        """The part of the space that affects the cost."""
-        free = {f.name for f in fields(Recipe)} - {"model", "image_size"}
-        return {name: values for name, values in self.space.items() if name not in free}
-
     @cached_property
     def data(self) -> Dataset:
         """What all trials train and test on."""
@@ -160,76 +150,18 @@ class Plan:
 
     def allows(self, point: Point) -> bool:
         """Returns whether a point is valid and within the budget."""
-        if self.budget.open:
-            return self._possible(point) is not None
-        cost = self._cost_at(point)
-        return cost is not None and self.budget.holds(cost)
-
-    def _possible(self, point: Point) -> Recipe | None:
         try:
-            return self.recipe_at(point)
-        except UsageError:
-            return None
-
-    def _cost_at(self, point: Point) -> Cost | None:
-        """Returns the cost of a point's network; None: the point is invalid."""
-        recipe = self._possible(point)
-        if recipe is None:
-            return None
-        try:
-            return self.cost(recipe)
+            recipe = self.recipe_at(point)
+            return self.budget.open or self.budget.holds(self.cost(recipe))
         except UsageError:  # some combinations fail only when the network is built
-            return None
+            return False
 
     @cached_property
     def allowed(self) -> list[Point]:
         """The points of a grid that are valid and within the budget."""
         return [point for point in self.points if self.allows(point)]
 
-    def left_out(self) -> list[Point]:
+    def excluded(self) -> list[Point]:
         """Returns the points of a grid that are not allowed."""
         allowed = {id(point) for point in self.allowed}
         return [point for point in self.points if id(point) not in allowed]
-
-    def require_grid(self) -> None:
-        """Checks whether a grid has few enough points to try.
-
-        Raises:
-            UsageError: It has too many points.
-        """
-        count = math.prod(len(values.grid) for values in self.space.values())
-        if not self.rows and count > LARGEST_GRID:
-            raise UsageError(
-                f"a grid must have at most {LARGEST_GRID:,} points, got {count:,}; "
-                "choose fewer values or --tuner random"
-            )
-
-    def require_room(self) -> None:
-        """Checks whether the space has a valid network within the budget.
-
-        Raises:
-            UsageError: It has none; the message gives the smallest cost.
-        """
-        costs, reason = {}, ""
-        for point in self.rows or islice(points(self._costly), COSTED):
-            try:
-                cost = self.cost(self.recipe_at(point))
-            except UsageError as error:
-                reason = str(error)
-                continue
-            if self.budget.holds(cost):
-                return
-            costs[cost] = point
-        if not costs:
-            raise UsageError(
-                f"space must have a network that can be built, got none: {reason}"
-            )
-        least = min(costs, key=lambda cost: (cost.params, cost.macs))
-        known = self.rows or size(self._costly) <= COSTED
-        where = "the space" if known else f"its first {COSTED:,} points"
-        raise UsageError(
-            f"budget must allow at least one network, got {self.budget}; raise it or "
-            f"widen the space: the smallest network of {where} has {least.params:,} "
-            f"parameters and {least.macs:,} multiply-accumulates "
-            f"({named(costs[least]) or self.recipe.model})"
-        )

@@ -14,7 +14,7 @@ from training.sweeps.space import KEPT, SOLVED, Point, Space
 FIXED = ("dataset", "overrides", "validation", "skip_bad_images")
 
 
-def at(recipe: Recipe, point: Point) -> Recipe:
+def apply_point(recipe: Recipe, point: Point) -> Recipe:
     """Returns the recipe at a point: recipe fields are replaced, others overridden.
 
     Raises:
@@ -46,7 +46,7 @@ def require_possible(space: Space, recipe: Recipe) -> None:
         _require_field(name, models)
         for value in values.grid:
             if value not in (SOLVED, KEPT):
-                at(recipe, {"model": models[0], name: value})
+                apply_point(recipe, {"model": models[0], name: value})
 
 
 def _require_field(field: str, models: Iterable[str]) -> None:
@@ -71,6 +71,6 @@ def _require_field(field: str, models: Iterable[str]) -> None:
             )
 
 
-def named(point: Point) -> str:
+def format_point(point: Point) -> str:
     """Formats a point as text."""
     return ", ".join(f"{name}={value}" for name, value in point.items())

@@ -1,14 +1,15 @@
 """Writes the report of a sweep: its trials, their costs and their accuracy."""
 
+import json
 import shlex
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
+from training.recipes.catalogue import RECIPES
 from training.reports import render
 from training.runs.run import Run
 from training.storage.writing import report_write_errors, write_atomically
-from training.sweeps.display import short
+from training.sweeps.display import format_value
 from training.sweeps.folder import Sweep
 from training.sweeps.options import Search, find_preset
 from training.sweeps.pictures import COSTS, curves, errors, front, parallel
@@ -30,12 +31,12 @@ def write_report(sweep: Sweep) -> Path:
     page = render(
         "sweeps/report.html.j2",
         fields=fields,
-        rows=[told(row, fields) for row in [*done, *others]],
+        rows=[format_row(row, fields) for row in [*done, *others]],
         failures=Counter(row["reason"] for row in others if row["reason"]),
         split="val"
         if done and _has_validation(sweep.run(done[0]["trial"]))
         else "test",
-        best=best and told(best, fields),
+        best=best and format_row(best, fields),
         target=sweep.settings["target"],
         pictures=pictures,
         recipe=sweep.settings["recipe"],
@@ -46,9 +47,9 @@ def write_report(sweep: Sweep) -> Path:
     return sweep.report
 
 
-def told(row: Row, fields: list[str]) -> Row:
+def format_row(row: Row, fields: list[str]) -> Row:
     """Returns a row with its hyperparameters formatted as text."""
-    return row | {name: short(row[name]) for name in fields}
+    return row | {name: format_value(row[name]) for name in fields}
 
 
 def _has_validation(run: Run) -> bool:
@@ -57,14 +58,13 @@ def _has_validation(run: Run) -> bool:
 
 def command_line(sweep: Sweep) -> str:
     """Returns the command that repeats the sweep."""
-    from training.recipes.catalogue import RECIPES
-
     preset = sweep.settings["search"]["preset"]
     defaults = vars(Search()) | RECIPES["default"].to_dict()
     if preset:
         defaults |= find_preset(preset).recipe
     chosen = sweep.settings["search"] | sweep.settings["recipe"]
-    given = {n: v for n, v in chosen.items() if v != _listed(defaults[n])}
+    defaults = json.loads(json.dumps(defaults))  # with lists, as the settings
+    given = {name: value for name, value in chosen.items() if value != defaults[name]}
     words = ["python", "-m", "training.sweep", "--out", "SWEEP"]
     for name, value in given.items():
         values = value if isinstance(value, list) else [value]
@@ -74,7 +74,3 @@ def command_line(sweep: Sweep) -> str:
             words += [f"--{name.replace('_', '-')}", *map(str, values)]
     lines = shlex.join(words).split(" --")
     return " \\\n    --".join(lines)
-
-
-def _listed(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value

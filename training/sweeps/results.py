@@ -69,7 +69,7 @@ def write_results(sweep: Sweep) -> None:
             fresh = sweep.path / ".best"
             fresh.unlink(missing_ok=True)
             fresh.symlink_to(Path("trials") / best["trial"])
-            fresh.replace(sweep.best)
+            fresh.replace(sweep.path / "best")
 
 
 def best_of(rows: list[Row]) -> Row | None:

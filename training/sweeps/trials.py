@@ -17,8 +17,9 @@ from training.distributed.processes import forward_signals, start_process
 from training.recipes.catalogue import save_recipe
 from training.recipes.recipe import Recipe
 from training.runs.run import Run
+from training.sweeps.encoding import decode
 from training.sweeps.folder import Sweep
-from training.sweeps.oracles import OBJECTIVE, JournaledOracle, decoded
+from training.sweeps.journaled import OBJECTIVE, JournaledOracle
 from training.sweeps.plan import Plan
 from training.sweeps.results import last_epoch
 
@@ -65,7 +66,7 @@ class Trials(BaseTuner):
                 self.run_trial(trial)
                 if not signals:
                     self.oracle.end_trial(trial)
-        raise stopped(signals[0], self._sweep)
+        raise stopped_error(signals[0], self._sweep)
 
     def run_trial(self, trial: Trial, *args: Any, **options: Any) -> None:
         """Trains a trial and sets its status and score."""
@@ -74,7 +75,7 @@ class Trials(BaseTuner):
         try:
             self._train(trial, run)
             score = last_epoch(run)[OBJECTIVE]
-        except _Failed as failure:
+        except _TrialError as failure:
             trial.status = TrialStatus.FAILED
             # keras-tuner does not pass a message from a worker to the chief.
             self._sweep.fail(name, str(failure))
@@ -94,17 +95,17 @@ class Trials(BaseTuner):
                 break
         if code < 0 or code == SAVED:
             name = signal.Signals(-code if code < 0 else signal.SIGTERM).name
-            raise _Failed(
+            raise _TrialError(
                 f"its process was killed by {name} {RESUMES + 1} times"
                 f"{' (out of memory?)' if name == 'SIGKILL' else ''}"
             )
         if code:
-            raise _Failed(self._sweep.reason(run.path.name) or f"exit code {code}")
+            raise _TrialError(self._sweep.reason(run.path.name) or f"exit code {code}")
 
     def _process(self, trial: Trial, run: Run) -> int:
         """Trains or resumes in another process and returns its exit code."""
         if self._signals:
-            raise _Failed("the sweep was stopped")  # not final: it resumes later
+            raise _TrialError("the sweep was stopped")  # not final: it resumes later
         file = self._sweep.recipe(run.path.name)
         line = [sys.executable, "-m", "training.fit", f"--out={run.path}"]
         if run.exists:
@@ -114,7 +115,7 @@ class Trials(BaseTuner):
             try:
                 save_recipe(self._recipe(trial), file)
             except UsageError as error:
-                raise _Failed(str(error)) from error
+                raise _TrialError(str(error)) from error
             line.append(f"--recipe={file}")
         others = {n: v for n, v in os.environ.items() if not n.startswith("KERASTUNER")}
         with self._sweep.log(run.path.name).open("ab") as log:
@@ -126,11 +127,11 @@ class Trials(BaseTuner):
 
     def _recipe(self, trial: Trial) -> Recipe:
         values = trial.hyperparameters.values
-        recipe = self._plan.recipe_at(decoded(self._plan.space, values))
-        return shortened(recipe, values.get("tuner/epochs", recipe.epochs))
+        recipe = self._plan.recipe_at(decode(values, self._plan.space))
+        return shorten(recipe, values.get("tuner/epochs", recipe.epochs))
 
 
-def shortened(recipe: Recipe, epochs: int) -> Recipe:
+def shorten(recipe: Recipe, epochs: int) -> Recipe:
     """Returns a recipe with the number of epochs that Hyperband assigns.
 
     Warm-up keeps its share of the epochs. ``progressive`` keeps its largest sizes, as
@@ -146,7 +147,7 @@ def shortened(recipe: Recipe, epochs: int) -> Recipe:
     )
 
 
-def stopped(number: int, sweep: Sweep) -> Stopped:
+def stopped_error(number: int, sweep: Sweep) -> Stopped:
     """Returns the error that ends a sweep after a signal."""
     return Stopped(
         f"stopped by {signal.Signals(number).name}; all progress is kept: continue "
@@ -155,5 +156,5 @@ def stopped(number: int, sweep: Sweep) -> Stopped:
     )
 
 
-class _Failed(Exception):  # noqa: N818 - it ends a trial, not the sweep
-    """Gives the reason why a trial has no result, in one line."""
+class _TrialError(Exception):
+    """The reason why a trial has no result, in one line; the sweep continues."""

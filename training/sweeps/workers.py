@@ -10,8 +10,8 @@ from collections.abc import Callable
 from keras_resnet.errors import Stopped
 from training.distributed.launch import free_ports, share_of_gpus
 from training.distributed.processes import forward_signals, start_process
-from training.sweeps.folder import Sweep, lines_of
-from training.sweeps.trials import CHIEF, stopped
+from training.sweeps.folder import Sweep, last_line
+from training.sweeps.trials import CHIEF, stopped_error
 
 GRACE = 60.0  # seconds for workers to save their progress
 DEATHS = 5  # in a row while no trial begins or ends, before the sweep stops
@@ -28,23 +28,23 @@ def supervise(sweep: Sweep, workers: int, watch: Callable[[], None]) -> None:
     Raises:
         Stopped: A signal arrived, or processes died repeatedly.
     """
-    team = _Team(sweep, workers)
-    with forward_signals(team.processes) as signals:
+    group = _Processes(sweep, workers)
+    with forward_signals(group.processes) as signals:
         try:
-            team.start()
-            while not (signals or team.done):
-                team.replace_dead()
+            group.start()
+            while not (signals or group.done):
+                group.replace_dead()
                 watch()
                 time.sleep(1)
-            team.wait(GRACE if signals else 0)
+            group.wait(GRACE if signals else 0)
         finally:
-            team.kill()
+            group.kill()
     watch()
     if signals:
-        raise stopped(signals[0], sweep)
+        raise stopped_error(signals[0], sweep)
 
 
-class _Team:
+class _Processes:
     """A chief, which hands out the trials, and workers.
 
     Args:
@@ -86,7 +86,7 @@ class _Team:
             events = len(self._sweep.events())
             self._deaths = self._deaths + 1 if events == self._events else 1
             self._events = events
-            last = next(lines_of(self._sweep.log(name)), "")
+            last = last_line(self._sweep.log(name))
             how = signal.Signals(-code).name if code < 0 else last
             if self._deaths > DEATHS:
                 raise Stopped(
