@@ -85,7 +85,7 @@ def choose(kind: str, runtime: str | None = None) -> str:
     wanted = [runtime] if runtime else able
     packages = sorted({RUNTIMES[name].package.replace("_", "-") for name in wanted})
     raise ValueError(
-        f"runtime for {kind} must be installed, got none of {', '.join(wanted)}; "
+        f"runtime for {kind} must be installed, but none of {', '.join(wanted)} is; "
         f"pip install {' or '.join(packages)}"
     )
 
