@@ -6,7 +6,8 @@ machine's speed affects all of them alike.
 """
 
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +71,11 @@ def measure(
     from tqdm import tqdm
 
     with ExitStack() as stack:
-        workers = [stack.enter_context(_worker(c)) for c in candidates]
+        workers = []
+        for c in candidates:
+            with _failures_of(c):
+                worker = Worker(c.artifact.path, c.runtime, c.environment)
+            workers.append(stack.enter_context(worker))
         fewer = max(3, rounds // 5)
         steps = len(workers) * (rounds + fewer * len(batches))
         progress = tqdm(total=steps, unit="run", disable=None, leave=False)
@@ -85,17 +90,16 @@ def measure(
     ]
 
 
-def _worker(candidate: Candidate) -> Worker:
+@contextmanager
+def _failures_of(candidate: Candidate) -> Iterator[None]:
+    """Ends the command with the reason for which a candidate's process fails."""
     try:
-        return Worker(candidate.artifact.path, candidate.runtime, candidate.environment)
+        yield
     except RuntimeError as error:
-        raise _failed(candidate, error) from None
-
-
-def _failed(candidate: Candidate, error: RuntimeError) -> Stopped:
-    return Stopped(
-        f"artifact must run in {candidate.runtime}, got {candidate.name}: {error}"
-    )
+        raise Stopped(
+            f"artifact must run in {candidate.runtime}, but {candidate.name} failed: "
+            f"{error}"
+        ) from None
 
 
 def _turns(
@@ -110,10 +114,8 @@ def _turns(
     for turn in range(-WARMUP, rounds):
         for candidate, worker, times in zip(candidates, workers, seconds, strict=True):
             time.sleep(PAUSE)
-            try:
+            with _failures_of(candidate):
                 taken = worker.tell(time=batch)["seconds"]
-            except RuntimeError as error:
-                raise _failed(candidate, error) from None
             if turn >= 0:
                 times.append(taken)
                 progress.update()
