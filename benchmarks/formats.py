@@ -37,7 +37,7 @@ def saved_model(compute: Any) -> Make:
     """Returns an export to a SavedModel with the given ``compute`` type."""
 
     def make(run: "Run", out: Path) -> Path:
-        from export.graph_options import GraphOptions
+        from export.graph.options import GraphOptions
         from export.saved_model import export
 
         return export(

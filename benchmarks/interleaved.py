@@ -9,13 +9,15 @@ the medians.
 import os
 import resource
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from export.worker import LineProcess
 
 Step = Callable[[], object]  # runs the timed code once
 
@@ -68,50 +70,32 @@ class Candidate:
     python: str = sys.executable
 
 
-class Worker:
-    """Runs a contender in its own process, one step per request."""
+def _start(
+    script: str, key: str, contender: Candidate, arguments: tuple[str, int]
+) -> "LineProcess":
+    """Starts a contender in its own process, which runs a step per line."""
+    from export.worker import LineProcess  # the contender's interpreter may lack it
 
-    def __init__(
-        self, script: str, key: str, contender: Candidate, arguments: tuple[str, int]
-    ) -> None:
-        environment = os.environ | ENVIRONMENT
-        environment.pop("TF_ENABLE_ONEDNN_OPTS", None)
-        if contender.onednn is not None:
-            environment["TF_ENABLE_ONEDNN_OPTS"] = contender.onednn
-        self._name = contender.name
-        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 (close)
-        self._process = subprocess.Popen(
-            [contender.python, script, "--worker", key, *map(str, arguments)],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._said,
-            text=True,
-        )
+    environment = os.environ | ENVIRONMENT
+    environment.pop("TF_ENABLE_ONEDNN_OPTS", None)
+    if contender.onednn is not None:
+        environment["TF_ENABLE_ONEDNN_OPTS"] = contender.onednn
+    command = [contender.python, script, "--worker", key, *map(str, arguments)]
+    return LineProcess(command, environment)
 
-    def step(self) -> tuple[float, float, float]:
-        """Runs a step in the process; returns seconds, MiB and seconds of core time.
 
-        Raises:
-            RuntimeError: The process failed; the message ends with its last output.
-        """
-        assert self._process.stdin and self._process.stdout
-        with suppress(BrokenPipeError):
-            self._process.stdin.write("step\n")
-            self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        if not answer:
-            self._process.wait()
-            self._said.seek(0)
-            raise RuntimeError(f"{self._name} failed:\n{self._said.read()[-2000:]}")
-        seconds, memory, processor = map(float, answer.split())
-        return seconds, memory, processor
+def _step(process: "LineProcess", name: str) -> tuple[float, float, float]:
+    """Runs a step in a process; returns seconds, MiB and seconds of core time.
 
-    def close(self) -> None:
-        """Stops the process."""
-        with suppress(BrokenPipeError):
-            self._process.communicate()
-        self._said.close()
+    Raises:
+        RuntimeError: The process failed; the message ends with its last output.
+    """
+    process.send("step")
+    answer = process.receive()
+    if not answer:
+        raise RuntimeError(f"{name} failed:\n{process.last_words()[1][-2000:]}")
+    seconds, memory, processor = map(float, answer.split())
+    return seconds, memory, processor
 
 
 def work(contenders: dict[str, Candidate]) -> bool:
@@ -161,16 +145,16 @@ def measure(
     """
     with ExitStack() as stack:
         workers = {
-            key: stack.enter_context(closing(Worker(script, key, contender, arguments)))
+            key: stack.enter_context(_start(script, key, contender, arguments))
             for key, contender in contenders.items()
         }
-        for worker in workers.values():
+        for key, worker in workers.items():
             for _ in range(warmup):
-                worker.step()
+                _step(worker, contenders[key].name)
         results = {key: Measured([]) for key in workers}
         for _ in range(rounds):
             for key, worker in workers.items():
-                seconds, results[key].memory, used = worker.step()
+                seconds, results[key].memory, used = _step(worker, contenders[key].name)
                 results[key].seconds.append(seconds)
                 results[key].processor.append(used)
     return results

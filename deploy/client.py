@@ -233,7 +233,10 @@ def main() -> None:
     try:
         answers = ask(model, files, options.seconds)
     except ModuleNotFoundError as error:
-        sys.exit(f"error: --grpc needs tensorflow-serving-api, got: {error}")
+        sys.exit(
+            f"error: --grpc requires tensorflow-serving-api, but {error.name} is not "
+            "installed; pip install tensorflow-serving-api"
+        )
     except RuntimeError as error:
         sys.exit(f"error: {' '.join(str(error).split())}")
     try:

@@ -75,17 +75,17 @@ def choose(kind: str, runtime: str | None = None) -> str:
         ValueError: The runtime is unknown, not installed or does not read the artifact.
     """
     able = readers(kind, installed=False)
-    installed = readers(kind)
     if runtime is not None and runtime not in able:
         raise ValueError(
             f"runtime for {kind} must be one of {', '.join(able)}, got {runtime!r}"
         )
-    if (runtime or installed) and (runtime is None or runtime in installed):
-        return runtime or installed[0]
-    wanted = [runtime] if runtime else able
+    wanted = able if runtime is None else [runtime]
+    for name in wanted:
+        if RUNTIMES[name].installed:
+            return name
     packages = sorted({RUNTIMES[name].package.replace("_", "-") for name in wanted})
     raise ValueError(
-        f"runtime for {kind} must be installed, got none of {', '.join(wanted)}; "
+        f"runtime for {kind} must be installed, but none of {', '.join(wanted)} is; "
         f"pip install {' or '.join(packages)}"
     )
 

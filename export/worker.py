@@ -20,10 +20,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -38,7 +38,60 @@ LATENCY_SECONDS = 2.0
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1"}
 
 
-class Worker:
+class LineProcess:
+    """A process that answers each line on its standard input with a line.
+
+    As a context manager, it ends the process.
+
+    Args:
+        command: Program and arguments.
+        environment: Environment variables of the process.
+    """
+
+    def __init__(self, command: list[str], environment: Mapping[str, str]) -> None:
+        # A file, unlike a pipe, takes any amount of logs without being read.
+        self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115 - close() does
+        self._process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            text=True,
+        )
+
+    def send(self, line: str) -> None:
+        """Sends a line; a process that has ended does not receive it."""
+        assert self._process.stdin
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+
+    def receive(self) -> str:
+        """Returns the next answer; the empty text if the process has ended."""
+        assert self._process.stdout
+        return self._process.stdout.readline()
+
+    def last_words(self) -> tuple[int, str]:
+        """Waits for the end; returns the status and what was written to stderr."""
+        status = self._process.wait()
+        self._stderr.seek(0)
+        return status, self._stderr.read().strip()
+
+    def close(self) -> None:
+        """Ends the process."""
+        with suppress(BrokenPipeError):
+            self._process.communicate()
+        self._stderr.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+class Worker(LineProcess):
     """Context manager that runs an artifact in a separate process.
 
     Args:
@@ -59,17 +112,9 @@ class Worker:
     def __init__(
         self, artifact: Path, runtime: str, environment: Mapping[str, str] | None = None
     ) -> None:
-        if environment is None:
-            environment = {**ENVIRONMENT, **os.environ}
-        # A file, unlike a pipe, takes any amount of logs without being read.
-        self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115 - close() does
-        self._process = subprocess.Popen(
+        super().__init__(
             [sys.executable, "-m", "export.worker", str(artifact), runtime],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            text=True,
+            {**ENVIRONMENT, **os.environ} if environment is None else environment,
         )
         try:
             self.facts = self._answer()
@@ -79,12 +124,7 @@ class Worker:
 
     def tell(self, **request: object) -> dict[str, Any]:
         """Sends a request, as described in the module, and returns the answer."""
-        assert self._process.stdin
-        try:
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # the process has ended; _answer raises the reason
+        self.send(json.dumps(request))
         return self._answer()
 
     def latency(self) -> float:
@@ -103,34 +143,14 @@ class Worker:
         return float(np.median(seconds))
 
     def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout
-        line = self._process.stdout.readline()
-        if not line:
-            status = self._process.wait()
-            self._stderr.seek(0)
-            last = self._stderr.read().strip().splitlines()[-1:]
-            reason = f"the process ended with status {status} {' '.join(last)}"
-            raise RuntimeError(reason.strip())
+        if not (line := self.receive()):
+            status, said = self.last_words()
+            last = " ".join(said.splitlines()[-1:])
+            raise RuntimeError(f"the process ended with status {status} {last}".strip())
         answer = dict(json.loads(line))
         if "error" in answer:
             raise RuntimeError(answer["error"])
         return answer
-
-    def close(self) -> None:
-        """Ends the process."""
-        self._process.communicate()
-        self._stderr.close()
-
-    def __enter__(self) -> "Worker":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def in_batches(

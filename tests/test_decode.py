@@ -11,8 +11,8 @@ import tensorflow as tf
 from data import encode, noise, smooth
 from PIL import Image
 
-from export.decode import decode
-from export.description import Description
+from export.metadata.description import Description
+from export.prediction.decode import decode
 from training.data.preprocessing import Preprocessing
 
 SIZE = (32, 24)
@@ -63,7 +63,11 @@ def test_sixteen_bits_keep_their_highest() -> None:
     [
         (b"", 3, "PNG, GIF, BMP or WebP file, got other data"),
         (b"<html>", 3, "PNG, GIF, BMP or WebP file, got other data"),
-        (encode(noise(40, 40, 3), "JPEG")[:300], 3, "undamaged, got: "),
+        (
+            encode(noise(40, 40, 3), "JPEG")[:300],
+            3,
+            "undamaged, but decoding it failed: ",
+        ),
         (encode(noise(40, 40, 3), "TIFF"), 3, "file, got other data"),
         (bombs.png(20000), 3, "at most 5000 pixels, got 20000×20000"),
         (bombs.png(10000), 3, "at most 5000 pixels, got 10000×10000"),

@@ -27,7 +27,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from export import saved_model
-from export.graph_options import GraphOptions
+from export.graph.options import GraphOptions
 from training.runs.run import Run
 
 DEPLOY = Path(__file__).parents[1] / "deploy"

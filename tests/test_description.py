@@ -15,10 +15,10 @@ import pytest
 from flatbuffers.table import Table
 from onnx import TensorProto, helper
 
-from export import description, manifest
-from export.description import MAX_BYTES, Description, read
+from export.formats.tflite_metadata import pack, tables
 from export.load import Artifact
-from export.tflite_metadata import pack, tables
+from export.metadata import description, manifest
+from export.metadata.description import MAX_BYTES, Description, read
 
 ABOUT = Description(("cat", "Hündin", "fish"), (12, 8), 3, 0.875)
 
@@ -259,7 +259,7 @@ def test_metadata_have_the_schemas_slots() -> None:
 
 
 def test_an_archive_behind_it_is_no_part_of_the_flatbuffer() -> None:
-    from export.tflite_metadata import embed
+    from export.formats.tflite_metadata import embed
 
     first = embed(_smallest_model(), "resnet20", ABOUT)
     assert first == embed(_smallest_model(), "resnet20", ABOUT), "reproducible"

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from export import guard
+from export.graph import guard
 from training.data.decoding import graph
 
 LIMIT = 1_000_000

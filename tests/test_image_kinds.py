@@ -9,9 +9,9 @@ import pytest
 import tensorflow as tf
 from image_kinds import FILES
 
-from export.decode import decode
-from export.description import Description
-from export.guard import reject_oversized
+from export.graph.guard import reject_oversized
+from export.metadata.description import Description
+from export.prediction.decode import decode
 from keras_resnet.errors import UsageError
 from training.data.decoding import images
 from training.data.examples import read_window

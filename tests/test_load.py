@@ -54,10 +54,12 @@ def test_runtimes_that_cannot_are_refused(monkeypatch: pytest.MonkeyPatch) -> No
         choose("TFLite", "tensorflow")
     monkeypatch.setattr("export.runtimes.find_spec", lambda name: None)
     assert readers("ONNX") == []
-    said = "got none of onnxruntime, openvino; pip install onnxruntime or openvino"
+    said = "none of onnxruntime, openvino is; pip install onnxruntime or openvino"
     with pytest.raises(ValueError, match=said):
         choose("ONNX")
-    with pytest.raises(ValueError, match="none of litert; pip install ai-edge-litert"):
+    with pytest.raises(
+        ValueError, match="none of litert is; pip install ai-edge-litert"
+    ):
         choose("TFLite", "litert")
 
 

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from export import onnx, saved_model, tflite
-from export.graph_options import GraphOptions
+from export.graph.options import GraphOptions
 from export.runtimes import RUNTIMES, readers
 from training.runs.run import Run
 

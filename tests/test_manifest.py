@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from export import manifest
+from export.metadata import manifest
 from training.runs.run import Run
 
 # sha256sum of "graph" and of "weights"
@@ -78,14 +78,20 @@ def flip(path: Path) -> None:
 SPOILS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a byte flipped": (
         lambda p: flip(p / "variables" / "variables.index"),
-        r"variables/variables.index of .*1 must be as exported, got content that",
+        r"variables/variables.index of .*1 must be as exported, but its content",
     ),
-    "a file missing": (lambda p: (p / "saved_model.pb").unlink(), "without saved_mod"),
-    "a file added": (lambda p: (p / "extra").write_text(""), "1 with extra"),
-    "a folder linked": (lambda p: (p / "extra").symlink_to(p.parent), "1 with extra"),
+    "a file missing": (
+        lambda p: (p / "saved_model.pb").unlink(),
+        "1 lacks saved_model.pb",
+    ),
+    "a file added": (lambda p: (p / "extra").write_text(""), "1 also contains extra"),
+    "a folder linked": (
+        lambda p: (p / "extra").symlink_to(p.parent),
+        "1 also contains extra",
+    ),
     "a file in a folder": (
         lambda p: (p / "variables" / "manifest.json").write_text(""),
-        "with variables/manifest.json",
+        "also contains variables/manifest.json",
     ),
     "no manifest": (lambda p: (p / "manifest.json").unlink(), "must have a manifest"),
     "no JSON": (lambda p: (p / "manifest.json").write_text("{"), "must be JSON"),
@@ -105,7 +111,7 @@ def test_what_is_not_as_exported_is_refused(spoil: str, folder: Path) -> None:
 
 def test_a_spoilt_file_is_refused(file: Path) -> None:
     flip(file)
-    with pytest.raises(ValueError, match=r"model.tflite of .* got content that"):
+    with pytest.raises(ValueError, match=r"model.tflite of .* but its content"):
         manifest.check(file)
 
 

@@ -10,8 +10,8 @@ import tensorflow as tf
 from data import encode, noise, smooth
 from PIL import Image, ImageOps
 
-from export.decode import decode as decode_without_tensorflow
-from export.description import Description
+from export.metadata.description import Description
+from export.prediction.decode import decode as decode_without_tensorflow
 from training.data.decoding import exif, graph, images, orientation
 from training.data.preprocessing import Preprocessing
 

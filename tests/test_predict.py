@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import bombs
@@ -16,10 +15,12 @@ import pytest
 from data import noise, write_image
 from onnx import ModelProto
 
-from export import manifest, onnx, saved_model, tflite
-from export.description import Description
-from export.predict import Options, listed, main
-from export.predictions import Prediction, render
+from export import onnx, saved_model, tflite
+from export.metadata import manifest
+from export.metadata.description import Description
+from export.predict import Options, main
+from export.prediction.classifier import find_images
+from export.prediction.render import Prediction, render
 from export.runtimes import readers
 from keras_resnet import command
 from keras_resnet.errors import UsageError
@@ -42,18 +43,18 @@ def images(tmp_path: Path) -> Path:
 
 
 def test_folders_are_searched_and_files_are_taken_as_they_are(images: Path) -> None:
-    assert listed((images,)) == [images / name for name in FILES]
+    assert find_images((images,)) == [images / name for name in FILES]
     notes = images / "notes.txt"
-    assert listed((notes, images / "b" / "d")) == [notes, images / "b/d/e.GIF"]
+    assert find_images((notes, images / "b" / "d")) == [notes, images / "b/d/e.GIF"]
 
 
 def test_hidden_files_are_none_of_the_images(images: Path) -> None:
     for name in ("photo.jfif", "scan.JPE", "._a.png", ".cache/a.png", "b/._c.jpg"):
         write_image(images / name, noise(3, 3, 3), format="JPEG")
     expected = sorted([*FILES, "photo.jfif", "scan.JPE"])
-    assert [str(p.relative_to(images)) for p in listed((images,))] == expected
+    assert [str(p.relative_to(images)) for p in find_images((images,))] == expected
     hidden = images / ".cache"
-    assert listed((hidden, images / "._a.png")) == [
+    assert find_images((hidden, images / "._a.png")) == [
         hidden / "a.png",
         images / "._a.png",
     ]
@@ -61,9 +62,9 @@ def test_hidden_files_are_none_of_the_images(images: Path) -> None:
 
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"existing file or folder, got .*nothing"):
-        listed((tmp_path / "nothing",))
+        find_images((tmp_path / "nothing",))
     with pytest.raises(UsageError, match="folders of image files, got"):
-        listed((tmp_path,))
+        find_images((tmp_path,))
 
 
 def test_predictions_are_rendered() -> None:
@@ -106,7 +107,7 @@ def test_file_names_need_not_be_text(
 ) -> None:
     name = os.fsdecode(b"caf\xe9.png")
     found = [Prediction(Path(name), ("größe",), (1.0,))]
-    monkeypatch.setattr("export.predict._with_progress", lambda options: found)
+    monkeypatch.setattr("export.predict._classify", lambda options: found)
     for form in ("csv", "json"):
         arguments = ("artifact", "image", "--format", form, "--out", tmp_path / form)
         predicted(monkeypatch, *arguments)
@@ -275,12 +276,11 @@ def test_answers_are_printed_where_the_file_can_be_written_no_more(
 ) -> None:
     place = tmp_path / "answers"
 
-    def predict(options: Options) -> Iterator[Prediction]:
-        yield PREDICTIONS[0]
+    def classify(options: Options) -> list[Prediction]:
         place.write_text("a file where the folder would be")
+        return PREDICTIONS[:1]
 
-    monkeypatch.setattr("export.predict.listed", lambda paths: [*paths])
-    monkeypatch.setattr("export.predict.predict", predict)
+    monkeypatch.setattr("export.predict._classify", classify)
     arguments = ("model.tflite", "a.png", "--top", 2, "--out", place / "a.txt")
     predicted(monkeypatch, *arguments, status=2)
     printed = capsys.readouterr()

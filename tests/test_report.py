@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from browser import CHROMIUM, Browser
 
-from export import manifest
+from export.metadata import manifest
 from keras_resnet.errors import UsageError
 from keras_resnet.figures import ACCENT, new_figure, save
 from training.report import is_current, write_report

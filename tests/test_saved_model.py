@@ -14,11 +14,13 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 from test_folding import lively
 
-from export import manifest, saved_model, serving
-from export.graph_options import GraphOptions
-from export.serving import Serving
+from export import saved_model
+from export.formats.warmup import FILE
+from export.graph import serving
+from export.graph.options import GraphOptions
+from export.graph.serving import Serving
+from export.metadata import manifest
 from export.verification import safety
-from export.warmup import FILE
 from keras_resnet.errors import UsageError
 from keras_resnet.layers import leaf_layers
 from training.runs.run import Run

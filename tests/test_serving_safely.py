@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from test_guard import BOMBS, saved
 
-from export import manifest, saved_model, versions
+from export import saved_model
+from export.formats import versions
+from export.metadata import manifest
 from training.runs.run import Run
 
 HERE = Path(__file__).parent

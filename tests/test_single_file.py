@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from export import manifest, onnx, saved_model, tflite
+from export import onnx, saved_model, tflite
+from export.formats.single_file import publish
 from export.load import Artifact
-from export.single_file import publish
+from export.metadata import manifest
 from export.verification.safety_checks import require_safe
 from keras_resnet.errors import UsageError
 from training.runs.run import Run

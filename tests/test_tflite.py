@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export import manifest, onnx, tflite
-from export.tflite import Accuracy, calibration
+from export import onnx, tflite
+from export.formats.accuracy import Accuracy
+from export.formats.tflite import calibration
+from export.metadata import manifest
 from keras_resnet import command
 from keras_resnet.errors import UsageError
 from training.experiment.data import load_run_dataset
@@ -86,8 +88,10 @@ def test_calibration_sees_every_grey_level_of_real_images(run: Run) -> None:
 def test_onnx_says_which_extra_it_needs(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("export.onnx.find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"got no onnx, .*residual-keras\[onnx\]"):
+    monkeypatch.setattr("export.formats.onnx.find_spec", lambda name: None)
+    with pytest.raises(
+        UsageError, match=r"not installed: onnx, .*residual-keras\[onnx\]"
+    ):
         onnx.export(run, tmp_path / "model.onnx")
 
 

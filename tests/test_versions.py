@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from export import versions
+from export.formats import versions
 from export.load import newest_version
 from keras_resnet.errors import UsageError
 from training.storage import system

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from export import manifest
-from export.candidates import find_candidates
+from export.benchmarking.candidates import find_candidates
 from export.load import Artifact
-from export.predict import Options, opened
+from export.metadata import manifest
+from export.prediction.classifier import load_classifier
 from export.verification.safety_checks import require_safe
 from export.verify import verify
 from keras_resnet.errors import Stopped
@@ -41,7 +41,7 @@ def writer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 COMMANDS: dict[str, Callable[[Path, Run], Any]] = {
     "verify": verify,
-    "predict": lambda path, _: opened(Options(path, ())),
+    "predict": lambda path, _: load_classifier(path),
     "benchmark": lambda path, _: find_candidates((path,), ()),
 }
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from export import manifest
 from export.load import newest_version
+from export.metadata import manifest
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from export.runtimes import Array, Session
+from export.runtimes.tensorflow_internals import read_meta_graphs
 
 SOURCE = Path(__file__).with_name("classify.c")
 LIBRARIES = ("libtensorflow_cc.so.2", "libtensorflow_framework.so.2")
@@ -77,10 +78,8 @@ def build(folder: Path) -> Path:
 
 def signatures(path: Path) -> Any:
     """Returns a SavedModel's signatures by name, with their tensors."""
-    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-
-    saved = SavedModel.FromString((path / "saved_model.pb").read_bytes())
-    (graph,) = (g for g in saved.meta_graphs if "serve" in g.meta_info_def.tags)
+    found = read_meta_graphs(path)
+    (graph,) = (graph for graph in found if "serve" in graph.meta_info_def.tags)
     return graph.signature_def
 
 

@@ -1,12 +1,13 @@
 """Lists unsafe operations in the graph of a SavedModel without loading it.
 
-A SavedModel is a program: loading or calling it runs what it contains. This module is
-independent of the rest of this project.
+A SavedModel is a program: loading or calling it runs what it contains.
 """
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+from export.runtimes.tensorflow_internals import is_operation, read_meta_graphs
 
 # Allow-list of operations that only compute. Operations that TensorFlow does not mark
 # as stateful may still end the process (Abort), wait forever (QueueDequeue), read files
@@ -118,37 +119,14 @@ def flagged(path: Path) -> list[str]:
     )
 
 
-def op_types(path: Path) -> set[str]:
-    """Returns the types of all operations of a SavedModel.
-
-    Raises:
-        ValueError: The graph at ``path`` is missing or unreadable.
-    """
-    return {
-        node.op
-        for meta_graph in _graphs(path)
-        for _, nodes in _functions(meta_graph.graph_def)
-        for node in nodes
-    }
-
-
 def _graphs(path: Path) -> list[Any]:
-    from google.protobuf.message import DecodeError
-    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-
-    file = path / "saved_model.pb"
     for name in OTHER_GRAPHS:
         if (path / name).exists():
             raise ValueError(f"SavedModel must hold one graph, got {path / name} too")
     try:
-        graphs = list(SavedModel.FromString(file.read_bytes()).meta_graphs)
-    except OSError as error:
+        return read_meta_graphs(path)
+    except (OSError, ValueError) as error:
         raise ValueError(f"SavedModel must hold a graph, got {error}") from None
-    except DecodeError:
-        graphs = []
-    if not graphs:
-        raise ValueError(f"SavedModel must hold a graph, got none in {file}")
-    return graphs
 
 
 def _functions(graph: Any) -> Iterator[tuple[str, Iterable[Any]]]:
@@ -159,13 +137,10 @@ def _functions(graph: Any) -> Iterator[tuple[str, Iterable[Any]]]:
 
 
 def _suspects(meta_graph: Any) -> Iterator[tuple[str, str]]:
-    # TensorFlow has no public API that lists its operations.
-    from tensorflow.python.framework import op_def_registry
-
     graph = meta_graph.graph_def
     # A name of both a function and an operation is judged as the operation.
     names = (function.signature.name for function in graph.library.function)
-    defined = {name for name in names if op_def_registry.get(name) is None}
+    defined = {name for name in names if not is_operation(name)}
     exempt = _checkpointing(meta_graph)
     for name, nodes in _functions(graph):
         allowed = ALLOWED | defined | exempt.get(name, frozenset())

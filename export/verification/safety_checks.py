@@ -1,11 +1,41 @@
-"""Checks, without loading an artifact, whether it is safe to load."""
+"""Finds artifacts for commands, and checks whether they are safe before they load."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from export import manifest
-from export.load import Artifact
+from export.load import Artifact, choose, find
+from export.metadata import manifest
 from keras_resnet import streams
-from keras_resnet.errors import Stopped
+from keras_resnet.errors import Stopped, UsageError
+
+
+def find_artifact(path: Path) -> Artifact:
+    """Returns the artifact at a path, or the newest version in a folder of versions.
+
+    Raises:
+        UsageError: The path has no artifact.
+    """
+    try:
+        return find(path)
+    except FileNotFoundError as error:
+        raise UsageError(str(error)) from None
+
+
+def choose_runtimes(kind: str, names: Sequence[str]) -> list[str]:
+    """Checks the names of runtimes for artifacts of a kind.
+
+    Args:
+        kind: Kind of the artifact.
+        names: Names of runtimes; empty: the first installed one.
+
+    Raises:
+        UsageError: A runtime is unknown, not installed or does not read the kind.
+    """
+    try:
+        return [choose(kind, name) for name in names] or [choose(kind)]
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def require_safe(

@@ -6,9 +6,9 @@ It uses Pillow instead of TensorFlow, for the runtimes of phones and of ONNX.
 import numpy as np
 from PIL import Image
 
-from export.description import Description
-from export.graph_options import MAX_PIXELS
+from export.metadata.description import Description
 from training.data.decoding import pillow
+from training.data.reading import MAX_PIXELS
 
 Array = np.ndarray
 
@@ -46,7 +46,9 @@ def decode(data: bytes, about: Description, max_pixels: int = MAX_PIXELS) -> Arr
     except ValueError:
         raise
     except Exception as error:  # Pillow raises many types for damaged files
-        raise ValueError(f"image must be undamaged, got: {error}") from None
+        raise ValueError(
+            f"image must be undamaged, but decoding it failed: {error}"
+        ) from None
     pixels = np.asarray(image).reshape(image.height, image.width, about.channels)
     return resize(cut(pixels, about), about.size)
 

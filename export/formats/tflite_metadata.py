@@ -12,10 +12,8 @@ from typing import Any
 
 import flatbuffers
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.tools import flatbuffer_utils
 
-from export.description import LABELS, PREPROCESSING, Description
+from export.metadata.description import LABELS, PREPROCESSING, Description
 
 Table = dict[int, Any]  # slot → text, NumPy scalar, Table, list of Tables or of floats
 FEATURE, IMAGE = np.uint8(1), np.uint8(2)  # of the union ContentProperties
@@ -32,19 +30,31 @@ def embed(flatbuffer: bytes, name: str, about: Description) -> bytes:
         name: Name of the model.
         about: Labels and preprocessing.
     """
-    model = flatbuffer_utils.read_model_from_bytearray(flatbuffer)
-    buffer, entry = schema.BufferT(), schema.MetadataT()
-    buffer.data = np.frombuffer(pack(tables(name, about), b"M001"), np.uint8)
-    entry.name, entry.buffer = "TFLITE_METADATA", len(model.buffers)
-    model.buffers.append(buffer)
-    model.metadata = [*(model.metadata or []), entry]
     file = io.BytesIO()
-    file.write(flatbuffer_utils.convert_object_to_bytearray(model))
+    file.write(_with_metadata(flatbuffer, pack(tables(name, about), b"M001")))
     with zipfile.ZipFile(file, "a") as archive:
         for inside, text in about.files().items():
             # Without a date, so that the same model gives the same file.
             archive.writestr(zipfile.ZipInfo(inside), text)
     return file.getvalue()
+
+
+def _with_metadata(flatbuffer: bytes, metadata: bytes) -> bytes:
+    """Returns a TFLite file with the metadata among its buffers.
+
+    LiteRT has no public API that changes a file. These modules of it are generated from
+    TFLite's schema and are not documented; nothing else here uses them.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model_from_bytearray(flatbuffer)
+    buffer, entry = schema.BufferT(), schema.MetadataT()
+    buffer.data = np.frombuffer(metadata, np.uint8)
+    entry.name, entry.buffer = "TFLITE_METADATA", len(model.buffers)
+    model.buffers.append(buffer)
+    model.metadata = [*(model.metadata or []), entry]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def tables(name: str, about: Description) -> Table:

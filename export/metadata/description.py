@@ -9,21 +9,23 @@ import json
 import lzma
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from export import manifest
-from export.graph_options import MAX_PIXELS
 from export.load import Artifact
+from export.metadata import manifest
+from export.metadata.messages import Messages, message_class
 from keras_resnet.errors import UsageError
+from training.data.reading import MAX_PIXELS
 
 LABELS, PREPROCESSING = "labels.txt", "preprocessing.json"
 MAX_BYTES = 2**24  # for each of the two; 22,000 ImageNet names take 600 KB
-METADATA_PROPS, KEY, VALUE = 14, 1, 2  # field numbers in onnx.proto
-
-
+ONNX: Messages = {  # the fields of onnx.proto that are read
+    "StringStringEntryProto": {"key": (1, "string"), "value": (2, "bytes")},
+    "ModelProto": {"metadata_props": (14, "repeated StringStringEntryProto")},
+}
 # Exceptions from reading a damaged or crafted artifact: zipfile raises RuntimeError
 # for an encrypted file, json raises RecursionError, a subclass of it.
 DAMAGE = (
@@ -104,8 +106,8 @@ def read(artifact: Artifact) -> Description:
         return Description.of(_lines(texts[LABELS]), preprocessing)
     except DAMAGE as error:
         raise ValueError(
-            f"artifact must contain its labels and preprocessing, got "
-            f"{artifact.path}: {error}"
+            "artifact must contain its labels and preprocessing, but those of "
+            f"{artifact.path} cannot be read: {error}; export the run again"
         ) from None
 
 
@@ -146,39 +148,16 @@ def _of_tflite(path: Path) -> dict[str, str]:
 
 
 def _of_onnx(path: Path) -> dict[str, str]:
-    # Parsed here, so that no particular runtime is needed and the model is not loaded.
-    model = _fields(path.read_bytes())
-    entries = [
-        dict(_fields(field)) for number, field in model if number == METADATA_PROPS
-    ]
-    texts = {entry[KEY].decode(): io.BytesIO(entry[VALUE]) for entry in entries}
+    # Read without a runtime, so that any one suffices and the model is not loaded.
+    from google.protobuf.message import DecodeError
+
+    model_class = message_class("ModelProto", "keras_resnet.onnx", ONNX)
+    try:
+        model = model_class.FromString(path.read_bytes())
+    except DecodeError:
+        raise ValueError("the file is damaged or truncated") from None
+    texts = {entry.key: io.BytesIO(entry.value) for entry in model.metadata_props}
     return {name: _text(texts[name]) for name in (LABELS, PREPROCESSING)}
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yields the fields of a protocol buffer: number, and content unless a varint."""
-    data = io.BytesIO(message)
-    while data.tell() < len(message):
-        number, kind = divmod(_varint(data), 8)
-        value = _varint(data) if kind in (0, 2) else 0
-        size = {0: 0, 1: 8, 2: value, 5: 4}[kind]
-        content = data.read(size)
-        if len(content) < size:
-            raise ValueError("the file is truncated")
-        yield number, content
-
-
-def _varint(data: io.BytesIO) -> int:
-    """Reads seven bits per byte, lowest first, while a byte's highest bit is set."""
-    value = shift = 0
-    while byte := data.read(1):
-        value |= (byte[0] & 127) << shift
-        shift += 7
-        if byte[0] < 128:
-            return value
-        if shift > 63:
-            raise ValueError("a number is longer than 64 bits")
-    raise ValueError("the file is truncated")
 
 
 READERS: dict[str, Callable[[Path], dict[str, str]]] = {

@@ -9,8 +9,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from export.graph_options import GraphOptions
-from export.guard import reject_oversized
+from export.graph.guard import reject_oversized
+from export.graph.options import GraphOptions
 from keras_resnet.folding import fold
 from keras_resnet.layer_names import HEAD
 from training.data.decoding.images import FILE_CHANNELS
@@ -34,13 +34,13 @@ def serving_model(run: Run) -> keras.Model:
 
 
 def _network(
-    model: keras.Model, form: GraphOptions
+    model: keras.Model, options: GraphOptions
 ) -> tuple[Network, list[tf.Variable]]:
     """Returns a function that computes features and logits, and its variables."""
-    if form.folded:
-        model = fold(model, form.dtype)
+    if options.folded:
+        model = fold(model, options.dtype)
     model = type(model)(model.input, [model.get_layer(HEAD).input, model.output])
-    if not form.freeze:
+    if not options.freeze:
         return partial(model, training=False), [v.value for v in model.variables]
     kinds = model.trainable_variables, model.non_trainable_variables
     weights = [[variable.numpy() for variable in kind] for kind in kinds]
@@ -78,20 +78,20 @@ class Serving(tf.Module):
     Args:
         run: A complete run.
         labels_file: File of the labels, one per line, exported as an asset.
-        form: Options of the graph.
+        options: Options of the graph.
     """
 
-    def __init__(self, run: Run, labels_file: Path, form: GraphOptions) -> None:
+    def __init__(self, run: Run, labels_file: Path, options: GraphOptions) -> None:
         super().__init__(name="serving")
         config = run.config
-        self._form = form
-        self._prepared = Preprocessing.from_dict(config["preprocessing"])
+        self._max_pixels = options.max_pixels
+        self._preprocessing = Preprocessing.from_dict(config["preprocessing"])
         self._labels = tf.constant(config["dataset"]["labels"])
         self._asset = tf.saved_model.Asset(str(labels_file))
         # A SavedModel stores the variables tracked here. The model itself, as an
         # attribute, would be stored too, with its variables a second time.
-        self._network, self._variables = _network(serving_model(run), form)
-        shape = (None, *self._prepared.input_shape)
+        self._network, self._variables = _network(serving_model(run), options)
+        shape = (None, *self._preprocessing.input_shape)
         image = tf.TensorSpec(shape, tf.float32, "image")
         image_bytes = tf.TensorSpec((None,), tf.string, "image_bytes")
         # All signatures share one function, so that constants are stored once.
@@ -104,7 +104,7 @@ class Serving(tf.Module):
     def signatures(self) -> dict[str, Any]:
         """The SavedModel's signatures."""
         signatures = {"serving_default": self.classify, "features": self.features}
-        if self._prepared.channels in FILE_CHANNELS:
+        if self._preprocessing.channels in FILE_CHANNELS:
             signatures["classify_bytes"] = self.classify_bytes
         return signatures
 
@@ -123,7 +123,7 @@ class Serving(tf.Module):
         crashed the process in oneDNN, another height or width got an answer. oneDNN's
         convolutions reject an empty batch, so it is extended by a black image.
         """
-        shape = self._prepared.input_shape
+        shape = self._preprocessing.input_shape
         image = tf.ensure_shape(image, (None, *shape))
         count = tf.shape(image)[0]
         filler = tf.zeros((tf.maximum(1 - count, 0), *shape))
@@ -132,8 +132,8 @@ class Serving(tf.Module):
 
     def _classify_bytes(self, image_bytes: Tensor) -> dict[str, Tensor]:
         pixels = tf.map_fn(
-            lambda data: self._prepared.decode(
-                reject_oversized(data, self._form.max_pixels)
+            lambda data: self._preprocessing.decode(
+                reject_oversized(data, self._max_pixels)
             ),
             image_bytes,
             fn_output_signature=tf.uint8,
@@ -149,6 +149,6 @@ class Serving(tf.Module):
 
     def _compute(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Maps raw pixels to float32 features ``(N, C)`` and probabilities."""
-        x = self._prepared.normalise(image)
+        x = self._preprocessing.normalise(image)
         features, logits = self._network(x)
         return tf.cast(features, tf.float32), tf.nn.softmax(logits)

@@ -2,17 +2,16 @@
 
 The manifest of a SavedModel is inside its version folder, so that both appear at once;
 TensorFlow Serving ignores the names that it does not know. The manifest of a single
-file, for example ``model.tflite``, is next to it: ``model.tflite.manifest.json``. This
-module imports nothing else of this project, so that independent loaders can use it.
+file, for example ``model.tflite``, is next to it: ``model.tflite.manifest.json``.
 """
 
 import hashlib
 import json
-import os
-import secrets
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from training.storage.writing import write_atomically
 
 if TYPE_CHECKING:
     from training.runs.run import Run
@@ -42,20 +41,7 @@ def write(path: Path, facts: dict[str, Any]) -> None:
     """
     files = {name: _describe(file) for name, file in sorted(_files(path).items())}
     text = json.dumps({**facts, "files": files}, indent=2, ensure_ascii=False) + "\n"
-    target = location(path)
-    # Two simultaneous exports to the same place need separate drafts.
-    draft = target.with_name(f".{target.name}-{secrets.token_hex(8)}")
-    try:
-        with draft.open("x", encoding="utf-8") as file:
-            if target.is_file():
-                os.fchmod(file.fileno(), target.stat().st_mode & 0o777)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, target)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+    write_atomically(location(path), lambda draft: draft.write_text(text, "utf-8"))
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -72,7 +58,10 @@ def read(path: Path) -> dict[str, Any]:
             raise ValueError(f"more than {MAX_BYTES} bytes")
         manifest = json.loads(content)
     except FileNotFoundError:
-        raise ValueError(f"artifact must have a manifest, got no {target}") from None
+        raise ValueError(
+            f"artifact must have a manifest, but there is no {target}; restore it or "
+            "export the run again"
+        ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"manifest must be JSON, got {target}: {error}") from None
     files = manifest.get("files") if isinstance(manifest, dict) else None
@@ -111,13 +100,19 @@ def check(path: Path) -> None:
         listed = dict.fromkeys(found, *listed.values())
     for name in sorted(listed.keys() | found.keys()):
         if name not in found:
-            raise ValueError(f"artifact must be complete, got {path} without {name}")
+            raise ValueError(
+                f"artifact must be complete, but {path} lacks {name}; export the run "
+                "again"
+            )
         if name not in listed:
-            raise ValueError(f"artifact must be as exported, got {path} with {name}")
+            raise ValueError(
+                f"artifact must be as exported, but {path} also contains {name}; "
+                "remove it or export the run again"
+            )
         if listed[name] != _describe(found[name]):
             raise ValueError(
-                f"{name} of {path} must be as exported, got content that differs from "
-                "the manifest"
+                f"{name} of {path} must be as exported, but its content differs from "
+                "the manifest; export the run again"
             )
 
 

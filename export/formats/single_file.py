@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from export import manifest, versions
+from export.formats import versions
+from export.metadata import manifest
 from keras_resnet.errors import UsageError
 from training.runs.run import Run
 from training.storage.writing import (

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export import manifest
-from export.load import Artifact, choose, find
+from export.load import Artifact, find
+from export.metadata import manifest
 from export.runtimes import RUNTIMES, readers
-from export.verification.safety_checks import require_safe
-from keras_resnet.errors import UsageError
+from export.verification.safety_checks import (
+    choose_runtimes,
+    find_artifact,
+    require_safe,
+)
 from training.runs.run import Run
 
 PLAIN = "model.export()"
@@ -49,12 +52,9 @@ def find_candidates(
     """
     found: list[Candidate] = []
     for path in paths:
-        try:
-            artifact = find(path)
-            names = [n for n in readers(artifact.kind) if n in (wanted or MEASURED)]
-            names = names or [choose(artifact.kind, *wanted[:1])]
-        except (FileNotFoundError, ValueError) as error:
-            raise UsageError(str(error)) from None
+        artifact = find_artifact(path)
+        names = [n for n in readers(artifact.kind) if n in (wanted or MEASURED)]
+        names = names or choose_runtimes(artifact.kind, wanted[:1])
         accuracy = _accuracy(require_safe(artifact))
         found += [Candidate(str(path), artifact, name, accuracy) for name in names]
     return found
@@ -71,9 +71,9 @@ def _accuracy(facts: dict[str, Any]) -> float | None:
 def source_runs(found: list[Candidate]) -> tuple[Path, ...]:
     """Returns the runs that artifacts were made from, where they still exist."""
     paths = []
-    for contender in found:
+    for candidate in found:
         try:
-            path = Path(manifest.read(contender.artifact.path)["run"]["path"])
+            path = Path(manifest.read(candidate.artifact.path)["run"]["path"])
         except (KeyError, ValueError):
             continue
         if Run(path).complete:

@@ -6,8 +6,6 @@ from typing import Literal
 from training.data.reading import MAX_PIXELS
 from training.recipes.checks import check_range
 
-__all__ = ["MAX_PIXELS", "GraphOptions"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class GraphOptions:

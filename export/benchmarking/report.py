@@ -1,12 +1,13 @@
 """Reports measurements of ``export.benchmark`` as a table, advice, a plot and JSON."""
 
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.candidates import PLAIN
+from export.benchmarking.candidates import PLAIN
+from export.benchmarking.measurement import Measurement
 from keras_resnet.figures.fonts import savefig
 from training.storage.writing import (
     make_folder,
@@ -17,35 +18,6 @@ from training.storage.writing import (
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """Speed of a candidate.
-
-    Attributes:
-        name: Name of the artifact.
-        format: Format of the artifact.
-        runtime: Name and version of the runtime.
-        device: ``"CPU"`` or ``"GPU"``.
-        size: Size of the artifact's files in bytes.
-        accuracy: Accuracy of the candidate; None if unknown.
-        latency: Median time of one image in seconds.
-        latency99: 99th percentile of the time of one image in seconds.
-        batch: Batch size with the highest throughput.
-        throughput: Images per second at that batch size, from the median time.
-    """
-
-    name: str
-    format: str
-    runtime: str
-    device: str
-    size: int
-    accuracy: float | None
-    latency: float
-    latency99: float
-    batch: int
-    throughput: float
 
 
 def hardware() -> str:

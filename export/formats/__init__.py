@@ -1,0 +1,1 @@
+"""Writes a run as an artifact, one module for each format."""

@@ -1,0 +1,1 @@
+"""What an artifact says about itself: its manifest, labels and preprocessing."""
