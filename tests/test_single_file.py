@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -33,11 +32,20 @@ def out(run: Run, tmp_path: Path) -> Path:
 def test_a_killed_export_leaves_no_file_that_is_refused(
     before: str, out: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    replace = os.replace
+
     def kill(*_: object) -> None:
         raise Killed
 
-    where: Any = manifest if before == "write" else manifest.os
-    monkeypatch.setattr(where, before, kill)
+    def kill_for_manifest(draft: Path, target: Path) -> None:
+        if target == manifest.location(out):
+            raise Killed
+        replace(draft, target)
+
+    if before == "write":
+        monkeypatch.setattr(manifest, "write", kill)
+    else:
+        monkeypatch.setattr(os, "replace", kill_for_manifest)
     with pytest.raises(Killed):
         publish(b"new", out, run, {"quantize": "int8"})
     assert require_safe(Artifact(out, "TFLite")).get("quantize") != "none"
