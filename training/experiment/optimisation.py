@@ -111,14 +111,14 @@ def learning_rate(
         return OneCycle(peak, total, recipe.peak_at)
     warmup = recipe.warmup_steps or round(recipe.warmup_epochs * steps_per_epoch)
     return WarmUp(
-        _main_schedule(recipe, peak, total),
+        _base_schedule(recipe, peak, total),
         warmup,
         recipe.warmup_from,
-        recipe.warmup == "linear",
+        rises=recipe.warmup == "linear",
     )
 
 
-def _main_schedule(
+def _base_schedule(
     recipe: Recipe, peak: float, total: int
 ) -> schedules.LearningRateSchedule:
     """Returns the schedule without its warm-up."""

@@ -7,16 +7,22 @@ from keras.optimizers import schedules
 
 from keras_resnet.layers.registry import register
 
-CYCLE_START = 25.0  # as in PyTorch's OneCycleLR: the peak divided by the first rate
+DIV_FACTOR = 25.0  # the peak divided by the first rate, as in PyTorch's OneCycleLR
 
 
 @register
 class WarmUp(schedules.LearningRateSchedule):
-    """Adds a warm-up to another schedule.
+    """Multiplies another schedule by a warm-up factor.
 
-    The first step has the share ``start`` of the rate, and the first step after the
-    warm-up has the full rate, as with PyTorch's ``LinearLR`` and ``ConstantLR`` and
-    Keras' ``CosineDecay``.
+    With t, the optimizer's step from 0::
+
+        rate(t) = after(t) · f(t)
+        f(t) = start + (1 − start) · min(1, t / steps)    if it rises
+        f(t) = start before step ``steps``, then 1        otherwise
+
+    These are the factors of PyTorch's ``LinearLR`` and ``ConstantLR``. The other
+    schedule is not delayed: a cosine has already decayed a little when the warm-up
+    ends. Keras' ``CosineDecay`` begins its decay there instead.
 
     Args:
         after: The schedule, by steps counted from the beginning of the run.
@@ -64,9 +70,15 @@ class WarmUp(schedules.LearningRateSchedule):
 
 @register
 class OneCycle(schedules.LearningRateSchedule):
-    """Rises linearly from 1/25 of the peak to the peak and falls linearly to zero.
+    """Rises linearly from a 25th of the peak to the peak and falls linearly to zero.
+
+    With t, the share of the run that is done::
+
+        rate(t) = peak · (1/25 + 24/25 · t / peak_at)     before ``peak_at``
+        rate(t) = peak · (1 − t) / (1 − peak_at)          after it
 
     Reference: Smith & Topin, "Super-Convergence", 2018, without the momentum cycle.
+    PyTorch's ``OneCycleLR`` is a cosine unless told otherwise, and ends above zero.
 
     Args:
         peak: Highest learning rate.
@@ -82,7 +94,7 @@ class OneCycle(schedules.LearningRateSchedule):
     def __call__(self, step: Any) -> Any:
         """Returns the learning rate of the optimizer's step number ``step``."""
         done = ops.cast(step, "float32") / self.steps
-        start = 1 / CYCLE_START
+        start = 1 / DIV_FACTOR
         rise = start + (1 - start) * done / self.peak_at
         fall = (1 - done) / (1 - self.peak_at)
         return self.peak * ops.maximum(0.0, ops.minimum(rise, fall))

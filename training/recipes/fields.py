@@ -56,7 +56,8 @@ class Optimization:
     """Batch size that the learning rates are given for. They are multiplied by
     batch_size / base_batch_size. 0: no scaling."""
     schedule: Literal["constant", "step", "cosine", "linear", "one_cycle"] = "cosine"
-    """Learning rate schedule after the warm-up. one_cycle includes its own rise."""
+    """Learning rate schedule of the whole run; the warm-up multiplies it. one_cycle
+    rises by itself."""
     milestones: Annotated[tuple[float, ...], Range(0, 1)] = (0.5, 0.75)
     """Fractions of the run at which `step` divides the learning rate by ten."""
     peak_at: Annotated[float, Range(0.01, 0.99)] = 0.3
