@@ -115,7 +115,7 @@ def test_diagram_is_the_order_of_activations(order: str) -> None:
     steps = [s for s in shown.branch if "conv" not in s]
     row = ORDERS[order]
     assert tuple(steps) == row.before + row.between + row.after
-    assert shown.out == row.out and shown.shortcut == () and shown.gate == ()
+    assert shown.out == row.after_addition and shown.shortcut == () and shown.gate == ()
     assert sum("conv" in s for s in shown.branch) == 2
 
 

@@ -16,13 +16,13 @@ class Order:
         before: Steps before the first convolution.
         between: Steps after every convolution except the last.
         after: Steps after the last convolution, before the addition.
-        out: Steps after the addition (f in the residual equation).
+        after_addition: Steps after the addition (f in the residual equation).
     """
 
     before: tuple[Step, ...]
     between: tuple[Step, ...]
     after: tuple[Step, ...]
-    out: tuple[Step, ...]
+    after_addition: tuple[Step, ...]
 
 
 ORDERS = {  # He et al., "Identity Mappings in Deep Residual Networks", 2016, fig. 4
@@ -58,25 +58,26 @@ def branch(
         Features ``(N, ⌈H/s⌉, ⌈W/s⌉, F)``, ready for the addition.
     """
     *inner, last = convs
-    end = len(convs)
-    if form == "C":
+    count = len(convs)
+    if form == "C":  # one path with grouped convolutions
         x = _inner(x, inner, order, name=name)
-        x = conv(x, last, name=f"{name}_conv{end}")
-        return activate(x, order.after, prefix=name, suffix=str(end))
+        x = conv(x, last, name=f"{name}_conv{count}")
+        return activate(x, order.after, prefix=name, suffix=str(count))
+    # Forms A and B: a path for each group.
     groups = max(c.groups for c in convs)
     inner = [replace(c, filters=c.filters // groups, groups=1) for c in inner]
     names = [f"{name}_path{path}" for path in range(1, groups + 1)]
     paths = [_inner(x, inner, order, name=path, paths=groups) for path in names]
     if form == "B":
         x = _merged(layers.Concatenate(name=f"{name}_concat"), paths)
-        x = conv(x, last, name=f"{name}_conv{end}")
+        x = conv(x, last, name=f"{name}_conv{count}")
     else:
         paths = [
-            conv(y, last, name=f"{path}_conv{end}")
+            conv(y, last, name=f"{path}_conv{count}")
             for y, path in zip(paths, names, strict=True)
         ]
         x = _merged(layers.Add(name=f"{name}_sum"), paths)
-    return activate(x, order.after, prefix=name, suffix=str(end))
+    return activate(x, order.after, prefix=name, suffix=str(count))
 
 
 def _inner(

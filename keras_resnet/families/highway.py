@@ -12,11 +12,11 @@ from keras import KerasTensor
 from keras_resnet.errors import require_depths, require_positive
 from keras_resnet.families.branch import Order
 from keras_resnet.families.ops import NORM_RELU, Conv, activate, conv
-from keras_resnet.families.residual import Skip, Unit, residual
+from keras_resnet.families.residual import ShortcutKind, Unit, residual
 from keras_resnet.families.spec import StagedSpec
 
 # H is a layer of the plain network: convolution, normalisation, ReLU.
-H = Order((), (), after=NORM_RELU, out=())
+H = Order((), (), after=NORM_RELU, after_addition=())
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class HighwaySpec(StagedSpec):
         """Maps images ``(N, H, W, C)`` to features ``(N, H/stride, W/stride, F)``."""
         x = conv(x, Conv(self.width, 3), name="stem_conv")
         x = activate(x, NORM_RELU, prefix="stem")
-        gates = Skip(gate_bias=self.gate_bias, gate_kernel=3, gates_branch=True)
+        gates = ShortcutKind(gate_bias=self.gate_bias, gate_kernel=3, gates_branch=True)
         for stage, depth in enumerate(self.depths, 1):
             width = self.width * 2 ** (stage - 1)
             for block in range(1, depth + 1):

@@ -1,10 +1,11 @@
 """Builds residual units: x' = f(h(x) + d·F(x)).
 
 The branch F is a tuple of convolutions with an order of activations (``branch.py``).
-The shortcut h has an option, which defines how it changes the shape, and a kind, which
-defines its other operations. Stochastic depth draws d, which is 1 without it. Plain
-networks have no h; Highway networks have gates on F and h. Layers are named after the
-unit. The names are part of the interface; checkpoints and weight imports use them::
+The field ``shortcut`` says how h changes the shape (He et al., 2016a), the field
+``skip`` what else h does (He et al., 2016b): scale, gate, project or drop. Stochastic
+depth draws d, which is 1 without it. Plain networks have no h; Highway networks have
+gates on F and h. Layers are named after the unit. The names are part of the interface;
+checkpoints and weight imports use them::
 
     {unit}_pre_norm  {unit}_pre_relu     before the branch
     {unit}_conv1 … {unit}_conv3          the branch's convolutions
@@ -29,7 +30,8 @@ from keras_resnet.layers import StochasticDepth, ZeroPaddedShortcut, branch_mode
 
 # He et al., "Deep Residual Learning for Image Recognition", 2016, section 3.3:
 SHORTCUTS = {
-    "A": "identity, zero-padded if the number of channels changes",
+    "A": "identity, zero-padded if the number of channels changes, of every other "
+    "pixel if only the size changes",
     # Huang et al., "Deep Networks with Stochastic Depth", 2016: ResidualDrop.lua
     "A_pooled": "as A, with average pooling instead of every other pixel",
     "B": "identity, or a 1×1 convolution if the number of channels changes",
@@ -39,7 +41,7 @@ SHORTCUTS = {
 
 
 @dataclass(frozen=True)
-class Skip:
+class ShortcutKind:
     """The operations on a shortcut other than changing its shape.
 
     Attributes:
@@ -64,14 +66,14 @@ class Skip:
 # with the constants of the best run of each kind. Dropout has only one run there, which
 # failed.
 SKIPS = {
-    "identity": Skip(),  # x + F(x)
-    "constant_scaling": Skip(scale=0.5),  # x/2 + F(x)/2
-    "exclusive_gating": Skip(  # (1 − g(x))·x + g(x)·F(x)
+    "identity": ShortcutKind(),  # x + F(x)
+    "constant_scaling": ShortcutKind(scale=0.5),  # x/2 + F(x)/2
+    "exclusive_gating": ShortcutKind(  # (1 − g(x))·x + g(x)·F(x)
         gate_bias=-6.0, gates_branch=True
     ),
-    "shortcut_only_gating": Skip(gate_bias=-6.0),  # (1 − g(x))·x + F(x)
-    "conv1x1": Skip(projects=True),  # W·x + F(x)
-    "dropout": Skip(dropout=0.5),  # dropout(x) + F(x)
+    "shortcut_only_gating": ShortcutKind(gate_bias=-6.0),  # (1 − g(x))·x + F(x)
+    "conv1x1": ShortcutKind(projects=True),  # W·x + F(x)
+    "dropout": ShortcutKind(dropout=0.5),  # dropout(x) + F(x)
 }
 
 
@@ -92,7 +94,7 @@ class Unit:
     convs: tuple[Conv, ...]
     order: Order
     shortcut: str = "B"
-    skip: Skip = SKIPS["identity"]
+    skip: ShortcutKind = SKIPS["identity"]
     form: str = "C"
     survival: float = 1.0
     drop_mode: str = "batch"
@@ -131,8 +133,8 @@ def residual(x: KerasTensor, unit: Unit, *, name: str) -> KerasTensor:
         x, before = activate(x, before, prefix=f"{name}_pre"), ()
     gate = _gate(x, unit, name=name)
 
-    def scaled_branch(x: KerasTensor, *gates: KerasTensor) -> KerasTensor:
-        y = activate(x, before, prefix=f"{name}_pre")
+    def scaled_branch(features: KerasTensor, *gates: KerasTensor) -> KerasTensor:
+        y = activate(features, before, prefix=f"{name}_pre")
         y = branch(y, unit.convs, unit.order, form=unit.form, name=name)
         y = _scaled(y, unit.skip.scale, name=f"{name}_scaled")
         return layers.Multiply(name=f"{name}_gated")([y, *gates]) if gates else y
@@ -148,7 +150,7 @@ def residual(x: KerasTensor, unit: Unit, *, name: str) -> KerasTensor:
         model = branch_model(scaled_branch, inputs, name=f"{name}_branch")
         drop = StochasticDepth(model, unit.survival, unit.drop_mode, name=f"{name}_add")
         y = drop([h, *inputs])
-    return activate(y, unit.order.out, prefix=name)
+    return activate(y, unit.order.after_addition, prefix=name)
 
 
 def _gate(x: KerasTensor, unit: Unit, *, name: str) -> KerasTensor | None:
@@ -176,13 +178,17 @@ def _shortcut(
 
 def _reshaped(x: KerasTensor, unit: Unit, *, name: str) -> KerasTensor:
     """Applies the shortcut option; normalises a projection if the branch ends so."""
-    widens = x.shape[-1] != unit.filters
-    if unit.shortcut == "C" or unit.skip.projects or (unit.shortcut == "B" and widens):
+    changes_channels = x.shape[-1] != unit.filters
+    if (
+        unit.shortcut == "C"
+        or unit.skip.projects
+        or (unit.shortcut == "B" and changes_channels)
+    ):
         c = Conv(unit.filters, 1, unit.stride)
         h = conv(x, c, name=f"{name}_shortcut")
         normed = "norm" in unit.order.after
         return norm(h, name=f"{name}_shortcut_norm") if normed else h
-    if unit.stride == 1 and not widens:
+    if unit.stride == 1 and not changes_channels:
         return x
     if unit.filters < x.shape[-1]:
         raise UsageError(
@@ -191,8 +197,9 @@ def _reshaped(x: KerasTensor, unit: Unit, *, name: str) -> KerasTensor:
         )
     stride = unit.stride
     if unit.shortcut == "A_pooled" and stride > 1:
-        pool = {"padding": "same", "name": f"{name}_shortcut_pool"}
-        x, stride = layers.AveragePooling2D(stride, **pool)(x), 1
+        pool_name = f"{name}_shortcut_pool"
+        x = layers.AveragePooling2D(stride, padding="same", name=pool_name)(x)
+        stride = 1
     return ZeroPaddedShortcut(unit.filters, stride, name=f"{name}_shortcut")(x)
 
 
