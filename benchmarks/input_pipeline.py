@@ -105,9 +105,9 @@ def bound(folder: str, *, cropped: bool, threads: bool = True) -> Step:
     batches = tf.data.Dataset.from_tensor_slices((files, windows))
     at_once = cpu_count() if threads else tf.data.AUTOTUNE
     batches = batches.map(decode, num_parallel_calls=at_once).batch(BATCH)
-    batches = batches.prefetch(pipeline.AHEAD if threads else tf.data.AUTOTUNE)
+    batches = batches.prefetch(pipeline.PREFETCH if threads else tf.data.AUTOTUNE)
     if threads:
-        batches = batches.with_options(pipeline.threading())
+        batches = batches.with_options(pipeline.threading_options())
 
     def step() -> None:
         for _ in batches:

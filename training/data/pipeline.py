@@ -5,8 +5,9 @@ its own seed. Therefore an epoch can start at any step, and any number of thread
 produces the same batches.
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -19,7 +20,7 @@ from training.data.preprocessing import Preprocessing
 from training.data.types import WHOLE, Share, Split, Tensor
 from training.storage.system import cpu_count
 
-AHEAD = 4  # batches to prepare during a training step
+PREFETCH = 4  # batches to prepare during a training step
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,13 @@ class TrainingData:
     @property
     def steps(self) -> int:
         """Number of batches in an epoch."""
-        return -(-len(self.split) // self.batch_size)
+        return math.ceil(len(self.split) / self.batch_size)
 
     def batches(self, epoch: int, first_step: int = 0, share: Share = WHOLE) -> Batches:
         """Returns one epoch's batches of augmented pixels and labels.
 
-        An epoch has each example once. If the augmentation's ``repeats`` is N, it has
-        one in N examples instead, N times in a row, each augmented independently.
+        An epoch has each example once. If the augmentation's ``repeats`` is N, it has a
+        random one in N of the images, each N times in a row and augmented differently.
 
         Args:
             epoch: Number of the epoch, counted from 0.
@@ -66,7 +67,7 @@ class TrainingData:
         epoch_seed = tf.constant([self.seed, epoch])
         size = self.augmentation.size(epoch)
 
-        def example(position: Tensor) -> tuple[Tensor, Tensor]:
+        def load_example(position: Tensor) -> tuple[Tensor, Tensor]:
             index, seed = sample_index_and_seed(
                 position, len(self.split), epoch_seed, self.augmentation.repeats
             )
@@ -76,16 +77,18 @@ class TrainingData:
             return self.augmentation(image, seed), self.split.labels[index]
 
         positions = range(first_step * self.batch_size, len(self.split))
-        rest = len(self.split) % self.batch_size
-        if positions and 0 < rest < share[1]:
-            divided, last = positions[:-rest], positions[-rest:]
-            batches = _batches(divided, example, self.batch_size, share)
-            batches = batches.concatenate(_batches(last, example, rest))
+        last_size = len(self.split) % self.batch_size
+        _, parts = share
+        if positions and 0 < last_size < parts:
+            # The last batch has fewer examples than there are parts: all read it whole.
+            full, last = positions[:-last_size], positions[-last_size:]
+            batches = _batches(full, load_example, self.batch_size, share)
+            batches = batches.concatenate(_batches(last, load_example, last_size))
         else:
-            batches = _batches(positions, example, self.batch_size, share)
+            batches = _batches(positions, load_example, self.batch_size, share)
         if self.augmentation.mixing:
             batches = _mixed(batches, self.augmentation.mixing, epoch_seed, first_step)
-        return Batches(batches.prefetch(AHEAD).with_options(threading()))
+        return Batches(batches.prefetch(PREFETCH).with_options(threading_options()))
 
 
 def evaluation_batches(
@@ -100,15 +103,18 @@ def evaluation_batches(
         preprocessing: Size and crop of the images.
         batch_size: Number of examples in a batch, over all shares.
         share: The part of every batch to read.
+
+    Returns:
+        Batches ``(uint8 (B, H, W, C), int64 (B,))``.
     """
     window = preprocessing.window if preprocessing.crop < 1 else None
 
-    def example(index: Tensor) -> tuple[Tensor, Tensor]:
+    def load_example(index: Tensor) -> tuple[Tensor, Tensor]:
         image = read_window(split, index, preprocessing.input_shape, window)
         return image, split.labels[index]
 
-    batches = _batches(range(len(split)), example, batch_size, share)
-    return Batches(batches.prefetch(AHEAD).with_options(threading()))
+    batches = _batches(range(len(split)), load_example, batch_size, share)
+    return Batches(batches.prefetch(PREFETCH).with_options(threading_options()))
 
 
 def sample_index_and_seed(
@@ -123,7 +129,8 @@ def sample_index_and_seed(
         repeats: Number of consecutive copies of each image.
 
     Returns:
-        The index of the image, and the seed of its augmentation.
+        The index of the image, an int64 scalar, and the seed of its augmentation, int32
+        ``(2,)``.
     """
     fold = tf.random.experimental.stateless_fold_in
     index = tf.random.experimental.index_shuffle(
@@ -146,21 +153,30 @@ def replicas_per_example(examples: int, shares: int) -> int:
 
 
 def _batches(
-    indices: range, example: Any, batch_size: int, share: Share = WHOLE
+    indices: range,
+    load_example: Callable[[Tensor], tuple[Tensor, Tensor]],
+    batch_size: int,
+    share: Share = WHOLE,
 ) -> tf.data.Dataset:
+    """Loads the batches of one share, in parallel and in order.
+
+    All shares have the same number of batches: one without examples for the last batch
+    gets an empty one.
+    """
     part, parts = share
     size = max(batch_size // parts, 1)
     batches = (
         tf.data.Dataset.range(indices.start + part, indices.stop, parts)
-        .map(example, num_parallel_calls=cpu_count(), deterministic=True)
+        .map(load_example, num_parallel_calls=cpu_count(), deterministic=True)
         .batch(size)
     )
-    count, most = (-(-len(indices[first::parts]) // size) for first in (part, 0))
-    if count < most:  # all replicas must take the same number of steps
-        shapes = tf.nest.map_structure(
+    own = math.ceil(len(indices[part::parts]) / size)
+    most = math.ceil(len(indices[::parts]) / size)  # of the first share
+    if own < most:
+        empty = tf.nest.map_structure(
             lambda x: tf.zeros((0, *x.shape[1:]), x.dtype), batches.element_spec
         )
-        batches = batches.concatenate(tf.data.Dataset.from_tensors(shapes))
+        batches = batches.concatenate(tf.data.Dataset.from_tensors(empty))
     return batches
 
 
@@ -179,7 +195,7 @@ def _mixed(
     )
 
 
-def threading() -> tf.data.Options:
+def threading_options() -> tf.data.Options:
     """Returns options for one thread per core, each working on a different image.
 
     On two idle cores this is 1.4 to 1.7 times as fast as TensorFlow's defaults.
