@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from training.engine.waiting import Waiting
+from training.engine.waiting import DataWaitTimer
 
 
 class Clock:
@@ -27,8 +27,8 @@ def test_share_is_of_the_time_after_the_first_step(
     reading: float, working: float
 ) -> None:
     clock, seen = Clock(), []
-    waiting = Waiting(clock)
-    for batch in waiting.of(clock.batches(20.0, reading)):
+    waiting = DataWaitTimer(clock)
+    for batch in waiting.iterate(clock.batches(20.0, reading)):
         seen.append(batch)
         clock.now += working if batch else 20.0
     assert seen == [0, 1, 2, 3, 4]
@@ -37,7 +37,7 @@ def test_share_is_of_the_time_after_the_first_step(
 
 def test_one_step_or_none_has_no_share() -> None:
     clock = Clock()
-    waiting = Waiting(clock)
-    assert list(waiting.of(clock.batches(1.0, 1.0, count=1))) == [0]
-    assert list(waiting.of([])) == []
+    waiting = DataWaitTimer(clock)
+    assert list(waiting.iterate(clock.batches(1.0, 1.0, count=1))) == [0]
+    assert list(waiting.iterate([])) == []
     assert waiting.share == 0

@@ -19,11 +19,13 @@ from training.engine.checkpoint import Checkpoints
 from training.engine.saving import CheckpointTimer
 from training.engine.step import TrainingStep
 from training.engine.stopping import StopRequest
-from training.engine.waiting import Waiting
+from training.engine.waiting import DataWaitTimer
 from training.evaluation.predictions import Logs
 from training.optimisation.optimizers import last_rate
 
-Batches = Callable[[int, int], Iterable[Any]]  # epoch, first step -> batches
+# Maps an epoch and its first step to batches, as ``TrainingStep.step`` takes them:
+# images, labels and the number of replicas that hold each example.
+EpochBatches = Callable[[int, int], Iterable[tuple[Any, Any, int]]]
 
 
 def fit(
@@ -32,7 +34,7 @@ def fit(
     callbacks: keras.callbacks.CallbackList,
     *,
     epochs: int,
-    batches: Batches,
+    batches: EpochBatches,
     validate: Callable[[], Logs],
 ) -> None:
     """Trains from the position in ``checkpoints`` to the end of the last epoch.
@@ -46,7 +48,8 @@ def fit(
         checkpoints: Saves the state and holds the position.
         callbacks: Keras callbacks.
         epochs: Number of epochs of the whole run.
-        batches: Maps epoch and first step to the remaining batches of the epoch.
+        batches: Maps an epoch and its first step, both from 0, to the remaining batches
+            ``(images, labels, replicas per example)`` of the epoch.
         validate: Returns the validation logs after an epoch.
 
     Raises:
@@ -60,7 +63,7 @@ def fit(
             while progress.epoch < epochs and not trainer.model.stop_training:
                 epoch = progress.epoch
                 callbacks.on_epoch_begin(epoch)
-                logs = _epoch(trainer, checkpoints, callbacks, batches, request)
+                logs = _train_epoch(trainer, checkpoints, callbacks, batches, request)
                 logs |= _validation(epoch, validate)
                 progress.end_epoch(logs)
                 checkpoints.save()
@@ -70,21 +73,27 @@ def fit(
         callbacks.on_train_end()
 
 
-def _epoch(
+def _train_epoch(
     trainer: TrainingStep,
     checkpoints: Checkpoints,
     callbacks: keras.callbacks.CallbackList,
-    batches: Batches,
+    batches: EpochBatches,
     request: StopRequest,
 ) -> Logs:
-    """Trains the rest of an epoch and returns its logs."""
+    """Trains the rest of an epoch and returns its logs.
+
+    These are ``loss`` (nats), ``top1`` and ``waiting`` (0 to 1), ``learning_rate``,
+    ``seconds``, ``images_per_second`` and ``memory_gib``.
+    """
     progress, metrics = checkpoints.progress, trainer.metrics
     metrics.reset()
-    metrics.sums = np.array(progress.sums) if progress.sums else metrics.sums
+    if progress.sums:  # resumed within the epoch
+        metrics.sums = np.array(progress.sums)
+    # As if the epoch's earlier sessions had run without a break.
     began = time.perf_counter() - progress.seconds
-    timer = CheckpointTimer(checkpoints.saving)
-    waiting = Waiting()
-    for batch in waiting.of(batches(progress.epoch, progress.step)):
+    checkpoint_timer = CheckpointTimer(checkpoints.saving)
+    waiting = DataWaitTimer()
+    for batch in waiting.iterate(batches(progress.epoch, progress.step)):
         step = progress.step
         callbacks.on_train_batch_begin(step)
         loss = trainer.step(*batch)
@@ -94,9 +103,9 @@ def _epoch(
         logs = metrics.result() | {"examples": metrics.examples}
         callbacks.on_train_batch_end(step, logs)
         _stop_if_requested(request, trainer.replicas, checkpoints)
-        if timer.step():
+        if checkpoint_timer.step():
             checkpoints.save()
-            timer.restart()
+            checkpoint_timer.restart()
     return metrics.result() | {
         "learning_rate": last_rate(trainer.optimizer),
         "seconds": progress.seconds,

@@ -111,8 +111,8 @@ class TrainingStep:
             labels: Class numbers ``(N,)``, or targets ``(N, classes)``, likewise.
             copies: Number of replicas that hold each example.
         """
-        loss, *measured = self._step(images, labels).numpy()
-        self.metrics.add(np.divide(measured, copies))
+        loss, *sums = self._step(images, labels).numpy()
+        self.metrics.add(np.divide(sums, copies))
         return float(loss)
 
     def _all_replicas(self, images: Any, labels: Any) -> Tensor:
@@ -121,16 +121,16 @@ class TrainingStep:
         # others waiting for it; the step checks the whole state instead.
         together = synchronized(self.network, self.replicas.count > 1)
         with together, unchecked(self.network):
-            measured = self.replicas.run(self._training_step, images, labels)
+            loss_and_sums = self.replicas.run(self._training_step, images, labels)
         if self._average:
             self._average.update(self.optimizer.iterations)
-        return self.replicas.summed(measured)
+        return self.replicas.summed(loss_and_sums)
 
     def _training_step(self, images: Tensor, labels: Tensor) -> Tensor:
         """Runs one replica's step, whose results are summed over replicas."""
         variables = self.network.trainable_variables
         compute = partial(self._part, examples=global_count(labels))
-        measured, *gradients = accumulate(
+        loss_and_sums, *gradients = accumulate(
             compute,
             images,
             labels,
@@ -143,7 +143,7 @@ class TrainingStep:
         # The optimizer sums the gradients of all replicas.
         self.optimizer.apply(gradients, variables)
         state = tf.add_n([tf.nn.l2_loss(v.value) for v in self._state])
-        return tf.where(tf.math.is_finite(state), measured, math.nan)
+        return tf.where(tf.math.is_finite(state), loss_and_sums, math.nan)
 
     def _part(
         self, images: Tensor, labels: Tensor, share: float, *, examples: Tensor
@@ -170,10 +170,11 @@ class TrainingStep:
             if self._penalised:
                 penalty = tf.add_n([tf.nn.l2_loss(v.value) for v in self._penalised])
                 objective += share * self._objective.penalty * penalty
-            for others in auxiliary:
-                beside = tf.reduce_sum(self._objective.loss(labels, others)) / examples
-                objective += self._auxiliary_weight * beside
+            for auxiliary_logits in auxiliary:
+                losses_there = self._objective.loss(labels, auxiliary_logits)
+                auxiliary_loss = tf.reduce_sum(losses_there) / examples
+                objective += self._auxiliary_weight * auxiliary_loss
             objective = self.optimizer.scale_loss(objective)
-        sums = self.metrics.measure(losses, logits, dominant_class(labels))
+        sums = self.metrics.batch_sums(losses, logits, dominant_class(labels))
         gradients = tape.gradient(objective, variables, unconnected_gradients="zero")
         return [tf.concat([loss[tf.newaxis], sums], 0), *gradients]

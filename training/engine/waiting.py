@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 
-class Waiting:
+class DataWaitTimer:
     """Measures the share of an epoch's time that its steps wait for batches.
 
     The first step of an epoch is excluded: reading starts with it, and the session's
@@ -24,7 +24,7 @@ class Waiting:
         """Share of waiting, from 0 to 1; 0 before the second step."""
         return self._waited / max(self._waited + self._worked, 1e-9)
 
-    def of(self, batches: Iterable[Any]) -> Iterator[Any]:
+    def iterate(self, batches: Iterable[Any]) -> Iterator[Any]:
         """Yields the batches; the time until the next request counts as work."""
         iterator, first = iter(batches), True
         while True:

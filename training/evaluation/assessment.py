@@ -61,7 +61,7 @@ def assess(predictions: Predictions, dataset: Dataset, split: str) -> dict[str, 
     ]
     return {
         "split": split,
-        **predictions.means(),
+        **predictions.summary(),
         "calibration_error": predictions.calibration_error(),
         "calibration": predictions.calibration(),
         "classes": per_class(confusion, names),

@@ -43,8 +43,8 @@ class Metrics:
         """Number of examples so far."""
         return int(self.sums[-1])
 
-    def measure(self, losses: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
-        """Returns the contribution of a batch to ``sums``, within a step.
+    def batch_sums(self, losses: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+        """Returns a batch's contribution to ``sums``, float32 ``(len(names) + 2,)``.
 
         Args:
             losses: Loss of each example, ``(N,)``.
@@ -55,12 +55,12 @@ class Metrics:
         values.append(tf.ones_like(losses))
         return tf.stack([tf.reduce_sum(tf.cast(v, tf.float32)) for v in values])
 
-    def add(self, measured: Tensor) -> None:
-        """Adds a result of ``measure``."""
-        self.sums = self.sums + np.asarray(measured, np.float64)
+    def add(self, sums: Tensor) -> None:
+        """Adds a result of ``batch_sums``."""
+        self.sums = self.sums + np.asarray(sums, np.float64)
 
     def result(self) -> Logs:
-        """Returns the means so far."""
+        """Returns ``loss`` (nats) and each name (0 to 1); 0 without examples."""
         means = self.sums[:-1] / max(self.examples, 1)
         return dict(zip(self._names, means.tolist(), strict=True))
 

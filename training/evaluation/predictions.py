@@ -19,8 +19,8 @@ class Predictions:
     Attributes:
         labels: True classes, int ``(N,)``.
         predicted: Most probable classes, int ``(N,)``.
-        confidence: Probabilities of the predicted classes, from 0 to 1.
-        losses: Cross-entropies in nats.
+        confidence: Probabilities of the predicted classes, from 0 to 1, ``(N,)``.
+        losses: Cross-entropies in nats, ``(N,)``.
         top5: Whether the true class is among the five most probable, bool ``(N,)``.
     """
 
@@ -43,7 +43,7 @@ class Predictions:
         """Whether each prediction is correct, bool ``(N,)``."""
         return self.labels == self.predicted
 
-    def means(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """Returns ``examples``, ``top1`` and ``top5`` (0 to 1), and ``loss``."""
         return {
             "examples": len(self.labels),
@@ -53,7 +53,10 @@ class Predictions:
         }
 
     def confusion(self, classes: int) -> np.ndarray:
-        """Returns counts ``(classes, classes)``, by true and predicted class."""
+        """Returns the confusion matrix, int64 ``(classes, classes)``.
+
+        Row i, column j has the number of examples of class i predicted as class j.
+        """
         pairs = np.bincount(
             self.labels * classes + self.predicted, minlength=classes**2
         )
@@ -80,7 +83,10 @@ class Predictions:
         ]
 
     def calibration_error(self) -> float:
-        """Returns the expected calibration error, the mean of |accuracy − confidence|.
+        """Returns the expected calibration error, from 0 to 1; 0 is the best.
+
+        It is the mean of |accuracy − confidence| over the bins of ``calibration``,
+        weighted by their numbers of examples.
 
         Reference: Guo et al., "On Calibration of Modern Neural Networks", 2017, eq. 3.
         """
@@ -103,16 +109,16 @@ def per_class(confusion: np.ndarray, names: tuple[str, ...]) -> list[dict[str, A
     predicted correctly (its accuracy); ``precision`` the share of its predictions that
     are correct. A share of zero examples is None.
     """
-    found = confusion.diagonal()
-    columns = zip(names, confusion.sum(1), confusion.sum(0), found, strict=True)
+    correct = confusion.diagonal()
+    columns = zip(names, confusion.sum(1), confusion.sum(0), correct, strict=True)
     return [
         {
             "label": name,
             "support": int(support),
-            "recall": _share(right, support),
-            "precision": _share(right, taken),
+            "recall": _share(hits, support),
+            "precision": _share(hits, predicted),
         }
-        for name, support, taken, right in columns
+        for name, support, predicted, hits in columns
     ]
 
 

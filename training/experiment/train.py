@@ -51,24 +51,27 @@ def train(
         recipe: The hyperparameters.
         run: The run, new or interrupted.
         saving: When to save the state, and how many checkpoints to keep.
-        adapt: Changes what the step trains; returns the callbacks that this needs.
+        adapt: Changes what the step trains; returns the callbacks that this needs. Only
+            the worker that writes calls it, so with several workers it must not
+            change the step.
 
     Raises:
         UsageError: The recipe, the data or the disk does not allow it, or another
             process is training in the folder.
         Stopped: A signal or a non-finite loss ended the training.
     """
-    begun = None
+    precision = None
     if run.exists:
-        begun = run.config["device"]["precision"]
-        if recipe.dataset == run.recipe.dataset:  # the current folder may be another
+        precision = run.config["device"]["precision"]
+        # A relative path may mean another folder today.
+        if recipe.dataset == run.recipe.dataset:
             recipe = replace(recipe, dataset=require_dataset_location(run))
-    experiment = build_experiment(recipe, begun)
+    experiment = build_experiment(recipe, precision)
     described = config.describe_experiment(experiment)
     if not experiment.replicas.chief:
         if run.exists:
             config.require_same(run.config, described)
-        _train_in(experiment, run, saving)
+        _train_and_test(experiment, run, saving)
         return
     with run.locked():
         if run.exists:
@@ -78,21 +81,36 @@ def train(
         else:
             run.create(described)
         config.print_summary(experiment, run)
-        _train_in(experiment, run, saving, adapt)
+        _train_and_test(experiment, run, saving, adapt)
 
 
-def _train_in(
+def _train_and_test(
     experiment: Experiment,
     run: Run,
     saving: CheckpointOptions | None = None,
     adapt: Adapt | None = None,
 ) -> None:
-    """Trains from the newest checkpoint, if any, to the end."""
+    """Trains from the newest checkpoint, if any, to the end, and tests the model."""
     with report_write_errors(run.path), experiment.replicas.strategy.scope():
         step = _make_training_step(experiment)
-        extra = adapt(step) if adapt else []
+        adapt_callbacks = adapt(step) if adapt else []
         checkpoints = _restore_checkpoints(experiment, run, step, saving)
-        _train(experiment, run, step, checkpoints, extra)
+        experiment.model.optimizer = step.optimizer  # callbacks read it
+        evaluator = _evaluator(experiment, experiment.model)
+        loop.fit(
+            step,
+            checkpoints,
+            _callbacks(experiment, run, checkpoints, adapt_callbacks),
+            epochs=experiment.recipe.epochs,
+            batches=_epoch_batches(experiment),
+            validate=_validation(experiment, evaluator),
+        )
+        if experiment.replicas.chief:
+            save_model(experiment.model, run.model)
+        float32_model = to_float32(run, experiment.model)
+        if float32_model is not experiment.model:
+            evaluator = _evaluator(experiment, float32_model)
+        _test(experiment, run, evaluator)
 
 
 def _make_training_step(experiment: Experiment) -> TrainingStep:
@@ -135,57 +153,41 @@ def _restore_checkpoints(
         progress = checkpoints.progress
         where = f"epoch {progress.epoch + 1}, step {progress.step + 1}"
         print(f"resuming at {where}", flush=True)
-    experiment.model.optimizer = optimizer  # callbacks read it
     return checkpoints
 
 
-def _train(
-    experiment: Experiment,
-    run: Run,
-    step: TrainingStep,
-    checkpoints: Checkpoints,
-    extra: list[keras.callbacks.Callback],
-) -> None:
+def _epoch_batches(experiment: Experiment) -> loop.EpochBatches:
+    """Returns a function of epoch and first step that reads the rest of an epoch."""
     data, replicas = experiment.data, experiment.replicas
-    evaluator = _evaluator(experiment, experiment.model)
 
-    def batches(epoch: int, first: int) -> Iterator[Any]:
-        left = len(data.split) - first * data.batch_size
-        for batch in replicas.batches(
-            lambda share: data.batches(epoch, first_step=first, share=share)
+    def batches(epoch: int, first_step: int) -> Iterator[tuple[Any, Any, int]]:
+        left = len(data.split) - first_step * data.batch_size
+        for images, labels in replicas.batches(
+            lambda share: data.batches(epoch, first_step=first_step, share=share)
         ):
-            yield *batch, replicas_per_example(left, replicas.count)
+            yield images, labels, replicas_per_example(left, replicas.count)
             left -= data.batch_size
 
+    return batches
+
+
+def _validation(experiment: Experiment, evaluator: Evaluator) -> Callable[[], Logs]:
+    """Returns a function that evaluates the validation split, or the test split."""
+    dataset, preprocessing = experiment.dataset, experiment.preprocessing
+    split = "val" if "val" in dataset.splits else "test"
+
     def validate() -> Logs:
-        watched = "val" if "val" in experiment.dataset.splits else "test"
-        predictions = predict(
-            evaluator, experiment.dataset, experiment.preprocessing, watched
-        )
-        logs = predictions.means()
+        logs = predict(evaluator, dataset, preprocessing, split).summary()
         return {name: logs[name] for name in ("loss", "top1")}
 
-    loop.fit(
-        step,
-        checkpoints,
-        _callbacks(experiment, run, checkpoints, extra),
-        epochs=experiment.recipe.epochs,
-        batches=batches,
-        validate=validate,
-    )
-    if replicas.chief:
-        save_model(experiment.model, run.model)
-    exact = to_float32(run, experiment.model)
-    if exact is not experiment.model:
-        evaluator = _evaluator(experiment, exact)
-    _assess(experiment, run, evaluator)
+    return validate
 
 
 def _callbacks(
     experiment: Experiment,
     run: Run,
     checkpoints: Checkpoints,
-    extra: list[keras.callbacks.Callback],
+    adapt_callbacks: list[keras.callbacks.Callback],
 ) -> keras.callbacks.CallbackList:
     """Returns the callbacks of the worker that writes; the others have none."""
     if not experiment.replicas.chief:
@@ -197,7 +199,7 @@ def _callbacks(
             Scalars(run, progress),
             Overview(run, progress, samples.training_samples(data)),
             BestModel(run, progress),
-            *extra,
+            *adapt_callbacks,
             Display(progress, len(data.split)),
         ],
         model=experiment.model,
@@ -215,7 +217,7 @@ def _evaluator(experiment: Experiment, model: keras.Model) -> Evaluator:
     )
 
 
-def _assess(experiment: Experiment, run: Run, evaluator: Evaluator) -> None:
+def _test(experiment: Experiment, run: Run, evaluator: Evaluator) -> None:
     """Evaluates the test split on all workers, one of which writes the results."""
     dataset, replicas = experiment.dataset, experiment.replicas
     predictions = predict(evaluator, dataset, experiment.preprocessing, "test")
