@@ -51,6 +51,7 @@ EXTRAS = {
         *(*_SWEEP, *_EXPORT, *_ONNX, *_OPENVINO, f"tensorflow{_TENSORFLOW}"),
         f"tensorflow-serving-api{_TENSORFLOW}",
         *("pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9", "mypy>=1.13"),
+        "filelock>=3",  # for artifacts that the processes of the tests share
         *("jax>=0.6", "safetensors>=0.4", "pyyaml>=6", "twine>=6", "build>=1.2"),
     ],
 }

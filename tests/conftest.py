@@ -1,6 +1,8 @@
 """Fixtures that several test files share."""
 
+import os
 import random
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -11,6 +13,7 @@ command.load_backend()
 import keras
 import numpy as np
 import pytest
+from artifacts import Artifacts, SharedFolders
 
 from keras_resnet.layers import leaf_layers
 from training.recipes.recipe import Recipe
@@ -62,20 +65,40 @@ def enliven() -> Callable[[keras.Model], keras.Model]:
 
 
 @pytest.fixture(scope="session")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A complete run of a small network on non-square images."""
-    return _trained(TINY, tmp_path_factory)
+def shared(tmp_path_factory: pytest.TempPathFactory) -> SharedFolders:
+    """Folders that are filled once, however many processes run tests."""
+    base = tmp_path_factory.getbasetemp()
+    several = "PYTEST_XDIST_WORKER" in os.environ  # each with a folder in base's parent
+    return SharedFolders((base.parent if several else base) / "shared")
 
 
 @pytest.fixture(scope="session")
-def other_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(shared: SharedFolders, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A complete run of a small network on non-square images."""
+    return _trained("run", TINY, shared, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def other_run(shared: SharedFolders, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The same with another seed."""
-    return _trained(replace(TINY, seed=1), tmp_path_factory)
+    return _trained("other run", replace(TINY, seed=1), shared, tmp_path_factory)
 
 
-def _trained(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Run:
+@pytest.fixture(scope="session")
+def artifacts(run: Run, shared: SharedFolders) -> Artifacts:
+    """The artifacts of ``run`` in all formats."""
+    return Artifacts(run, shared)
+
+
+def _trained(
+    name: str,
+    recipe: Recipe,
+    shared: SharedFolders,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Run:
+    """Returns this process's own copy of a run, which tests may evaluate again."""
     from training.experiment.train import train
 
-    run = Run(tmp_path_factory.mktemp("run"))
-    train(recipe, run)
-    return run
+    trained = shared.get(name, lambda folder: train(recipe, Run(folder)))
+    copy = tmp_path_factory.mktemp("run") / "run"
+    return Run(shutil.copytree(trained, copy))

@@ -137,6 +137,7 @@ def test_folder_without_permission_is_named(what: str, tmp_path: Path) -> None:
     (tmp_path / what).chmod(0o755)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_whatever_passes_the_check_can_be_read(seed: int) -> None:
     """Files damaged at random."""

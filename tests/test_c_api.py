@@ -7,18 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from artifacts import Artifacts
 from data import smooth
 
-from export import saved_model
 from export.runtimes import c_api
-from training.runs.run import Run
 
 Classify = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
-def version(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return saved_model.export(run, tmp_path_factory.mktemp("versions"))
+def version(artifacts: Artifacts) -> Path:
+    return artifacts["SavedModel"]
 
 
 @pytest.fixture(scope="module")

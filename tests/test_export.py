@@ -4,7 +4,6 @@ import json
 import shutil
 import sys
 import zipfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from artifacts import EXPORTERS, Artifacts
 from conftest import TINY
 
-from export import onnx, saved_model, tflite
+from export import saved_model
 from export.graph import serving
 from export.load import KINDS, find
 from export.metadata import manifest
@@ -35,49 +35,14 @@ from keras_resnet.errors import Stopped, UsageError
 from training.experiment.train import train
 from training.runs.run import Run
 
-
-def quantized(kind: tflite.Quantization) -> Callable[[Run, Path], Path]:
-    def export(run: Run, folder: Path) -> Path:
-        path = folder / f"{kind}.tflite"
-        # The network of this run has seen noise: its accuracy is chance.
-        tflite.export(run, path, kind, max_drop=100)
-        return path
-
-    return export
-
-
-EXPORTERS: dict[str, Callable[[Run, Path], Path]] = {
-    "SavedModel": lambda run, folder: saved_model.export(run, folder / "versions"),
-    "ONNX": lambda run, folder: onnx.export(run, folder / "model.onnx"),
-    "TFLite": quantized("none"),
-    "TFLite float16": quantized("float16"),
-    "TFLite dynamic": quantized("dynamic"),
-    "TFLite int8": quantized("int8"),
-}
+FORMATS = [name for name in EXPORTERS if not name.startswith("SavedModel ")]
 # Formats of fewer bits: by how much a probability of this small network may differ.
 ROUNDED = {"TFLite float16": 0.01, "TFLite dynamic": 0.1, "TFLite int8": 0.2}
 PAIRS = [
     (name, runtime)
-    for name in EXPORTERS
+    for name in FORMATS
     for runtime in readers(name.split(maxsplit=1)[0])
 ]
-
-
-class Artifacts(dict[str, Path]):
-    """A run's artifacts by name, each made when it is first asked for."""
-
-    def __init__(self, run: Run, folder: Path) -> None:
-        super().__init__()
-        self.run, self.folder = run, folder
-
-    def __missing__(self, name: str) -> Path:
-        self[name] = EXPORTERS[name](self.run, self.folder)
-        return self[name]
-
-
-@pytest.fixture(scope="module")
-def artifacts(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
-    return Artifacts(run, tmp_path_factory.mktemp("artifacts"))
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +55,7 @@ def results(artifacts: Artifacts, run: Run) -> dict[str, dict[str, Any]]:
             runtimes=tuple(readers(name.split(maxsplit=1)[0])),
             max_drop=100,
         )
-        for name in EXPORTERS
+        for name in FORMATS
     }
 
 
@@ -129,7 +94,7 @@ def test_every_format_is_the_same_network_in_every_runtime(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", EXPORTERS)
+@pytest.mark.parametrize("name", FORMATS)
 def test_every_format_comes_with_its_facts(
     name: str,
     artifacts: Artifacts,
@@ -353,19 +318,18 @@ def test_what_is_described_must_be_the_runs(
         verify(file, run)
 
 
-@pytest.mark.parametrize("export", [saved_model.export, quantized("none"), onnx.export])
+@pytest.mark.parametrize("name", ["SavedModel", "TFLite", "ONNX"])
 @pytest.mark.parametrize("label", ["two\nlines", "old\rMac"])
 def test_a_label_of_two_lines_is_not_exported(
-    export: Callable[[Run, Path], Path], label: str, run: Run, tmp_path: Path
+    name: str, label: str, run: Run, tmp_path: Path
 ) -> None:
     shutil.copytree(run.path, tmp_path / "run")
     spoiled = Run(tmp_path / "run")
     config = spoiled.config
     config["dataset"]["labels"][1] = label
     (spoiled.path / "config.json").write_text(json.dumps(config))
-    out = tmp_path / "model.onnx" if export is onnx.export else tmp_path / "out"
     with pytest.raises(UsageError, match=r"labels must not contain line breaks.*got '"):
-        export(Run(spoiled.path), out)
+        EXPORTERS[name](Run(spoiled.path), tmp_path / "out")
     assert not [path for path in tmp_path.rglob("*") if path.suffix in KINDS]
     assert not (tmp_path / "out").exists()
 
@@ -393,7 +357,7 @@ def test_what_is_no_artifact_is_refused(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", EXPORTERS)
+@pytest.mark.parametrize("name", FORMATS)
 def test_grouped_convolutions_survive_every_format(
     name: str, grouped: Run, tmp_path: Path
 ) -> None:

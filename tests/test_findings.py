@@ -44,6 +44,7 @@ def anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
         return loaded(folder, "none")
 
 
+@pytest.mark.slow
 def test_known_files_are_not_read(
     photos: Path,  # noqa: F811
     settled: Path,

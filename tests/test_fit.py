@@ -211,7 +211,7 @@ def start(out: Path, *arguments: str, **options: object) -> subprocess.Popen[str
 @pytest.mark.slow
 def test_killed_softly_and_resumed_from_the_command_line(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    data = ("--dataset", "synthetic:16x16x3:4:4000")
+    data = ("--dataset", "synthetic:16x16x3:4:1000")
     first = start(out, *data, "--checkpoint-steps", "1")
     wait_for(out / "checkpoints", "0*")
     first.send_signal(signal.SIGTERM)
@@ -227,7 +227,7 @@ def test_killed_softly_and_resumed_from_the_command_line(tmp_path: Path) -> None
 @pytest.mark.slow
 def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    data = ("--dataset", "synthetic:16x16x3:4:4000")
+    data = ("--dataset", "synthetic:16x16x3:4:2000")
     first = start(out, *data)
     wait_for(out / "checkpoints", "000001-*")  # epoch 1 is saved
     first.send_signal(signal.SIGTERM)

@@ -328,6 +328,7 @@ def test_a_file_that_changes_under_a_run_is_named(
         train(recipe, run, adapt=adapt)
     assert f"got {file}: {reason}; restore it" in str(caught.value)
     assert len(run.epochs) >= 1
-    file.write_bytes(original)
-    train(recipe, run)
-    assert run.complete
+    if change == "gone":
+        file.write_bytes(original)
+        train(recipe, run)
+        assert run.complete

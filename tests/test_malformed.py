@@ -10,23 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from artifacts import EXPORTERS, Artifacts
 
-from export import onnx, saved_model, tflite
-from export.graph.options import GraphOptions
 from export.runtimes import RUNTIMES, readers
-from training.runs.run import Run
 
 pytestmark = pytest.mark.slow
 
 SHAPE = (12, 8, 3)
 HERE = Path(__file__).parent
 Raw = Callable[[np.ndarray], np.ndarray]  # a runtime's own call, nothing around it
-FORMS = {
-    "SavedModel": GraphOptions(),
-    "SavedModel with variables": GraphOptions(freeze=False),
-    "SavedModel bf16": GraphOptions(compute="bf16"),
-}
-TFLITE: tuple[tflite.Quantization, ...] = ("none", "float16", "dynamic", "int8")
+FORMS = ("SavedModel", "SavedModel with variables", "SavedModel bf16")
 WRONG = {
     **{f"rank {rank}": (5, *SHAPE)[4 - rank :] for rank in range(4)},
     "rank 5": (1, 2, *SHAPE),
@@ -111,32 +104,19 @@ OPENERS: dict[str, dict[str, Callable[[Path], Raw]]] = {
     },
     "ONNX": {"onnxruntime": of_onnxruntime, "openvino": of_openvino},
 }
-NAMES = [*FORMS, *(f"TFLite {kind}" for kind in TFLITE), "ONNX"]
+NAMES = [*FORMS, *(n for n in EXPORTERS if not n.startswith("SavedModel"))]
 PAIRS = [(n, runtime) for n in NAMES for runtime in OPENERS[n.split(maxsplit=1)[0]]]
 FLOATS = [pair for pair in PAIRS if "int8" not in pair[0]]
 
 
 @pytest.fixture(scope="module")
-def paths(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("formats")
-    found = {
-        name: saved_model.export(run, folder / name.replace(" ", "_"), form)
-        for name, form in FORMS.items()
-    }
-    for kind in TFLITE:
-        found[f"TFLite {kind}"] = folder / f"{kind}.tflite"
-        tflite.export(run, folder / f"{kind}.tflite", kind, max_drop=100)
-    return {**found, "ONNX": onnx.export(run, folder / "model.onnx")}
-
-
-@pytest.fixture(scope="module")
-def opened(paths: dict[str, Path]) -> Callable[[str, str], Raw]:
+def opened(artifacts: Artifacts) -> Callable[[str, str], Raw]:
     found: dict[tuple[str, str], Raw] = {}
 
     def opened(name: str, runtime: str) -> Raw:
         if (name, runtime) not in found:
             opener = OPENERS[name.split(maxsplit=1)[0]][runtime]
-            found[name, runtime] = opener(paths[name])
+            found[name, runtime] = opener(artifacts[name])
         return found[name, runtime]
 
     return opened
@@ -186,25 +166,25 @@ def test_no_image_gives_no_answer(
     name: str,
     runtime: str,
     opened: Callable[[str, str], Raw],
-    paths: dict[str, Path],
+    artifacts: Artifacts,
 ) -> None:
     ask = opened(name, runtime)
     columns = ask(images(1)).shape[1]
     if name.startswith("TFLite"):
         if runtime == "openvino":  # once it refused a batch, its model refuses others
-            ask = of_openvino(paths[name])
+            ask = of_openvino(artifacts[name])
         with pytest.raises((RuntimeError, ValueError)):
             ask(images(0))
         if runtime == "openvino":
-            ask = of_openvino(paths[name])
+            ask = of_openvino(artifacts[name])
     else:
         assert ask(images(0)).shape == (0, columns)
     assert ask(images(2)).shape == (2, columns)
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_no_file_gives_no_answer(name: str, paths: dict[str, Path]) -> None:
-    loaded = tf.saved_model.load(str(paths[name]))
+def test_no_file_gives_no_answer(name: str, artifacts: Artifacts) -> None:
+    loaded = tf.saved_model.load(str(artifacts[name]))
     ask = loaded.signatures["classify_bytes"]
     answer = ask(image_bytes=tf.constant([], tf.string))
     shapes = {key: value.shape.as_list() for key, value in answer.items()}
@@ -216,9 +196,9 @@ SESSIONS = [(n, r) for n in NAMES for r in readers(n.split(maxsplit=1)[0])]
 
 @pytest.mark.parametrize(("name", "runtime"), SESSIONS)
 def test_sessions_say_what_is_wrong(
-    name: str, runtime: str, paths: dict[str, Path]
+    name: str, runtime: str, artifacts: Artifacts
 ) -> None:
-    session = RUNTIMES[runtime].open(paths[name], name.split(maxsplit=1)[0])
+    session = RUNTIMES[runtime].open(artifacts[name], name.split(maxsplit=1)[0])
     expected = session.classify(images(3))
     for shape in WRONG.values():
         with pytest.raises(ValueError, match=r"images must be \(N, 12, 8, 3\), got"):
@@ -242,10 +222,10 @@ def test_sessions_say_what_is_wrong(
 
 @pytest.mark.parametrize("name", FORMS)
 def test_a_server_answers_after_a_thousand_malformed_requests(
-    name: str, paths: dict[str, Path]
+    name: str, artifacts: Artifacts
 ) -> None:
     """The process is another: what is tested is whether it survives."""
-    line = [sys.executable, str(HERE / "malformed.py"), str(paths[name])]
+    line = [sys.executable, str(HERE / "malformed.py"), str(artifacts[name])]
     served = subprocess.run(line, capture_output=True, text=True, check=False)
     assert served.returncode == 0, f"status {served.returncode} {served.stderr[-500:]}"
     told: dict[str, dict[str, int]] = json.loads(served.stdout)

@@ -12,10 +12,10 @@ from pathlib import Path
 import bombs
 import numpy as np
 import pytest
+from artifacts import Artifacts
 from data import noise, write_image
 from onnx import ModelProto
 
-from export import onnx, saved_model, tflite
 from export.metadata import manifest
 from export.metadata.description import Description
 from export.predict import Options, main
@@ -24,7 +24,6 @@ from export.prediction.render import Prediction, render
 from export.runtimes import readers
 from keras_resnet import command
 from keras_resnet.errors import UsageError
-from training.runs.run import Run
 
 FILES = ("a.png", "b/c.jpg", "b/d/e.GIF", "b/f.webp")
 PREDICTIONS = [
@@ -118,14 +117,8 @@ def test_file_names_need_not_be_text(
 
 
 @pytest.fixture(scope="module")
-def exported(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("artifacts")
-    tflite.export(run, folder / "model.tflite")
-    return {
-        "SavedModel": saved_model.export(run, folder / "versions"),
-        "TFLite": folder / "model.tflite",
-        "ONNX": onnx.export(run, folder / "model.onnx"),
-    }
+def exported(artifacts: Artifacts) -> dict[str, Path]:
+    return {name: artifacts[name] for name in ("SavedModel", "TFLite", "ONNX")}
 
 
 @pytest.mark.slow

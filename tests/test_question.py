@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from artifacts import Artifacts
 
-from export import saved_model
 from export.runtimes import tensorflow
 from export.verification.compare import COMPARED
 from export.verification.reference import Reference, make_reference
@@ -21,11 +21,11 @@ Spoil = Callable[[np.ndarray], np.ndarray]
 
 @pytest.fixture(scope="module")
 def asked(
-    run: Run, tmp_path_factory: pytest.TempPathFactory
+    run: Run, artifacts: Artifacts, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Reference, dict[str, np.ndarray]]:
     """A question, and what the run's SavedModel answers."""
     folder = tmp_path_factory.mktemp("question")
-    version = saved_model.export(run, folder / "versions")
+    version = artifacts["SavedModel"]
     question = make_reference(run, folder, 40)
     session = tensorflow.open_session(version, "SavedModel")
     _classify(session, "tensorflow", folder)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from artifacts import Artifacts
 from backends import NETWORKS, SMALL
 from conftest import TINY
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
@@ -31,19 +32,16 @@ Signatures = dict[str, Any]
 # What training makes, and what only one kind of server runs.
 UNWANTED = {"VarHandleOp", "ReadVariableOp", "VariableV2", "RandomUniform", "PyFunc"}
 FORMS = {
-    "frozen": GraphOptions(),
-    "variables": GraphOptions(freeze=False),
-    "bf16": GraphOptions(compute="bf16"),
-    "bf16 variables": GraphOptions(compute="bf16", freeze=False),
+    "SavedModel": GraphOptions(),
+    "SavedModel with variables": GraphOptions(freeze=False),
+    "SavedModel bf16": GraphOptions(compute="bf16"),
+    "SavedModel bf16 with variables": GraphOptions(compute="bf16", freeze=False),
 }
 
 
 @pytest.fixture(scope="module")
-def folders(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    out = tmp_path_factory.mktemp("forms")
-    return {
-        name: saved_model.export(run, out / name, form) for name, form in FORMS.items()
-    }
+def folders(artifacts: Artifacts) -> dict[str, Path]:
+    return {name: artifacts[name] for name in FORMS}
 
 
 def signatures(folder: Path) -> Signatures:
@@ -90,14 +88,14 @@ def constants(file: Path) -> int:
 def test_frozen_has_no_variables_and_each_weight_once(
     folders: dict[str, Path], run: Run
 ) -> None:
-    frozen = folders["frozen"] / "saved_model.pb"
-    weights = 4 * run.config["model"]["params"]
-    assert not signatures(folders["frozen"])["serving_default"].variables
-    assert weights < constants(frozen) < 1.2 * weights
-    assert frozen.stat().st_size - (folders["bf16"] / frozen.name).stat().st_size > (
-        0.4 * weights
+    frozen, half = (
+        folders[name] / "saved_model.pb" for name in ("SavedModel", "SavedModel bf16")
     )
-    found = signatures(folders["variables"])
+    weights = 4 * run.config["model"]["params"]
+    assert not signatures(folders["SavedModel"])["serving_default"].variables
+    assert weights < constants(frozen) < 1.2 * weights
+    assert frozen.stat().st_size - half.stat().st_size > 0.4 * weights
+    found = signatures(folders["SavedModel with variables"])
     assert found["serving_default"].variables
 
 
@@ -190,9 +188,9 @@ def test_runs_with_operations_of_training_export_without(
 
 
 def test_warm_up_requests_are_answered(folders: dict[str, Path], run: Run) -> None:
-    found = signatures(folders["frozen"])
+    found = signatures(folders["SavedModel"])
     asked = []
-    for record in tf.data.TFRecordDataset(str(folders["frozen"] / FILE)):
+    for record in tf.data.TFRecordDataset(str(folders["SavedModel"] / FILE)):
         request = PredictionLog.FromString(record.numpy()).predict_log.request
         assert request.model_spec.name == run.recipe.model
         inputs = {n: tf.make_ndarray(p) for n, p in request.inputs.items()}
