@@ -93,7 +93,7 @@ def _step(process: "LineProcess", name: str) -> tuple[float, float, float]:
     process.send("step")
     answer = process.receive()
     if not answer:
-        raise RuntimeError(f"{name} failed:\n{process.last_words()[1][-2000:]}")
+        raise RuntimeError(f"{name} failed:\n{process.wait()[1][-2000:]}")
     seconds, memory, processor = map(float, answer.split())
     return seconds, memory, processor
 

@@ -72,8 +72,8 @@ class LineProcess:
         assert self._process.stdout
         return self._process.stdout.readline()
 
-    def last_words(self) -> tuple[int, str]:
-        """Waits for the end; returns the status and what was written to stderr."""
+    def wait(self) -> tuple[int, str]:
+        """Waits for the end of the process; returns its status and its stderr."""
         status = self._process.wait()
         self._stderr.seek(0)
         return status, self._stderr.read().strip()
@@ -122,9 +122,9 @@ class Worker(LineProcess):
             self.close()
             raise
 
-    def tell(self, **request: object) -> dict[str, Any]:
+    def request(self, **fields: object) -> dict[str, Any]:
         """Sends a request, as described in the module, and returns the answer."""
-        self.send(json.dumps(request))
+        self.send(json.dumps(fields))
         return self._answer()
 
     def latency(self) -> float:
@@ -135,7 +135,7 @@ class Worker(LineProcess):
         seconds: list[float] = []
         until = time.monotonic() + LATENCY_SECONDS
         for turn in range(LATENCY_WARMUP + LATENCY_RUNS):
-            taken = self.tell(time=1)["seconds"]
+            taken = self.request(time=1)["seconds"]
             if turn >= LATENCY_WARMUP:
                 seconds.append(taken)
             if seconds and time.monotonic() > until:
@@ -144,8 +144,8 @@ class Worker(LineProcess):
 
     def _answer(self) -> dict[str, Any]:
         if not (line := self.receive()):
-            status, said = self.last_words()
-            last = " ".join(said.splitlines()[-1:])
+            status, errors = self.wait()
+            last = " ".join(errors.splitlines()[-1:])
             raise RuntimeError(f"the process ended with status {status} {last}".strip())
         answer = dict(json.loads(line))
         if "error" in answer:
@@ -208,7 +208,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
-    def say(answer: dict[str, Any]) -> None:
+    def reply(answer: dict[str, Any]) -> None:
         print(json.dumps(answer), file=answers, flush=True)
 
     try:
@@ -217,12 +217,12 @@ def main() -> None:
         session = entry.open(artifact.path, artifact.kind)
         installed = _version(entry.package)
         facts = {name: getattr(session, name) for name in ("device", "shape", "stays")}
-        say({"version": installed, **facts})
+        reply({"version": installed, **facts})
         for line in sys.stdin:
-            say(_answer(session, runtime, json.loads(line)))
+            reply(_answer(session, runtime, json.loads(line)))
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        say({"error": f"{reason:.500}"})
+        reply({"error": f"{reason:.500}"})
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ def _turns(
         for candidate, worker, times in zip(candidates, workers, seconds, strict=True):
             time.sleep(PAUSE)
             with _failures_of(candidate):
-                taken = worker.tell(time=batch)["seconds"]
+                taken = worker.request(time=batch)["seconds"]
             if turn >= 0:
                 times.append(taken)
                 progress.update()

@@ -114,7 +114,7 @@ def _ask_runtime(
     """
     try:
         with Worker(artifact.path, runtime) as worker:
-            facts = worker.tell(classify=str(folder))
+            facts = worker.request(classify=str(folder))
             facts["version"] = worker.facts["version"]
             if worker.facts["stays"]:
                 facts["latency"] = worker.latency()

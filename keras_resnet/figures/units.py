@@ -59,7 +59,7 @@ def diagram(order: str, skip: str, unit: str = "basic") -> Diagram:
     for layer in keras.Model(x, y).layers:
         name = layer.name.removeprefix("unit_")
         if name != "add" and not isinstance(layer, keras.layers.InputLayer):
-            places[_place(name)].append(_said(layer, name))
+            places[_place(name)].append(_label(layer, name))
     return Diagram(**{place: tuple(boxes) for place, boxes in places.items()})
 
 
@@ -104,7 +104,7 @@ def _place(name: str) -> str:
     return "gate" if name in ("gate", "gate_sigmoid") else "branch"
 
 
-def _said(layer: keras.layers.Layer, name: str) -> str:
+def _label(layer: keras.layers.Layer, name: str) -> str:
     special = {
         "carry": "1 − g",
         "shortcut_pool": "average-pool",
@@ -186,10 +186,10 @@ def _gate(ax: "Axes", shown: Diagram, fork: float, addition: float) -> None:
     ax.text(0, ys[-1] - 0.9, "g", **VARIABLE)
 
 
-def _box(ax: "Axes", x: float, y: float, said: str) -> None:
-    colour = COLOURS.get("conv" if "conv" in said else said, COLOURS["other"])
+def _box(ax: "Axes", x: float, y: float, label: str) -> None:
+    colour = COLOURS.get("conv" if "conv" in label else label, COLOURS["other"])
     box = {"boxstyle": "round,pad=0.35", "fc": colour, "ec": INK, "lw": 0.6}
-    ax.text(x, y, said, fontsize=7, bbox=box, **CENTRED)
+    ax.text(x, y, label, fontsize=7, bbox=box, **CENTRED)
 
 
 def _arrow(
