@@ -16,7 +16,12 @@ from data import sizes, write_classes
 from test_findings import swap
 
 from keras_resnet.errors import Stopped, UsageError
-from training.data.identity import absolute, resolved
+from training.data.identity import (
+    absolute,
+    location,
+    require_location,
+    resolved,
+)
 from training.data.reading import ReadOptions
 from training.data.sources import load_dataset
 from training.data.types import Dataset, pixels
@@ -276,6 +281,24 @@ def test_places_are_compared_as_places(
         assert resolved(other) != resolved("folder:data")
     assert absolute("digits") == "digits"
     assert absolute("tfds:cifar10") == "tfds:cifar10"
+
+
+def test_a_data_set_in_one_file_has_a_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a kind that is still to come."""
+    (tmp_path / "data.npz").touch()
+    (tmp_path / "cifar10").touch()
+    monkeypatch.chdir(tmp_path)
+    place = f"npz:{tmp_path}/data.npz"
+    assert absolute("npz:data.npz") == place
+    assert absolute("tfds:cifar10") == "tfds:cifar10", "a name, not this file"
+    monkeypatch.chdir("/")
+    assert location("npz:data.npz", {"place": place}) == place
+    (tmp_path / "data.npz").unlink()
+    assert location("npz:data.npz", {"place": place}) == "npz:data.npz"
+    with pytest.raises(UsageError, match=r"got no 'npz:.*data.npz'"):
+        require_location("npz:data.npz", {"place": place}, tmp_path)
 
 
 CHANGED = {

@@ -8,7 +8,7 @@ import pytest
 
 from keras_resnet import list_models
 from keras_resnet.errors import UsageError
-from training.data.sources import LOADERS
+from training.data.sources import SOURCES
 from training.recipes.catalogue import RECIPES, load_recipe, save_recipe
 from training.recipes.recipe import Recipe
 
@@ -18,7 +18,7 @@ def test_row_is_possible(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe is RECIPES[name]
     assert recipe.model in list_models()
-    assert recipe.dataset.partition(":")[0] in LOADERS
+    assert recipe.dataset.partition(":")[0] in SOURCES
 
 
 @pytest.mark.parametrize("name", RECIPES)

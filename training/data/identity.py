@@ -59,7 +59,9 @@ def absolute(name: str) -> str:
     if filesystem.is_remote(argument):
         return f"{kind}:{argument.rstrip('/')}"
     path = filesystem.local(argument)
-    if kind in ("folder", "idx") or (kind == "tfds" and os.path.isdir(path)):
+    # A data set of TFDS has a name, which a file may have too.
+    exists = os.path.isdir(path) if kind == "tfds" else os.path.exists(path)
+    if exists or kind in ("folder", "idx"):
         return f"{kind}:{os.path.abspath(path)}"
     return f"{kind}{colon}{argument}"
 
@@ -93,7 +95,8 @@ def require_location(written: str, stored: dict[str, Any], owner: Path) -> str:
         UsageError: The data set is missing.
     """
     place = location(written, stored)
-    if _is_missing(place):
+    is_moved = place == written and _is_missing(str(stored.get("place", written)))
+    if is_moved and not os.path.exists(filesystem.local(written.partition(":")[2])):
         raise UsageError(
             f"the data set of {owner} must exist, got no {place!r}; if it was moved, "
             "give its new location with --dataset"
@@ -102,6 +105,6 @@ def require_location(written: str, stored: dict[str, Any], owner: Path) -> str:
 
 
 def _is_missing(name: str) -> bool:
-    """Returns whether a data set is a local folder that does not exist."""
+    """Returns whether a data set is a local file or folder that does not exist."""
     path = absolute(name).partition(":")[2]
-    return os.path.isabs(path) and not os.path.isdir(path)
+    return os.path.isabs(path) and not os.path.exists(path)

@@ -1,7 +1,7 @@
 """Loads data sets by name; each kind of source has its own module."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,14 +12,30 @@ from training.data.sources import folder, idx, memory, tfds
 from training.data.splits import hold_out, with_test
 from training.data.types import Dataset
 
-LOADERS: dict[str, Callable[..., Dataset]] = {
-    "digits": memory.digits,
-    "tfds": tfds.load,
-    "idx": idx.load,
-    "folder": folder.load,
-    "synthetic": memory.synthetic,
+
+@dataclass(frozen=True)
+class Source:
+    """A kind of data.
+
+    Attributes:
+        load: Returns the data set of an argument, what follows the colon of its name.
+        usage: How the command line names it.
+        reads_files: Whether ``load`` takes ``ReadOptions`` too, because the images stay
+            in their files; others are in memory.
+    """
+
+    load: Callable[..., Dataset]
+    usage: str
+    reads_files: bool = False
+
+
+SOURCES = {
+    "digits": Source(memory.digits, "digits"),
+    "tfds": Source(tfds.load, "tfds:NAME", reads_files=True),
+    "idx": Source(idx.load, "idx:DIR"),
+    "folder": Source(folder.load, "folder:DIR", reads_files=True),
+    "synthetic": Source(memory.synthetic, "synthetic:HxWxC:CLASSES:N"),
 }
-FROM_FILES = ("folder", "tfds")  # loaders that take options for reading image files
 
 
 def load_dataset(
@@ -28,8 +44,7 @@ def load_dataset(
     """Loads a data set, with training and test splits, by its command-line name.
 
     Args:
-        name: ``digits``, ``tfds:NAME``, ``idx:DIR``, ``folder:DIR`` or
-            ``synthetic:HxWxC:CLASSES:N``.
+        name: A key of ``SOURCES``, and its argument after a colon.
         validation: Fraction of the training images to hold out as the split ``"val"``
             if the data has none, 0 to 0.9.
         reading: Options for reading files; None: the defaults.
@@ -56,15 +71,14 @@ def _note_missing_classes(dataset: Dataset) -> Dataset:
 def load_splits(name: str, reading: ReadOptions) -> Dataset:
     """Loads a data set as ``load_dataset`` does, with its original splits."""
     kind, _, argument = name.partition(":")
-    if kind not in LOADERS:
-        raise UsageError(
-            "dataset must be digits, tfds:NAME, idx:DIR, folder:DIR or "
-            f"synthetic:HxWxC:CLASSES:N, got {name!r}"
-        )
+    if kind not in SOURCES:
+        *usages, last = (source.usage for source in SOURCES.values())
+        raise UsageError(f"dataset must be {', '.join(usages)} or {last}, got {name!r}")
     require_text("path of a data set", absolute(name))
-    if kind in FROM_FILES:
-        return replace(LOADERS[kind](argument, reading), name=name)
-    dataset = LOADERS[kind](argument)
+    source = SOURCES[kind]
+    if source.reads_files:
+        return replace(source.load(argument, reading), name=name)
+    dataset = source.load(argument)
     if reading.cache != "none":
         note = f"--cache {reading.cache} has no effect: {kind} is in memory"
         dataset = replace(dataset, notes=(*dataset.notes, note))
