@@ -95,7 +95,7 @@ class GradientProbe:
         # The output of a unit is that of its last layer.
         self._units = {unit: x for x in outer if (unit := unit_of(x.name))}
         self._relus = {x.name: x for x in outer if _is_relu(x)}
-        self._computed = tf.function(self._measure, jit_compile=False)
+        self._computed = tf.function(self._measure, autograph=False, jit_compile=False)
 
     def __call__(self) -> Gradients:
         """Measures the network in its current state."""
