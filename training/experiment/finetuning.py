@@ -115,8 +115,8 @@ def frozen_layers(
         if not found:
             known = dict.fromkeys(layer.name.split("_")[0] for layer in layers)
             raise UsageError(
-                f"freeze must name parts of {model.name}, all, {', '.join(known)} or a "
-                f"layer, got {part!r}"
+                f"freeze must be 'all', a layer or a part of {model.name} "
+                f"({', '.join(known)}), got {part!r}"
             )
         frozen += found
     return frozen

@@ -90,10 +90,10 @@ def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Opt
     }
     if recipe.optimizer == "sgd":
         return SGD(momentum=recipe.momentum, nesterov=recipe.nesterov, **common)
-    maker = AdamW if recipe.optimizer == "adamw" else Lamb
+    maker, epsilon = {"adamw": (AdamW, 1e-8), "lamb": (Lamb, 1e-6)}[recipe.optimizer]
     return maker(
         beta_1=recipe.momentum,
-        epsilon=1e-8 if maker is AdamW else 1e-6,  # as in their papers
+        epsilon=epsilon,  # as in their papers
         weight_decay=recipe.weight_decay,
         **common,
     )

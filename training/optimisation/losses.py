@@ -50,7 +50,7 @@ def make_loss(
         losses = tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)
         return tf.reduce_mean(losses, -1)
 
-    return binary if kind == "bce" else softmax
+    return {"softmax": softmax, "bce": binary}[kind]
 
 
 @register
