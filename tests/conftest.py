@@ -100,5 +100,5 @@ def _trained(
     from training.experiment.train import train
 
     trained = shared.get(name, lambda folder: train(recipe, Run(folder)))
-    copy = tmp_path_factory.mktemp("run") / "run"
-    return Run(shutil.copytree(trained, copy))
+    own = tmp_path_factory.mktemp("run")
+    return Run(shutil.copytree(trained, own, dirs_exist_ok=True))

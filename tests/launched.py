@@ -13,7 +13,7 @@ TINY = [
     *("--dataset", "synthetic:12x8x3:3:49", "--epochs", "2", "--batch-size", "12"),
     *("--learning-rate", "0.02"),
 ]
-LONG = [*TINY, "--epochs", "20", "--checkpoint-steps", "3"]
+LONG = [*TINY, "--epochs", "12", "--checkpoint-steps", "3"]
 
 
 def start(out: Path, *arguments: str) -> subprocess.Popen[str]:
