@@ -1,8 +1,10 @@
 """Gradients of every layer, against a tape by hand; what a probe leaves alone."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -177,3 +179,18 @@ def test_command_compares_runs(
     assert found["ratio"] == pytest.approx(norms[0] / norms[-1])
     assert (folder / "gradients.png").stat().st_size > 10_000
     assert "first kernel over that at the last" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_runs_of_one_name_are_told_apart(
+    run: Run, other_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / letter / "run" for letter in "ab"]
+    for source, path in zip((run, other_run), paths, strict=True):
+        shutil.copytree(source.path, path)
+    arguments = ["gradients", *map(str, paths), "--images", "8"]
+    monkeypatch.setattr(sys, "argv", ["analysis", *arguments])
+    command.run(analysis.main)
+    values = json.loads((paths[0] / "analysis" / "gradients.json").read_text("utf-8"))
+    names = [f"{path}, {state}" for path in paths for state in ("fresh", "trained")]
+    assert list(values["networks"]) == names

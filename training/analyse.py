@@ -156,12 +156,15 @@ def _gradients(runs: Sequence["Run"], options: GradientsOf) -> None:
     from training.experiment.models import load_trained_model, load_untrained_model
 
     states = {"fresh": load_untrained_model, "trained": load_trained_model}
+    folders = [run.path.name for run in runs]
     results = {}
     for run in runs:
+        alone = folders.count(run.path.name) == 1
+        name = run.path.name if alone else str(run.path)
         batch = _batches(run, "train", options, options.images)[0]
         for state, network in states.items():
             probe = gradients.GradientProbe(network(run), *batch)
-            results[f"{run.path.name}, {state}"] = probe()
+            results[f"{name}, {state}"] = probe()
     rows = [{"network": name, **row} for name, r in results.items() for row in r.rows()]
     values = {name: result.to_dict() for name, result in results.items()}
     summary, figure = plots.describe_gradients(results), plots.plot_gradients(results)
