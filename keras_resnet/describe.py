@@ -108,11 +108,10 @@ def network_cost(
 
 def layer_macs(layer: Layer) -> int | None:
     """Returns one layer's multiply-accumulates per image; None if size is not fixed."""
-    convs = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
-    if not isinstance(layer, (*convs, keras.layers.Dense)):
+    if not isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
         return 0
     output = getattr(layer, "output", None)  # missing outside of functional models
-    if output is None and isinstance(layer, convs):
+    if output is None and isinstance(layer, keras.layers.Conv2D):
         return None
     positions = () if output is None else output.shape[1:-1]
     return None if None in positions else prod((*positions, *layer.kernel.shape))
