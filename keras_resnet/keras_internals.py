@@ -1,5 +1,7 @@
 """Holds all uses of parts of Keras that are not public, each with its reason."""
 
+from typing import Any
+
 import keras
 
 
@@ -25,3 +27,12 @@ def set_kernel(conv: keras.layers.Conv2D, kernel: keras.Variable) -> None:
     The public property cannot be set, and adds low-rank weights to this one.
     """
     conv._kernel = kernel
+
+
+def variable_index(optimizer: keras.optimizers.Optimizer, variable: Any) -> int:
+    """Returns the position of a variable among those an optimizer was built with.
+
+    ``update_step`` gets a ``tf.Variable``, which knows neither its layer nor its
+    position. Keras' own example of a custom optimizer asks in this way.
+    """
+    return int(optimizer._get_variable_index(variable))

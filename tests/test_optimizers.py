@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_resnet.keras_internals import variable_index
 from training.experiment.optimisation import make_optimizer
-from training.optimisation.keras_internals import variable_index
 from training.optimisation.optimizers import last_rate
 from training.recipes.recipe import Recipe
 

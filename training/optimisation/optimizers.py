@@ -5,10 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_resnet.keras_internals import variable_index
 from keras_resnet.layer_names import HEAD
 from keras_resnet.layers.registry import register
 from training.data.types import Tensor
-from training.optimisation.keras_internals import variable_index
 
 
 class ParameterGroups(keras.optimizers.Optimizer):
