@@ -9,6 +9,8 @@ from keras_resnet.errors import UsageError
 from training.data.types import Dataset
 from training.storage import filesystem
 
+WITHOUT_PATH = ("digits", "synthetic", "tfds")  # kinds whose argument is not a path
+
 
 def describe_dataset(dataset: Dataset) -> dict[str, Any]:
     """Returns the identity and the location of a data set, as a config stores them."""
@@ -59,9 +61,8 @@ def absolute(name: str) -> str:
     if filesystem.is_remote(argument):
         return f"{kind}:{argument.rstrip('/')}"
     path = filesystem.local(argument)
-    # A data set of TFDS has a name, which a file may have too.
-    exists = os.path.isdir(path) if kind == "tfds" else os.path.exists(path)
-    if exists or kind in ("folder", "idx"):
+    is_path = colon and kind not in WITHOUT_PATH
+    if is_path or (kind == "tfds" and os.path.isdir(path)):
         return f"{kind}:{os.path.abspath(path)}"
     return f"{kind}{colon}{argument}"
 
@@ -95,8 +96,7 @@ def require_location(written: str, stored: dict[str, Any], owner: Path) -> str:
         UsageError: The data set is missing.
     """
     place = location(written, stored)
-    is_moved = place == written and _is_missing(str(stored.get("place", written)))
-    if is_moved and not os.path.exists(filesystem.local(written.partition(":")[2])):
+    if _is_missing(place):
         raise UsageError(
             f"the data set of {owner} must exist, got no {place!r}; if it was moved, "
             "give its new location with --dataset"
