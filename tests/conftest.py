@@ -13,7 +13,7 @@ command.load_backend()
 import keras
 import numpy as np
 import pytest
-from artifacts import Artifacts, SharedFolders
+from exported import Artifacts, SharedFolders
 
 from keras_resnet.layers import leaf_layers
 from training.recipes.recipe import Recipe

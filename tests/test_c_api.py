@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from artifacts import Artifacts
 from data import smooth
+from exported import Artifacts
 
 from export.runtimes import c_api
 

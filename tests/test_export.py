@@ -12,8 +12,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from artifacts import EXPORTERS, Artifacts
 from conftest import TINY
+from exported import EXPORTERS, Artifacts
 
 from export import saved_model
 from export.graph import serving

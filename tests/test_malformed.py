@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from artifacts import EXPORTERS, Artifacts
+from exported import EXPORTERS, Artifacts
 
 from export.runtimes import RUNTIMES, readers
 

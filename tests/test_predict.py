@@ -12,8 +12,8 @@ from pathlib import Path
 import bombs
 import numpy as np
 import pytest
-from artifacts import Artifacts
 from data import noise, write_image
+from exported import Artifacts
 from onnx import ModelProto
 
 from export.metadata import manifest

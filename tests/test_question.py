@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from artifacts import Artifacts
+from exported import Artifacts
 
 from export.runtimes import tensorflow
 from export.verification.compare import COMPARED

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from artifacts import Artifacts
 from backends import NETWORKS, SMALL
 from conftest import TINY
+from exported import Artifacts
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 from test_folding import lively
