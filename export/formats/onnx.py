@@ -60,7 +60,9 @@ def convert(saved: Path) -> Any:
     image = serve.structured_input_signature[1]["image"]
     with streams.descriptor_silenced(2):
         graph, _ = tf2onnx.convert.from_function(
-            tf.function(lambda image: serve(image=image)), [image], opset=OPSET
+            tf.function(lambda image: serve(image=image), autograph=False),
+            [image],
+            opset=OPSET,
         )
     for value in (*graph.graph.input, *graph.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"

@@ -96,9 +96,11 @@ class Serving(tf.Module):
         image_bytes = tf.TensorSpec((None,), tf.string, "image_bytes")
         # All signatures share one function, so that constants are stored once.
         self.outputs = tf.function(self._compute, [image], autograph=False)
-        self.classify = tf.function(self._classify, [image])
-        self.features = tf.function(self._features, [image])
-        self.classify_bytes = tf.function(self._classify_bytes, [image_bytes])
+        self.classify = tf.function(self._classify, [image], autograph=False)
+        self.features = tf.function(self._features, [image], autograph=False)
+        self.classify_bytes = tf.function(
+            self._classify_bytes, [image_bytes], autograph=False
+        )
 
     @property
     def signatures(self) -> dict[str, Any]:

@@ -100,7 +100,9 @@ class PathGradients:
             raise UsageError(
                 f"paths need residual units, got {model.name}, which has one path"
             )
-        self._gradient = tf.function(self._computed, reduce_retracing=True)
+        self._gradient = tf.function(
+            self._computed, autograph=False, reduce_retracing=True
+        )
 
     def along(
         self, branches: np.ndarray, images: np.ndarray, labels: np.ndarray

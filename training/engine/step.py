@@ -91,7 +91,9 @@ class TrainingStep:
         trainable = network.trainable_variables
         self._penalised = objective.penalised(trainable)
         self._state = [v for v in network.variables if v.dtype == "float32"]
-        self._step = tf.function(self._all_replicas, jit_compile=jit_compile)
+        self._step = tf.function(
+            self._all_replicas, autograph=False, jit_compile=jit_compile
+        )
         optimizer.build(trainable)
 
     @property

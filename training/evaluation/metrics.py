@@ -94,7 +94,9 @@ class Evaluator:
         self._model = model
         self._preprocessing = preprocessing
         self._views = views
-        self._step = tf.function(self._all_replicas, jit_compile=jit_compile)
+        self._step = tf.function(
+            self._all_replicas, autograph=False, jit_compile=jit_compile
+        )
 
     def __call__(self, batches: Iterable[Any], examples: int) -> Predictions:
         """Returns the predictions of all examples, including those of other workers.

@@ -77,7 +77,7 @@ class Overview(RunFilesCallback):
     def _graph(self) -> tf.Graph:
         images = tf.TensorSpec(self.model.input_shape, tf.float32, name="images")
 
-        @tf.function
+        @tf.function(autograph=False)
         def network(images: tf.Tensor) -> tf.Tensor:
             return self.model(images, training=False)
 
