@@ -41,6 +41,7 @@ EXTRAS = {
         f"tensorflow{_TENSORFLOW}; {_OTHER}",
     ],
     "gpu": [f"tensorflow[and-cuda]{_TENSORFLOW}"],
+    "jax": ["jax>=0.6"],  # the other backend; JAX' own extras add GPUs and TPUs
     "onnx": _ONNX,
     "openvino": _OPENVINO,
     "torch": ["torch>=2.6", "safetensors>=0.4"],

@@ -144,7 +144,7 @@ def main() -> None:
     if options.figure is None:
         print(table())
         return
-    command.load_backend()
+    command.load_backend("tensorflow")
     draw(options.figure)
 
 
