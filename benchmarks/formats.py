@@ -86,7 +86,7 @@ def main() -> None:
     options = tyro.cli(Options)
     from keras_resnet import command
 
-    command.load_backend()
+    command.load_backend("tensorflow")
     from export.load import find
     from export.runtimes import readers
     from export.verify import verify

@@ -90,7 +90,7 @@ def main() -> None:
     from keras_resnet import command
 
     options = tyro.cli(Options)
-    command.load_backend()
+    command.load_backend("tensorflow")
     print(describe())
     print(f"{GROUPS} groups, 3×3, {options.precision}, batch {options.batch}: ms")
     for side, channels, stride in LAYERS:

@@ -165,7 +165,7 @@ def training(folder: str, *, in_memory: bool) -> Step:
     from itertools import count, islice
 
     from keras_resnet import create_model
-    from training.engine.step import TrainedModel
+    from training.engine.forward import TrainedModel
     from training.experiment.augmentation import training_data
     from training.experiment.optimisation import make_optimizer, make_step
 

@@ -28,7 +28,7 @@ def main() -> None:
     options = tyro.cli(Options)
     from keras_resnet import command
 
-    command.load_backend()
+    command.load_backend("tensorflow")
     import numpy as np
 
     from keras_resnet import create_model

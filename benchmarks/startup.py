@@ -54,7 +54,7 @@ def first_step(name: str) -> None:
 
     from keras_resnet import create_model
     from training.data.preprocessing import Preprocessing
-    from training.engine.step import TrainedModel
+    from training.engine.forward import TrainedModel
     from training.experiment.optimisation import make_optimizer, make_step
     from training.recipes.catalogue import RECIPES
 

@@ -160,7 +160,7 @@ def main() -> None:
 
     options = tyro.cli(Options)
     os.environ.update(ENVIRONMENT)
-    command.load_backend(tensorflow=False)
+    command.load_backend()
     print(describe())
     for name in options.networks:
         for precision in options.precisions:

@@ -63,7 +63,7 @@ def main() -> None:
     runs = options.run or source_runs(found)
     for path in runs:
         Run.open(path).require_complete()
-    command.load_backend()
+    command.load_backend("tensorflow")
     with plain_exports(runs, given) as plain:
         measured = measure([*plain, *found], options.batches, options.rounds)
     print(report.describe(measured), end="")

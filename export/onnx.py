@@ -30,7 +30,7 @@ def main() -> None:
     require_packages()
     run = Run.open(options.run)
     run.require_complete()
-    command.load_backend()
+    command.load_backend("tensorflow")
     path = export(run, options.out)
     print(f"ONNX: {path} (opset {OPSET}, {path.stat().st_size / 2**20:.2f} MiB)")
 

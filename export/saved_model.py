@@ -41,7 +41,7 @@ def main() -> None:
     run = Run.open(options.run)
     run.require_complete()
     require_place(options.out)
-    command.load_backend()
+    command.load_backend("tensorflow")
     path = export(run, options.out, options, overwrite=options.overwrite)
     print(f"SavedModel: {path}")
     with report_write_errors(options.out):

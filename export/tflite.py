@@ -45,7 +45,7 @@ def main() -> None:
         raise UsageError(f"images must be at least 1, got {options.images}")
     run = Run.open(options.run)
     run.require_complete()
-    command.load_backend()
+    command.load_backend("tensorflow")
     accuracy = export(
         run,
         options.out,

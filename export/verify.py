@@ -61,7 +61,7 @@ def main() -> None:
     # All processes use the CPU: two cannot share the memory of one GPU, which also
     # rounds products more coarsely.
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    command.load_backend()
+    command.load_backend("tensorflow")
     result = verify(
         found.path,
         run,

@@ -70,7 +70,7 @@ def main() -> None:
         Command,  # type: ignore[arg-type]
         prog="python -m keras_resnet",
     )
-    command.load_backend(tensorflow=False)
+    command.load_backend()
     from keras_resnet import catalogue, deviations
 
     if isinstance(options, List):

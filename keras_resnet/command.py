@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -204,13 +205,14 @@ def _explain(error: ModuleNotFoundError | OSError) -> str | None:
     )
 
 
-def load_backend(*, tensorflow: bool = True) -> None:
+def load_backend(*backends: str) -> None:
     """Imports Keras and its backend and suppresses their startup messages.
 
     Commands call it after they parse the options, so that ``--help`` is fast.
 
     Args:
-        tensorflow: Whether the command requires the TensorFlow backend.
+        *backends: Backends on which the command runs; TensorFlow, which reads the data,
+            is imported for all of them. None: all, and TensorFlow is not needed.
 
     Raises:
         UsageError: Keras is set to another backend, or its backend does not start.
@@ -224,17 +226,22 @@ def load_backend(*, tensorflow: bool = True) -> None:
     try:
         with descriptor_silenced(2):
             import keras
+
+            if backends:
+                import_module("tensorflow")
     except (ImportError, ValueError, AssertionError) as error:
+        if getattr(error, "name", None) == "tensorflow":
+            raise
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UsageError(
             f"Keras' backend must be one that is installed, got {reason:.200}; unset "
             "KERAS_BACKEND or change ~/.keras/keras.json"
         ) from error
     backend = keras.backend.backend()
-    if tensorflow and backend != "tensorflow":
+    if backends and backend not in backends:
         raise UsageError(
-            f"Keras' backend must be tensorflow for this command, got {backend}; unset "
-            "KERAS_BACKEND or change ~/.keras/keras.json"
+            f"Keras' backend must be {' or '.join(backends)} for this command, got "
+            f"{backend}; unset KERAS_BACKEND or change ~/.keras/keras.json"
         )
 
 

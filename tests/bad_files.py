@@ -133,7 +133,7 @@ CASES = {
 AS_NOBODY = """
 import os
 from keras_resnet import command
-command.load_backend()
+command.load_backend("tensorflow")
 from training import fit
 from training.experiment import config, experiment
 os.setgroups([]), os.setgid(65534), os.setuid(65534)

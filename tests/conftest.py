@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from keras_resnet import command
 
-command.load_backend()
+command.load_backend("tensorflow")
 
 import keras
 import numpy as np

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from keras_resnet import command
 
-command.load_backend()
+command.load_backend("tensorflow")
 
 import tensorflow as tf
 

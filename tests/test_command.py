@@ -359,7 +359,7 @@ def test_a_backend_that_is_not_there_is_one_line(tmp_path: Path) -> None:
 
 def test_keras_3_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")
-    command.load_backend()
+    command.load_backend("tensorflow")
     assert "TF_USE_LEGACY_KERAS" not in os.environ
 
 

@@ -4,13 +4,9 @@ import pytest
 import tensorflow as tf
 
 from keras_resnet.errors import UsageError
-from training.distributed.devices import (
-    BFLOAT16_PAYS_FROM_MACS,
-    Hardware,
-    cpu,
-    detect_hardware,
-    plan_device,
-)
+from training.distributed.backend import detect_hardware
+from training.distributed.devices import BFLOAT16_PAYS_FROM_MACS, plan_device
+from training.distributed.hardware import Hardware, cpu
 
 X86 = """processor\t: 0
 vendor_id\t: AuthenticAMD

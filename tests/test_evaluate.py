@@ -19,7 +19,8 @@ from training import fit
 from training.analyse import main as analyse
 from training.data.preprocessing import Preprocessing
 from training.data.types import Dataset, pixels, strings
-from training.distributed import devices
+from training.distributed import backend
+from training.distributed.hardware import Hardware
 from training.evaluate import evaluate_run, main
 from training.evaluation.assessment import SUMMARY, assess, predict
 from training.evaluation.metrics import Evaluator
@@ -101,8 +102,8 @@ def test_xla_is_of_the_machine_at_hand(
             super().__init__(*arguments, **options)
 
     monkeypatch.setattr("training.evaluation.metrics.Evaluator", Spy)
-    here = devices.Hardware(kind, "made", bfloat16=True, float16=True)
-    monkeypatch.setattr(devices, "detect_hardware", lambda: here)
+    here = Hardware(kind, "made", bfloat16=True, float16=True)
+    monkeypatch.setattr(backend, "detect_hardware", lambda: here)
     assert evaluate_run(copy)["examples"] == run.evaluated["examples"]
     assert asked == [compiled]
 

@@ -15,7 +15,7 @@ from keras_resnet.catalogue import find_spec
 from keras_resnet.errors import UsageError
 from keras_resnet.layers import leaf_layers
 from training.data.preprocessing import Preprocessing
-from training.engine.step import TrainedModel
+from training.engine.forward import TrainedModel
 from training.experiment import experiment, finetuning
 from training.experiment.optimisation import make_step, make_trained_model
 from training.experiment.train import train

@@ -16,7 +16,7 @@ from keras_resnet import create_model
 from keras_resnet.layers import grouped_conv, leaf_layers
 from keras_resnet.layers.grouped_conv import PATHS, GroupedConv2D, merged_groups
 from training.data.preprocessing import Preprocessing
-from training.engine.step import TrainedModel
+from training.engine.forward import TrainedModel
 from training.experiment.optimisation import make_step
 from training.recipes.recipe import Recipe
 

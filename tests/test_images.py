@@ -7,6 +7,7 @@ from data import encode, noise, smooth
 from PIL import Image
 
 from training.data.decoding import graph, images
+from training.data.preprocessing import Preprocessing
 
 SHAPE = (13, 17)
 COLOUR = noise(*SHAPE, 3)
@@ -205,7 +206,8 @@ def test_resize_agrees_with_pillow(size: tuple[int, int]) -> None:
 def test_normalise() -> None:
     pixels = noise(2, 4, 5, 3)
     mean, deviation = (120.5, 100.0, 90.0), (60.0, 55.5, 70.0)
-    found = images.normalise(tf.constant(pixels), mean, deviation)
+    preprocessing = Preprocessing((4, 5), 3, 1.0, mean, deviation)
+    found = preprocessing.normalise(tf.constant(pixels))
     assert found.dtype == tf.float32
     wanted = (pixels - np.array(mean)) / np.array(deviation)
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)

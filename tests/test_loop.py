@@ -7,8 +7,10 @@ import tensorflow as tf
 
 from keras_resnet import create_model
 from keras_resnet.catalogue import find_spec
+from keras_resnet.errors import UsageError
 from training.data.preprocessing import Preprocessing
-from training.engine.step import TrainedModel, TrainingStep
+from training.engine.forward import TrainedModel
+from training.engine.step import TrainingStep
 from training.experiment.optimisation import make_step, make_trained_model
 from training.recipes.recipe import Recipe
 
@@ -231,3 +233,43 @@ def test_mixed_targets_are_trained_on_and_counted_by_the_dominant_class() -> Non
     mixed = made.step(images, targets)
     assert made.metrics.result()["top1"] == alone["top1"]
     assert mixed != pytest.approx(hard, rel=1e-3)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Uncompilable(keras.layers.Layer):
+    """Calls Python, which XLA cannot."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        outputs = tf.numpy_function(lambda x: x, [inputs], tf.float32)
+        return tf.ensure_shape(outputs, inputs.shape)
+
+
+def uncompilable_step(xla: str) -> TrainingStep:
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Flatten()(Uncompilable()(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(4)(x))
+    return make_step(
+        TrainedModel(model, model),
+        PREPARED,
+        optimizer=keras.optimizers.SGD(0.01),
+        recipe=Recipe(xla=xla),
+        jit_compile=True,
+    )
+
+
+@pytest.mark.slow
+def test_without_xla_where_it_cannot_compile(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    made = uncompilable_step("auto")
+    losses = [made.step(*batch()) for _ in range(3)]
+    assert losses[2] < losses[0]
+    warnings = [x for x in capfd.readouterr().err.splitlines() if "warning" in x]
+    assert len(warnings) == 1 and "without XLA" in warnings[0]
+    assert int(made.optimizer.iterations) == 3
+
+
+@pytest.mark.slow
+def test_xla_that_is_asked_for_and_impossible_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"xla must be auto or off .*, got on: "):
+        uncompilable_step("on").step(*batch())

@@ -13,7 +13,7 @@ from keras_resnet.network import Network, deep_recursion
 DEEP = """
 import sys
 from keras_resnet import command
-command.load_backend()
+command.load_backend("tensorflow")
 import keras, numpy, keras_resnet
 assert sys.getrecursionlimit() == 1000
 limit = 200  # smaller than by default, so that a smaller network exceeds it

@@ -13,7 +13,7 @@ from keras_resnet import count_macs, count_params, create_model, load_model, wei
 from keras_resnet.describe import walk
 from keras_resnet.layers import Recomputed
 from keras_resnet.weights.assign import weights_of
-from training.distributed.devices import detect_hardware
+from training.distributed.backend import detect_hardware
 
 pytestmark = pytest.mark.slow
 

@@ -17,8 +17,8 @@ from export import saved_model
 from export.verify import verify
 from keras_resnet import load_model
 from keras_resnet.errors import Stopped
-from training.distributed import devices
-from training.distributed.devices import Hardware
+from training.distributed import backend, devices
+from training.distributed.hardware import Hardware
 from training.engine.progress import TIMED
 from training.engine.step import TrainingStep
 from training.evaluate import evaluate_run
@@ -80,7 +80,7 @@ def test_resumed_equals_uninterrupted(
     monkeypatch.undo()
     # A run keeps its precision, whatever "auto" would choose by now.
     eager = Hardware("cpu", "another CPU", bfloat16=True, float16=False)
-    monkeypatch.setattr(devices, "detect_hardware", lambda: eager)
+    monkeypatch.setattr(backend, "detect_hardware", lambda: eager)
     monkeypatch.setattr(devices, "BFLOAT16_PAYS_FROM_MACS", 0)
     train(run.recipe, interrupted)
     ours, theirs = load_model(interrupted.model), load_model(run.model)
@@ -96,14 +96,14 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     doomed = Run(tmp_path / "run")
-    step, steps = TrainingStep.step, iter(range(99))
+    start, steps = TrainingStep.start, iter(range(99))
 
-    def poisoned(self: TrainingStep, *batch: object) -> float:
+    def poisoned(self: TrainingStep, *batch: object) -> None:
         if next(steps) == 3:  # the second step of epoch 2
             self.model.trainable_variables[0].assign_add(float("inf"))
-        return step(self, *batch)
+        start(self, *batch)
 
-    monkeypatch.setattr(TrainingStep, "step", poisoned)
+    monkeypatch.setattr(TrainingStep, "start", poisoned)
     with pytest.raises(Stopped, match=r"got nan at step 2 of epoch 2") as stop:
         train(run.recipe, doomed)
     assert stop.value.status == 1
@@ -155,16 +155,15 @@ def stop_after(
     monkeypatch: pytest.MonkeyPatch, *, steps: int, number: signal.Signals
 ) -> None:
     """Sends this process a signal after some training steps."""
-    step = TrainingStep.step
+    start = TrainingStep.start
     left = iter(range(steps - 1, -1, -1))
 
-    def stepping(self: TrainingStep, *batch: object) -> float:
-        loss = step(self, *batch)
+    def stepping(self: TrainingStep, *batch: object) -> None:
+        start(self, *batch)
         if next(left) == 0:
             os.kill(os.getpid(), number)
-        return loss
 
-    monkeypatch.setattr(TrainingStep, "step", stepping)
+    monkeypatch.setattr(TrainingStep, "start", stepping)
 
 
 def without_times(path: Path) -> list[dict[str, str]]:

@@ -13,7 +13,8 @@ from launched import curves
 from keras_resnet.errors import UsageError
 from training.data import pipeline
 from training.data.preprocessing import Preprocessing
-from training.distributed.devices import Hardware, plan_device
+from training.distributed.devices import plan_device
+from training.distributed.hardware import Hardware
 from training.distributed.replicas import Replicas, require_shares
 from training.evaluate import evaluate_run
 from training.experiment.augmentation import training_data

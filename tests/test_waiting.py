@@ -41,3 +41,20 @@ def test_one_step_or_none_has_no_share() -> None:
     assert list(waiting.iterate(clock.batches(1.0, 1.0, count=1))) == [0]
     assert list(waiting.iterate([])) == []
     assert waiting.share == 0
+
+
+@pytest.mark.parametrize(("blocked", "share"), [(0.0, 0.75), (2.0, 0.0)])
+def test_a_device_that_is_behind_does_not_wait(blocked: float, share: float) -> None:
+    """A read that takes time shows that the device was busy meanwhile."""
+    clock = Clock()
+    waiting = DataWaitTimer(clock)
+
+    def read() -> str:
+        clock.now += blocked
+        return "results"
+
+    for batch in waiting.iterate(clock.batches(20.0, 3.0, count=9)):
+        clock.now += 1.0
+        if batch % 4 == 0:
+            assert waiting.read(read) == "results"
+    assert waiting.share == pytest.approx(share)

@@ -104,7 +104,7 @@ def main() -> None:
     runs = [Run.open(folder) for folder in folders]
     for run in runs:
         run.require_complete()
-    command.load_backend()
+    command.load_backend("tensorflow")
     if isinstance(options, LesionsOf):
         _lesions(runs[0], options)
     elif isinstance(options, PathsOf):

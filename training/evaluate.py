@@ -75,7 +75,7 @@ def evaluate_run(
 
 def _evaluate(run: Run, options: Options) -> tuple[dict[str, Any], bool]:
     """Returns the result and whether it belongs in the run's folder."""
-    from training.distributed.devices import detect_hardware
+    from training.distributed.backend import detect_hardware
     from training.evaluation.assessment import assess, predict
     from training.evaluation.metrics import Evaluator
     from training.evaluation.views import views
@@ -167,7 +167,7 @@ def main() -> None:
     run.require_complete()
     if options.out is not None:
         require_writable(options.out)
-    command.load_backend()
+    command.load_backend("tensorflow", "jax")
     result, belongs_to_run = _evaluate(run, options)
     print(format_json(_summary(result)), flush=True)
     if belongs_to_run:

@@ -117,11 +117,16 @@ def main() -> None:
         return
     several = options.ray or options.workers > 1 or options.max_restarts
     if several and place is None and launch.WATCHED not in os.environ:
+        if options.workers > 1 and os.environ.get("KERAS_BACKEND") == "jax":
+            raise UsageError(
+                f"workers must be 1 with KERAS_BACKEND=jax, got {options.workers}; one "
+                "process trains on all devices of a machine"
+            )
         _launch(options)
         return
     if place is not None:
         os.environ["TF_CONFIG"] = json.dumps(place)
-    command.load_backend()
+    command.load_backend("tensorflow", "jax")
     train_here(options)
 
 
@@ -151,7 +156,7 @@ def train_here(options: Options) -> None:
 def work(arguments: list[str]) -> None:
     """Trains as one of the workers that another process started."""
     options = read_options(arguments)
-    command.load_backend()
+    command.load_backend("tensorflow", "jax")
     train_here(options)
 
 

@@ -136,7 +136,7 @@ def main() -> None:
     options = command.parse(Options, prog="python -m training.report")
     run = Run.open(options.run)
     run.require_complete()
-    command.load_backend()
+    command.load_backend("tensorflow", "jax")
     print(f"report: {write_report(run, options.dataset)}")
 
 

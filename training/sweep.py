@@ -15,7 +15,7 @@ def main() -> None:
     options = read_options(sys.argv[1:])
     tuner_id = os.environ.get("KERASTUNER_TUNER_ID") or None
     check_chief_address(tuner_id)
-    command.load_backend()
+    command.load_backend("tensorflow", "jax")
     import tensorflow as tf
 
     from training.sweeps.search import run_search

@@ -24,7 +24,7 @@ def hardware() -> str:
     """Returns the processor's name, the number of cores and the operating system."""
     import psutil
 
-    from training.distributed.devices import detect_hardware
+    from training.distributed.backend import detect_hardware
 
     return f"{detect_hardware().name}, {psutil.cpu_count()} cores, {platform.system()}"
 

@@ -3,7 +3,9 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
+from keras import ops
 
 from training.data.decoding import images
 from training.data.types import Size, Tensor
@@ -54,5 +56,6 @@ class Preprocessing:
         return tf.ensure_shape(images.resize(image, self.size), self.input_shape)
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """Normalises pixels 0–255 to the network's input, float32."""
-        return images.normalise(pixels, self.mean, self.deviation)
+        """Returns (x − mean) / deviation per channel for pixels x of 0–255, float32."""
+        mean, deviation = np.array([self.mean, self.deviation], np.float32)
+        return (ops.cast(pixels, "float32") - mean) / deviation

@@ -1,45 +1,22 @@
 """Selects the device, the precision and XLA compilation for a run."""
 
-import os
-import re
 from dataclasses import dataclass, replace
-from typing import Any
 
-import tensorflow as tf
+import keras
 
 from keras_resnet.errors import UsageError
-from training.distributed import cluster
-from training.storage import system
+from training.distributed.hardware import Hardware
 
 # Below this many multiply-accumulates per image, bfloat16 gains nothing on a CPU that
 # supports it: the measured speedup of ResNet-20 is 0.8× at 8×8 (2.6·10⁶) and 1.6× at
 # 14×14 (7.8·10⁶) and 32×32.
 BFLOAT16_PAYS_FROM_MACS = 5_000_000
 
-BFLOAT16_CPU_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
-
 POLICIES = {
     "float32": "float32",
     "bfloat16": "mixed_bfloat16",
     "float16": "mixed_float16",
 }
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """The properties of a device that determine precision and XLA.
-
-    Attributes:
-        kind: ``"cpu"`` or ``"gpu"``.
-        name: Name to display.
-        bfloat16: Whether it computes natively in bfloat16.
-        float16: Whether it computes natively in float16.
-    """
-
-    kind: str
-    name: str
-    bfloat16: bool
-    float16: bool
 
 
 @dataclass(frozen=True)
@@ -73,49 +50,6 @@ class DevicePlan:
         )
 
 
-def detect_hardware() -> Hardware:
-    """Returns the first GPU visible to TensorFlow, or else the CPU."""
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        details = tf.config.experimental.get_device_details(gpus[0])
-        major, _ = details.get("compute_capability", (0, 0))
-        # CUDA C++ guide, "compute capabilities": half-precision tensor cores exist from
-        # 7.0, bfloat16 from 8.0.
-        name = details.get("device_name", "GPU")
-        return Hardware("gpu", name, bfloat16=major >= 8, float16=major >= 7)
-    return cpu(system.cpu_info())
-
-
-def cpu(cpuinfo: str) -> Hardware:
-    """Returns the CPU described by the text of ``/proc/cpuinfo`` on Linux."""
-    name = re.search(r"^model name\s*: (.*)$", cpuinfo, re.MULTILINE)
-    flags = re.search(r"^(?:flags|Features)\s*: (.*)$", cpuinfo, re.MULTILINE)
-    known = set(flags[1].split()) if flags else set()
-    bfloat16 = bool(known & BFLOAT16_CPU_FLAGS)
-    return Hardware("cpu", name[1] if name else "CPU", bfloat16, float16=False)
-
-
-def peak_memory() -> float:
-    """Returns the peak memory in GiB of the first GPU, or else of the process."""
-    if tf.config.list_logical_devices("GPU"):
-        return float(tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**30)
-    return system.peak_memory() / 2**30
-
-
-def make_strategy() -> Any:
-    """Returns a strategy for all devices and workers; None for a single device.
-
-    It connects to the other workers of ``TF_CONFIG``. Call it before using TensorFlow.
-    """
-    if cluster.tf_config(os.environ):
-        return tf.distribute.MultiWorkerMirroredStrategy()
-    devices = tf.config.list_logical_devices("GPU")
-    devices = devices or tf.config.list_logical_devices("CPU")
-    if len(devices) == 1:
-        return None
-    return tf.distribute.MirroredStrategy([device.name for device in devices])
-
-
 def plan_device(
     hardware: Hardware, *, precision: str, xla: str, macs: int, replicas: int = 1
 ) -> DevicePlan:
@@ -132,43 +66,62 @@ def plan_device(
         UsageError: ``precision`` or ``xla`` has another value, or one that is
             impossible on several devices.
     """
+    _require_possible(precision, xla, replicas)
+    chosen, reason = precision, "as requested"
+    if precision == "auto":
+        # TensorFlow's collectives cannot run inside the condition under which the
+        # gradients of a scaled loss are applied.
+        alone = replicas == 1 or _on_jax()
+        able = replace(hardware, float16=hardware.float16 and alone)
+        chosen, reason = _precision(able, macs)
+    compiles, why = _xla(hardware, xla, replicas)
+    return DevicePlan(hardware, chosen, compiles, reason, why)
+
+
+def _on_jax() -> bool:
+    return keras.backend.backend() == "jax"
+
+
+def _require_possible(precision: str, xla: str, replicas: int) -> None:
     if precision not in (*POLICIES, "auto"):
         raise UsageError(
             f"precision must be one of auto, {', '.join(POLICIES)}, got {precision!r}"
         )
     if xla not in ("auto", "on", "off"):
         raise UsageError(f"xla must be one of auto, on, off, got {xla!r}")
-    if replicas > 1:
-        if xla == "on" or precision == "float16":
-            value = "xla on" if xla == "on" else "precision float16"
-            raise UsageError(
-                f"xla must be off and precision float32 or bfloat16 on {replicas} "
-                f"devices, got {value}; use auto"
-            )
-        # TensorFlow's collectives can neither be compiled nor run inside the condition
-        # under which the gradients of a scaled loss are applied.
-        xla = "off"
-        hardware = replace(hardware, float16=False)
-    chosen, reason = _precision(hardware, macs)
-    if precision != "auto":
-        chosen, reason = precision, "as requested"
+    if _on_jax():
+        if xla == "off":
+            raise UsageError("xla must be auto or on with KERAS_BACKEND=jax, got 'off'")
+    elif replicas > 1 and (xla == "on" or precision == "float16"):
+        value = "xla on" if xla == "on" else "precision float16"
+        raise UsageError(
+            f"xla must be off and precision float32 or bfloat16 on {replicas} "
+            f"devices, got {value}; use auto"
+        )
+
+
+def _xla(hardware: Hardware, xla: str, replicas: int) -> tuple[bool, str]:
+    if _on_jax():
+        return True, "JAX compiles every step"
+    if replicas > 1:  # TensorFlow's collectives cannot be compiled
+        return False, f"{replicas} devices train together"
     if xla != "auto":
-        why = "as requested" if replicas == 1 else f"{replicas} devices train together"
-        return DevicePlan(hardware, chosen, xla == "on", reason, why)
+        return xla == "on", "as requested"
     if hardware.kind == "gpu":
-        return DevicePlan(hardware, chosen, True, reason, "fuses operations on a GPU")
-    return DevicePlan(hardware, chosen, False, reason, "slower than oneDNN on a CPU")
+        return True, "fuses operations on a GPU"
+    return False, "slower than oneDNN on a CPU"
 
 
 def _precision(hardware: Hardware, macs: int) -> tuple[str, str]:
-    if hardware.kind == "gpu":
+    if hardware.kind != "cpu":
         if hardware.bfloat16:
-            return "bfloat16", "the GPU supports it"
+            return "bfloat16", f"the {hardware.kind.upper()} supports it"
         if hardware.float16:
             return "float16", "the GPU has no bfloat16; the loss is scaled"
         return "float32", "the GPU has no fast half precision"
     if not hardware.bfloat16:
         return "float32", "the CPU has no bfloat16"
-    if macs < BFLOAT16_PAYS_FROM_MACS:
-        return "float32", "bfloat16 gains nothing for such a small network on a CPU"
-    return "bfloat16", "the CPU supports it"
+    if macs >= BFLOAT16_PAYS_FROM_MACS and not _on_jax():
+        return "bfloat16", "the CPU supports it"
+    small = "bfloat16 gains nothing for such a small network on a CPU"
+    return "float32", "JAX does not use oneDNN on a CPU" if _on_jax() else small

@@ -1,96 +1,90 @@
 """Coordinates the replicas of a model on one or several devices and machines."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from keras_resnet.errors import UsageError
-from training.data.types import Share, Tensor
+from training.data.types import WHOLE, Share, Tensor
 
 
 class Replicas:
-    """The copies of a model that are trained as one.
+    """The copies of a model that are trained as one; this class has a single copy.
 
-    All differences between one device, several devices and several machines are in this
-    class; on one device it adds no cost.
-
-    Args:
-        strategy: TensorFlow's distribution strategy; None: one device.
+    All differences between one device, several devices and several machines are in its
+    subclasses, one for each way in which a backend uses several devices.
 
     Attributes:
-        count: Number of replicas on all workers.
-        chief: Whether this worker writes files and prints.
+        count: Number of devices of all workers.
         workers: Number of workers.
+        worker: Index of this worker.
     """
 
-    def __init__(self, strategy: Any = None) -> None:
-        self.strategy = strategy or tf.distribute.get_strategy()
-        self.count: int = self.strategy.num_replicas_in_sync
-        resolver = self.strategy.cluster_resolver
-        workers = resolver and resolver.cluster_spec().as_dict()
-        self.workers = sum(map(len, workers.values())) if workers else 1
-        self._worker, self.chief = 0, True
-        if workers:
-            is_chief = resolver.task_type == "chief"
-            ahead = 0 if is_chief else len(workers.get("chief", ()))
-            self._worker = ahead + resolver.task_id
-            self.chief = self._worker == 0
+    count = 1
+    workers = 1
+    worker = 0
+
+    @property
+    def chief(self) -> bool:
+        """Whether this worker writes files and prints."""
+        return self.worker == 0
 
     @property
     def shares(self) -> list[Share]:
-        """This worker's shares of every batch, one per replica."""
-        here = self.count // self.workers
-        first = self._worker * here
-        return [(first + i, self.count) for i in range(here)]
+        """The parts of every batch that this worker reads."""
+        return [WHOLE]
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """Returns a context in which all devices get the model's variables."""
+        return nullcontext()
 
     def batches(self, of: Callable[[Share], Iterable[Any]]) -> Iterator[Any]:
-        """Yields the batches of this worker's shares, one step of all replicas at once.
+        """Yields the batches of this worker's shares, one step of all devices at once.
 
         Args:
             of: Maps a share to its batches; all shares have the same number of batches.
         """
-        parts = [of(share) for share in self.shares]
-        if self.count == 1:
-            yield from parts[0]
-            return
-        for batches in zip(*parts, strict=True):
-            elements = zip(*batches, strict=True)
-            yield tuple(self._distributed(values) for values in elements)
-
-    def _distributed(self, values: Sequence[Tensor]) -> Any:
-        first = self.shares[0][0]
-
-        def value(context: Any) -> Tensor:
-            return values[context.replica_id_in_sync_group - first]
-
-        return self.strategy.experimental_distribute_values_from_function(value)
+        yield from of(WHOLE)
 
     def run(self, step: Callable[..., Tensor], *batch: Any) -> Any:
         """Runs a step on every replica of this worker."""
-        return self.strategy.run(step, args=batch)
+        return step(*batch)
 
     def summed(self, values: Any) -> Tensor:
         """Returns the sum over all replicas of a result of ``run``."""
-        return self.strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None)
+        return values
+
+    def examples(self, values: Tensor) -> Tensor:
+        """Returns a batch's number of examples on all replicas, float32, in a step.
+
+        A sum over this replica's examples, divided by this number, is the replica's
+        part of the mean over the whole batch, even if replicas hold different numbers
+        of examples.
+
+        Args:
+            values: One entry for each example of this replica.
+        """
+        return ops.cast(ops.shape(values)[0], "float32")
+
+    def share(self, share: float) -> float:
+        """Returns the share in the whole batch of a share in a replica's batch."""
+        return share / len(self.shares) / self.workers
 
     def locals(self, value: Any) -> tuple[Tensor, ...]:
         """Returns the values of a variable or result on this worker's replicas."""
-        return self.strategy.experimental_local_results(value)
+        return (value,)
 
     def total(self, values: np.ndarray) -> np.ndarray:
         """Returns the sum over workers, in float64."""
-        if self.workers == 1:
-            return values
-        zeros = [np.zeros_like(values)] * (len(self.shares) - 1)
-        held = [tf.constant(x, tf.float64) for x in (values, *zeros)]
-        return np.asarray(self.summed(self._distributed(held)))
+        return values
 
     def gather(self, values: np.ndarray) -> np.ndarray:
         """Returns every worker's values ``(N,)``, as float64 ``(workers, N)``."""
         rows = np.zeros((self.workers, len(values)))
-        rows[self._worker] = values
+        rows[self.worker] = values
         return self.total(rows)
 
     def from_chief(self, values: Sequence[int]) -> list[int]:
@@ -102,37 +96,17 @@ class Replicas:
         """Returns whether any worker sets the flag; all workers must call this."""
         return bool(self.total(np.asarray([float(flag)]))[0])
 
+    def agreed(self, stop: bool, steps: int) -> tuple[bool, int]:
+        """Returns whether any worker wants to stop, and the chief's ``steps``.
+
+        All workers must call this.
+        """
+        stops, steps = self.total(np.asarray([float(stop), float(steps * self.chief)]))
+        return bool(stops), int(steps)
+
     def wait(self) -> None:
         """Waits until all workers call this."""
         self.any(False)
-
-
-def global_count(values: Tensor) -> Tensor:
-    """Returns a batch's number of examples on all replicas, float32, in a step.
-
-    A sum over this replica's examples, divided by this number, is the replica's part of
-    the mean over the whole batch, even if replicas hold different numbers of examples.
-
-    Args:
-        values: One entry for each example of this replica.
-    """
-    context = tf.distribute.get_replica_context()
-    return context.all_reduce(
-        tf.distribute.ReduceOp.SUM, tf.cast(tf.shape(values)[0], tf.float32)
-    )
-
-
-def clip_gradients(gradients: Sequence[Tensor], norm: float) -> list[Tensor]:
-    """Returns a replica's gradients, scaled to clip the norm of their overall sum.
-
-    Args:
-        gradients: The gradients of this replica.
-        norm: Maximum norm of the sum over all replicas.
-    """
-    context = tf.distribute.get_replica_context()
-    whole = context.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients))
-    scale = norm / tf.maximum(tf.linalg.global_norm(whole), norm)
-    return [scale * part for part in gradients]
 
 
 def require_shares(

@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_resnet.errors import UsageError
 from training.distributed.replicas import Replicas
@@ -73,7 +74,10 @@ class Checkpoints:
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
         held = self._replicas.locals
-        state = {n: held(v.value)[0].numpy() for n, v in self._variables.items()}
+        state = {
+            name: ops.convert_to_numpy(held(v.value)[0])
+            for name, v in self._variables.items()
+        }
         with (draft / STATE).open("wb") as file:
             np.savez(file, **state)
         (draft / PROGRESS).write_text(self.progress.to_json(), "utf-8")

@@ -13,9 +13,11 @@ import keras
 import numpy as np
 
 from keras_resnet.errors import Stopped
-from training.distributed.devices import peak_memory
+from training.distributed.backend import peak_memory
 from training.distributed.replicas import Replicas
 from training.engine.checkpoint import Checkpoints
+from training.engine.pace import Pace
+from training.engine.progress import Progress
 from training.engine.saving import CheckpointTimer
 from training.engine.step import TrainingStep
 from training.engine.stopping import StopRequest
@@ -68,7 +70,8 @@ def fit(
                 progress.end_epoch(logs)
                 checkpoints.save()
                 callbacks.on_epoch_end(epoch, logs)
-                _stop_if_requested(request, trainer.replicas, checkpoints)
+                if trainer.replicas.any(request.signal is not None):
+                    _stop(request, trainer, checkpoints)
     finally:
         callbacks.on_train_end()
 
@@ -89,23 +92,28 @@ def _train_epoch(
     metrics.reset()
     if progress.sums:  # resumed within the epoch
         metrics.sums = np.array(progress.sums)
-    # As if the epoch's earlier sessions had run without a break.
-    began = time.perf_counter() - progress.seconds
-    checkpoint_timer = CheckpointTimer(checkpoints.saving)
     waiting = DataWaitTimer()
+    results = _Results(trainer, progress, waiting)
+    checkpoint_timer, pace = CheckpointTimer(checkpoints.saving), Pace()
     for batch in waiting.iterate(batches(progress.epoch, progress.step)):
         step = progress.step
         callbacks.on_train_batch_begin(step)
-        loss = trainer.step(*batch)
-        _require_finite(loss, f"step {step + 1} of epoch {progress.epoch + 1}")
-        progress.step, progress.sums = step + 1, metrics.sums.tolist()
-        progress.seconds = time.perf_counter() - began
+        trainer.start(*batch)
+        progress.step = step + 1
+        due = pace.step() or request.concerns(trainer.replicas.workers)
+        if due:  # a step that takes long may well be waited for
+            results.read(running=1 if pace.steps > 1 else 0)
         logs = metrics.result() | {"examples": metrics.examples}
         callbacks.on_train_batch_end(step, logs)
-        _stop_if_requested(request, trainer.replicas, checkpoints)
+        if due and _agree(request, trainer.replicas, pace):
+            results.read()
+            _stop(request, trainer, checkpoints)
         if checkpoint_timer.step():
-            checkpoints.save()
+            results.read()
+            _save(trainer, checkpoints)
             checkpoint_timer.restart()
+    results.read()
+    trainer.sync()
     return metrics.result() | {
         "learning_rate": last_rate(trainer.optimizer),
         "seconds": progress.seconds,
@@ -115,20 +123,52 @@ def _train_epoch(
     }
 
 
+class _Results:
+    """Reads the results of an epoch's steps and refuses those that are not finite."""
+
+    def __init__(
+        self, trainer: TrainingStep, progress: Progress, waiting: DataWaitTimer
+    ) -> None:
+        self._trainer, self._progress, self._waiting = trainer, progress, waiting
+        # As if the epoch's earlier sessions had run without a break.
+        self._began = time.perf_counter() - progress.seconds
+        self._read = progress.step  # number of steps whose results are read
+
+    def read(self, running: int = 0) -> None:
+        """Waits for all but the ``running`` newest steps."""
+        progress = self._progress
+        for loss in self._waiting.read(lambda: self._trainer.read(running)):
+            self._read += 1
+            _require_finite(loss, f"step {self._read} of epoch {progress.epoch + 1}")
+        progress.sums = self._trainer.metrics.sums.tolist()
+        progress.seconds = time.perf_counter() - self._began
+
+
+def _agree(request: StopRequest, replicas: Replicas, pace: Pace) -> bool:
+    """Agrees with the other workers on the next read; returns whether to stop."""
+    stop, steps = replicas.agreed(request.signal is not None, pace.proposed())
+    pace.restart(steps)
+    return stop
+
+
 def _validation(epoch: int, validate: Callable[[], Logs]) -> Logs:
     logs = validate()
     _require_finite(logs["loss"], f"the validation after epoch {epoch + 1}")
     return {f"val_{name}": value for name, value in logs.items()}
 
 
-def _stop_if_requested(
-    request: StopRequest, replicas: Replicas, checkpoints: Checkpoints
+def _save(trainer: TrainingStep, checkpoints: Checkpoints) -> None:
+    trainer.sync()
+    checkpoints.save()
+
+
+def _stop(
+    request: StopRequest, trainer: TrainingStep, checkpoints: Checkpoints
 ) -> None:
-    """Saves the state and stops if any worker received a signal."""
-    if replicas.any(request.signal is not None):
-        checkpoints.save()
-        replicas.wait()  # a worker that exits early would end the one that writes
-        raise request.stopped(checkpoints.progress)
+    """Saves the state, on all workers at the same step, and stops."""
+    _save(trainer, checkpoints)
+    trainer.replicas.wait()  # a worker that exits early would end the one that writes
+    raise request.stopped(checkpoints.progress)
 
 
 def _require_finite(loss: float, where: str) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from training.data.preprocessing import Preprocessing
 from training.data.types import Tensor
+from training.distributed.backend import compiled
 from training.distributed.replicas import Replicas
 from training.evaluation.predictions import COLUMNS, Logs, Predictions
 from training.evaluation.views import View
@@ -52,8 +53,8 @@ class Metrics:
             labels: Class numbers ``(N,)``.
         """
         values = [losses, *(MEASURES[n](labels, logits) for n in self._names[1:])]
-        values.append(tf.ones_like(losses))
-        return tf.stack([tf.reduce_sum(tf.cast(v, tf.float32)) for v in values])
+        values.append(ops.ones_like(losses))
+        return ops.stack([ops.sum(ops.cast(v, "float32")) for v in values])
 
     def add(self, sums: Tensor) -> None:
         """Adds a result of ``batch_sums``."""
@@ -94,8 +95,8 @@ class Evaluator:
         self._model = model
         self._preprocessing = preprocessing
         self._views = views
-        self._step = tf.function(
-            self._all_replicas, autograph=False, jit_compile=jit_compile
+        self._step = compiled(
+            self._all_replicas, lambda: model.variables, xla=jit_compile
         )
 
     def __call__(self, batches: Iterable[Any], examples: int) -> Predictions:
@@ -109,44 +110,43 @@ class Evaluator:
         held = [[nothing] for _ in self.replicas.shares]
         for images, labels in batches:
             measured = self._step(images, labels)
-            for rows, new in zip(held, measured, strict=True):
-                rows.append(new.numpy())
+            for rows, new in zip(held, self.replicas.locals(measured), strict=True):
+                rows.append(ops.convert_to_numpy(new))
         table = np.zeros((examples, len(COLUMNS)))
         for (part, parts), rows in zip(self.replicas.shares, held, strict=True):
             table[part::parts] = np.concatenate(rows)
         return Predictions.from_table(self.replicas.total(table))
 
-    def _all_replicas(self, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-        measured = self.replicas.run(self._evaluation_step, images, labels)
-        return self.replicas.locals(measured)
+    def _all_replicas(self, images: Tensor, labels: Tensor) -> Tensor:
+        return self.replicas.run(self._evaluation_step, images, labels)
 
     def _evaluation_step(self, images: Tensor, labels: Tensor) -> Tensor:
         def measured() -> Tensor:
             logits = self._logits(images)
             columns = {
                 "labels": labels,
-                "predicted": tf.argmax(logits, -1),
-                "confidence": tf.reduce_max(tf.nn.softmax(logits), -1),
+                "predicted": ops.argmax(logits, -1),
+                "confidence": ops.max(ops.softmax(logits), -1),
                 "losses": cross_entropy(labels, logits),
                 "top5": MEASURES["top5"](labels, logits),
             }
-            return tf.stack([tf.cast(columns[c], tf.float32) for c in COLUMNS], -1)
+            return ops.stack([ops.cast(columns[c], "float32") for c in COLUMNS], -1)
 
-        if self.replicas.count == 1:
+        if len(self.replicas.shares) * self.replicas.workers == 1:
             return measured()
         # For an empty batch, oneDNN's convolution keeps its input's shape and channels.
-        return tf.cond(
-            tf.shape(labels)[0] > 0, measured, lambda: tf.zeros((0, len(COLUMNS)))
+        return ops.cond(
+            ops.shape(labels)[0] > 0, measured, lambda: ops.zeros((0, len(COLUMNS)))
         )
 
     def _logits(self, images: Tensor) -> Tensor:
         if not self._views:
             return self._model(self._preprocessing.normalise(images), training=False)
         logs = [
-            tf.nn.log_softmax(
+            ops.log_softmax(
                 self._model(self._preprocessing.normalise(view(images)), training=False)
             )
             for view in self._views
         ]
         # Log-probabilities are logits whose softmax is these probabilities.
-        return tf.reduce_logsumexp(tf.stack(logs), 0) - math.log(len(logs))
+        return ops.logsumexp(ops.stack(logs), 0) - math.log(len(logs))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-import tensorflow as tf
+from keras import ops
 
 from training.data.types import Tensor
 
@@ -22,9 +22,9 @@ def views(*, mirrored: bool) -> dict[str, View]:
     Reference: Krizhevsky et al., "ImageNet Classification with Deep Convolutional
     Neural Networks", 2012, section 4.1, on crops and their reflections.
     """
-    unchanged: dict[str, View] = {"as it is": tf.identity}
+    unchanged: dict[str, View] = {"as it is": lambda images: images}
     if mirrored:
-        return unchanged | {"mirrored": tf.image.flip_left_right}
+        return unchanged | {"mirrored": partial(ops.flip, axis=2)}
     return unchanged | {
         f"shifted by {down:+d}, {right:+d}": partial(shift, down=down, right=right)
         for down, right in SHIFTS
@@ -41,7 +41,7 @@ def shift(images: Tensor, down: int, right: int) -> Tensor:
     """
     height, width = images.shape[1:3]
     unit = _unit(height, width)
-    around = tf.pad(images, ((0, 0), (unit, unit), (unit, unit), (0, 0)))
+    around = ops.pad(images, ((0, 0), (unit, unit), (unit, unit), (0, 0)))
     top, left = unit * (1 - down), unit * (1 - right)
     return around[:, top : top + height, left : left + width]
 

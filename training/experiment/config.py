@@ -17,7 +17,7 @@ import keras_resnet
 from keras_resnet.describe import count_macs, count_params
 from keras_resnet.errors import UsageError
 from training.data.identity import describe_dataset, resolved
-from training.distributed.devices import Hardware
+from training.distributed.backend import library_versions
 from training.experiment.augmentation import augmentation_names
 from training.experiment.experiment import Experiment
 from training.recipes.recipe import EPHEMERAL, Recipe
@@ -69,13 +69,14 @@ def describe_experiment(experiment: Experiment) -> dict[str, Any]:
             "precision_reason": plan.precision_reason,
             "xla": plan.xla,
             "xla_reason": plan.xla_reason,
+            "backend": keras.backend.backend(),
             "threads": cpu_count(),
             "replicas": experiment.replicas.count,
         },
         "seed": recipe.seed,
         "versions": {"python": platform.python_version()}
         | {name: package.__version__ for name, package in PACKAGES.items()}
-        | _cuda(plan.hardware),
+        | library_versions(plan.hardware),
         "environment": _environment(),
     }
 
@@ -85,13 +86,6 @@ def _command() -> str:
     spec = sys.modules["__main__"].__spec__
     module = "training.fit" if spec is None else spec.name.removesuffix(".__main__")
     return shlex.join(["python", "-m", module, *sys.argv[1:]])
-
-
-def _cuda(hardware: Hardware) -> dict[str, str]:
-    """Returns the CUDA and cuDNN versions of TensorFlow's build, for a GPU."""
-    built = tf.sysconfig.get_build_info() if hardware.kind == "gpu" else {}
-    names = {"cuda": "cuda_version", "cudnn": "cudnn_version"}
-    return {name: str(built[key]) for name, key in names.items() if key in built}
 
 
 def _environment() -> dict[str, Any]:
@@ -168,6 +162,13 @@ def warn_of_rounding(stored: dict[str, Any], now: dict[str, Any]) -> None:
         print(
             f"warning: resumed {change}: on a GPU the result may differ by rounding "
             "from an uninterrupted run",
+            file=sys.stderr,
+        )
+    before, after = (c["device"].get("backend", "tensorflow") for c in (stored, now))
+    if before != after:
+        print(
+            f"warning: resumed on {after}, begun on {before}: the result will differ "
+            "by rounding, and dropout and stochastic depth draw other numbers",
             file=sys.stderr,
         )
     for name in ("threads", "replicas"):

@@ -7,7 +7,6 @@ from functools import partial
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_resnet.catalogue import find_spec, with_auxiliary
 from keras_resnet.describe import network_cost
@@ -17,7 +16,7 @@ from training.data.pipeline import TrainingData
 from training.data.preprocessing import Preprocessing
 from training.data.sources.cache import require_memory
 from training.data.types import Dataset
-from training.distributed import devices
+from training.distributed import backend, devices
 from training.distributed.devices import DevicePlan
 from training.distributed.replicas import Replicas, require_shares
 from training.experiment import finetuning
@@ -72,8 +71,8 @@ def build_experiment(recipe: Recipe, precision: str | None = None) -> Experiment
     """
     spec = find_spec(recipe.model, **recipe.spec_fields)
     if recipe.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    replicas = Replicas(devices.make_strategy())
+        backend.make_deterministic()
+    replicas = backend.make_replicas()
     dataset = _load_dataset(recipe, replicas)
     preprocessing = infer_preprocessing(recipe, dataset, spec.input_shape[:2])
     data = training_data(recipe, dataset, preprocessing)
@@ -85,7 +84,7 @@ def build_experiment(recipe: Recipe, precision: str | None = None) -> Experiment
         replicas=replicas.count,
     )
     build = partial(build_model, recipe, preprocessing, classes, plan.policy)
-    with replicas.strategy.scope():
+    with replicas.scope():
         model = build()
         training_model = _build_training_model(spec, data, model, recipe, build)
         notes = finetuning.start_from(model, recipe.weights) if recipe.weights else ()
@@ -134,7 +133,7 @@ def _plan_device(
     recipe: Recipe, precision: str | None, *, macs: int, replicas: int
 ) -> DevicePlan:
     plan = devices.plan_device(
-        devices.detect_hardware(),
+        backend.detect_hardware(),
         precision=precision or recipe.precision,
         xla=recipe.xla,
         macs=macs,

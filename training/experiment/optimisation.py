@@ -8,7 +8,9 @@ from keras.optimizers import schedules
 from keras_resnet.catalogue import with_auxiliary
 from keras_resnet.families.spec import AuxiliarySpec, Spec
 from training.data.preprocessing import Preprocessing
-from training.engine.step import TrainedModel, TrainingStep
+from training.distributed.replicas import Replicas
+from training.engine.forward import Execution, TrainedModel
+from training.engine.step import TrainingStep
 from training.optimisation.averaging import Average
 from training.optimisation.losses import make_loss
 from training.optimisation.objective import Objective
@@ -47,6 +49,7 @@ def make_step(
     recipe: Recipe,
     optimizer: keras.optimizers.Optimizer,
     jit_compile: bool = False,
+    replicas: Replicas | None = None,
 ) -> TrainingStep:
     """Returns the training step of a recipe.
 
@@ -56,6 +59,7 @@ def make_step(
         recipe: The hyperparameters.
         optimizer: Updates the trainable variables.
         jit_compile: Whether to compile the step with XLA.
+        replicas: The devices that train the model; None: one device.
     """
     loss = make_loss(
         recipe.loss,
@@ -73,8 +77,12 @@ def make_step(
         preprocessing,
         objective,
         optimizer,
-        accumulation=recipe.accumulation,
-        jit_compile=jit_compile,
+        Execution(
+            recipe.accumulation,
+            jit_compile,
+            jit_required=recipe.xla != "auto",
+            replicas=replicas or Replicas(),
+        ),
     )
 
 

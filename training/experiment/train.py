@@ -91,7 +91,7 @@ def _train_and_test(
     adapt: Adapt | None = None,
 ) -> None:
     """Trains from the newest checkpoint, if any, to the end, and tests the model."""
-    with report_write_errors(run.path), experiment.replicas.strategy.scope():
+    with report_write_errors(run.path), experiment.replicas.scope():
         step = _make_training_step(experiment)
         adapt_callbacks = adapt(step) if adapt else []
         checkpoints = _restore_checkpoints(experiment, run, step, saving)
@@ -125,6 +125,7 @@ def _make_training_step(experiment: Experiment) -> TrainingStep:
         recipe=recipe,
         optimizer=_optimizer(recipe, experiment.data.steps, plan),
         jit_compile=plan.xla,
+        replicas=experiment.replicas,
     )
 
 

@@ -1,7 +1,7 @@
 """Maintains a moving average of a model during training."""
 
 import keras
-import tensorflow as tf
+from keras import ops
 
 from training.data.types import Tensor
 
@@ -29,9 +29,14 @@ class Average:
         for average, weight in self._pairs:
             weight.assign(average)
 
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """The variables of the average, which ``update`` changes."""
+        return [average for average, _ in self._pairs]
+
     def update(self, step: Tensor) -> None:
         """Updates the average after the optimizer's step ``step``, counted from 1."""
-        step = tf.cast(step, tf.float32)
-        decay = tf.minimum(self._decay, (1 + step) / (10 + step))
+        step = ops.cast(step, "float32")
+        decay = ops.minimum(self._decay, (1 + step) / (10 + step))
         for average, weight in self._pairs:
             average.assign(weight + decay * (average - weight))

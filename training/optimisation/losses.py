@@ -1,10 +1,10 @@
 """Defines training losses for class numbers and for mixed targets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import tensorflow as tf
+from keras import ops
 
 from keras_resnet.layers.registry import register
 from training.data.types import Tensor
@@ -30,14 +30,16 @@ def make_loss(
 
     def targets_of(labels: Tensor) -> Tensor:
         hard = len(labels.shape) == 1
-        targets = tf.one_hot(labels, classes) if hard else labels
+        targets = ops.one_hot(labels, classes) if hard else labels
         # Szegedy et al., "Rethinking the Inception Architecture", 2016, section 7.
         return (1 - smoothing) * targets + smoothing / classes
 
     def softmax(labels: Tensor, logits: Tensor) -> Tensor:
         if not smoothing and len(labels.shape) == 1:
             return cross_entropy(labels, logits)
-        return tf.nn.softmax_cross_entropy_with_logits(targets_of(labels), logits)
+        return ops.categorical_crossentropy(
+            targets_of(labels), logits, from_logits=True
+        )
 
     def binary(labels: Tensor, logits: Tensor) -> Tensor:
         """Treats each class as a binary decision of its own.
@@ -46,9 +48,9 @@ def make_loss(
         """
         targets = targets_of(labels)
         if threshold is not None:
-            targets = tf.cast(targets > threshold, tf.float32)
-        losses = tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)
-        return tf.reduce_mean(losses, -1)
+            targets = ops.cast(targets > threshold, "float32")
+        losses = ops.binary_crossentropy(targets, logits, from_logits=True)
+        return ops.mean(losses, -1)
 
     return {"softmax": softmax, "bce": binary}[kind]
 
@@ -82,7 +84,7 @@ class RecipeLoss(keras.losses.Loss):
         """Returns losses; labels are class numbers ``(N,)``, ``(N, 1)`` or targets."""
         classes = y_pred.shape[-1]
         if len(y_true.shape) == 1 or y_true.shape[-1] == 1 < classes:
-            y_true = tf.cast(tf.reshape(y_true, [-1]), tf.int32)
+            y_true = ops.cast(ops.reshape(y_true, [-1]), "int32")
         loss = make_loss(
             self._fields["loss"],
             classes,
@@ -98,9 +100,18 @@ class RecipeLoss(keras.losses.Loss):
 
 def dominant_class(labels: Tensor) -> Tensor:
     """Returns the class numbers of labels; for mixed targets, the largest class."""
-    return labels if len(labels.shape) == 1 else tf.argmax(labels, -1)
+    return labels if len(labels.shape) == 1 else ops.argmax(labels, -1)
 
 
 def cross_entropy(labels: Tensor, logits: Tensor) -> Tensor:
     """Returns each example's cross-entropy in nats, from logits ``(N, classes)``."""
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    return ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+
+
+def l2_loss(values: Sequence[Tensor]) -> Tensor:
+    """Returns half the sum of the squares of all values."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf  # has a kernel that stores no squares
+
+        return tf.add_n([tf.nn.l2_loss(x) for x in values])
+    return sum(ops.sum(ops.square(x)) for x in values) / 2

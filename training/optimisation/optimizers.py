@@ -136,13 +136,24 @@ class Lamb(ParameterGroups, _PaperLamb):
     """
 
 
-def last_rate(optimizer: keras.optimizers.Optimizer) -> float:
-    """Returns the learning rate that the optimizer's last step used."""
+def last_rate(
+    optimizer: keras.optimizers.Optimizer, iterations: int | None = None
+) -> float:
+    """Returns the learning rate that the optimizer's last step used.
+
+    Args:
+        optimizer: The optimizer.
+        iterations: Number of its steps so far; None: as it has counted them, which
+            waits for the device.
+    """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     rate = inner.get_config()["learning_rate"]
     if isinstance(rate, dict):  # ``inner.learning_rate`` is that of the next step
+        if iterations is None:
+            iterations = int(ops.convert_to_numpy(inner.iterations))
         schedule = keras.optimizers.schedules.deserialize(rate)
-        rate = schedule(ops.maximum(inner.iterations - 1, 0))
+        with keras.device("cpu"):
+            rate = schedule(max(iterations - 1, 0))
     return float(rate)
 
 

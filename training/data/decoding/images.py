@@ -179,10 +179,3 @@ def resize_quickly(image: Tensor, size: Size) -> Tensor:
 
     few = tf.reduce_prod(tf.shape(image)[:2]) < 4 * size[0] * size[1]
     return tf.cond(few, plainly, lambda: resize(image, size))
-
-
-def normalise(images: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-    """Returns (x − mean) / deviation per channel for pixels x of 0–255, float32."""
-    mean = tf.constant(mean, tf.float32)
-    deviation = tf.constant(deviation, tf.float32)
-    return (tf.cast(images, tf.float32) - mean) / deviation

@@ -6,7 +6,7 @@ import time
 import keras
 from tqdm import tqdm
 
-from training.distributed.devices import peak_memory
+from training.distributed.backend import peak_memory
 from training.engine.progress import Progress
 from training.evaluation.predictions import Logs
 from training.optimisation.optimizers import last_rate
@@ -53,7 +53,8 @@ class Display(keras.callbacks.Callback):
         """Advances the bar."""
         logs = logs or {}
         if self._bar.update(int(logs["examples"]) - self._bar.n):  # it was redrawn
-            rate = last_rate(self.model.optimizer)
+            steps = self._progress.epoch * self.params["steps"] + batch + 1
+            rate = last_rate(self.model.optimizer, steps)
             text = f"{_figures(logs)}, lr {rate:.3g}, {peak_memory():.1f} GiB"
             self._bar.set_postfix_str(text, refresh=False)
 

@@ -3,9 +3,13 @@
 from collections.abc import Callable
 
 import keras
-import tensorflow as tf
 from tqdm import tqdm
 
+from training.distributed.backend import (
+    profiled_step,
+    start_profile,
+    stop_profile,
+)
 from training.engine.step import TrainingStep
 from training.evaluation.predictions import Logs
 from training.runs.run import Run
@@ -14,7 +18,7 @@ WARMUP = 5  # steps before recording, during which compiling and reading begin
 
 
 class Profile(keras.callbacks.Callback):
-    """Records steps of this session with TensorFlow's profiler.
+    """Records steps of this session with the backend's profiler.
 
     Args:
         run: The run whose TensorBoard logs receive the profile.
@@ -31,12 +35,10 @@ class Profile(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Starts recording after the warm-up and marks the step."""
         if self._seen == WARMUP:
-            tf.profiler.experimental.start(str(self._folder))
+            start_profile(str(self._folder))
             self._recording = True
         if self._recording:
-            self._mark = tf.profiler.experimental.Trace(
-                "train", step_num=self._seen, _r=1
-            )
+            self._mark = profiled_step("train", step_num=self._seen)
             self._mark.__enter__()
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
@@ -58,7 +60,7 @@ class Profile(keras.callbacks.Callback):
 
     def _stop(self) -> None:
         self._recording = False
-        tf.profiler.experimental.stop()
+        stop_profile()
         count = self._seen - WARMUP
         tqdm.write(f"profile: {count} steps in {self._folder}/plugins/profile")
 

@@ -2,6 +2,7 @@
 
 import shutil
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -67,7 +68,8 @@ class Overview(RunFilesCallback):
             tf.summary.image(
                 "trained on", self._images, step=0, max_outputs=len(self._images)
             )
-            if len(self.model.layers) <= GRAPH_LAYERS:
+            traceable = keras.backend.backend() == "tensorflow"
+            if traceable and len(self.model.layers) <= GRAPH_LAYERS:
                 tf.summary.graph(self._graph())
             values = self._run.recipe.to_dict().items()
             simple = bool | int | float | str

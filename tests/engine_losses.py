@@ -1,0 +1,51 @@
+"""Prints the first losses and the evaluation of recipes on the Keras backend of now.
+
+``KERAS_BACKEND=jax python tests/engine_losses.py RECIPES``: RECIPES is JSON, of names
+and recipe fields; printed is JSON, of names and results.
+"""
+
+import itertools
+import json
+import sys
+from typing import Any
+
+from keras_resnet import command
+
+STEPS = 10
+
+
+def first_losses(fields: dict[str, Any]) -> dict[str, Any]:
+    from training.evaluation.assessment import predict
+    from training.evaluation.metrics import Evaluator
+    from training.experiment.experiment import build_experiment
+    from training.experiment.train import _epoch_batches, _make_training_step
+    from training.recipes.recipe import Recipe
+
+    experiment = build_experiment(Recipe.from_dict(fields))
+    with experiment.replicas.scope():
+        step = _make_training_step(experiment)
+        batches = _epoch_batches(experiment)
+        epochs = itertools.chain.from_iterable(batches(i, 0) for i in range(STEPS))
+        losses = [step.step(*batch) for batch in itertools.islice(epochs, STEPS)]
+        step.sync()
+        evaluator = Evaluator(
+            experiment.model, experiment.preprocessing, replicas=experiment.replicas
+        )
+        found = predict(evaluator, experiment.dataset, experiment.preprocessing, "test")
+    return {
+        "losses": losses,
+        "examples": step.metrics.examples,
+        "devices": experiment.replicas.count,
+        **found.summary(),
+    }
+
+
+def main() -> None:
+    command.load_backend("tensorflow", "jax")
+    recipes = json.loads(sys.argv[1])
+    found = {name: first_losses(fields) for name, fields in recipes.items()}
+    json.dump(found, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Uses TensorFlow's devices and compiler."""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import tensorflow as tf
+
+from training.data.types import Tensor
+from training.distributed import cluster
+from training.distributed.hardware import Hardware, cpu, gpu
+from training.distributed.replicas import Replicas
+from training.distributed.strategy import StrategyReplicas
+from training.storage import system
+
+start_profile: Any = tf.profiler.experimental.start
+stop_profile: Any = tf.profiler.experimental.stop
+profiled_step: Any = partial(tf.profiler.experimental.Trace, _r=1)  # 1: it marks a step
+
+
+def detect_hardware() -> Hardware:
+    """Returns the first GPU visible to TensorFlow, or else the CPU."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return cpu(system.cpu_info())
+    details = tf.config.experimental.get_device_details(gpus[0])
+    major, _ = details.get("compute_capability", (0, 0))
+    return gpu(details.get("device_name", "GPU"), major)
+
+
+def peak_memory() -> float:
+    """Returns the peak memory in GiB of the first GPU, or else of the process."""
+    if tf.config.list_logical_devices("GPU"):
+        return float(tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**30)
+    return system.peak_memory() / 2**30
+
+
+def make_replicas() -> Replicas:
+    """Returns the replicas on all devices and workers.
+
+    It connects to the other workers of ``TF_CONFIG``. Call it before using TensorFlow.
+    """
+    if cluster.tf_config(os.environ):
+        return StrategyReplicas(tf.distribute.MultiWorkerMirroredStrategy())
+    devices = tf.config.list_logical_devices("GPU")
+    devices = devices or tf.config.list_logical_devices("CPU")
+    if len(devices) == 1:
+        return Replicas()
+    names = [device.name for device in devices]
+    return StrategyReplicas(tf.distribute.MirroredStrategy(names))
+
+
+def make_deterministic() -> None:
+    """Selects algorithms that give the same bits in every run."""
+    tf.config.experimental.enable_op_determinism()
+
+
+def compiled(
+    function: Callable[..., Any], variables: Callable[[], list[Any]], *, xla: bool
+) -> Callable[..., Tensor]:
+    """Returns a function of tensors as a graph.
+
+    Args:
+        function: Maps tensors to tensors; reads variables, but updates none.
+        variables: Returns the variables that it reads.
+        xla: Whether to compile it with XLA.
+    """
+    del variables  # a graph refers to them
+    return tf.function(function, autograph=False, jit_compile=xla)
+
+
+def library_versions(hardware: Hardware) -> dict[str, str]:
+    """Returns the CUDA and cuDNN versions of TensorFlow's build, for a GPU."""
+    built = tf.sysconfig.get_build_info() if hardware.kind == "gpu" else {}
+    names = {"cuda": "cuda_version", "cudnn": "cudnn_version"}
+    return {name: str(built[key]) for name, key in names.items() if key in built}

@@ -1,0 +1,120 @@
+"""Computes what a training step minimises, with any backend."""
+
+from dataclasses import dataclass, field
+
+import keras
+from keras import ops
+
+from training.data.preprocessing import Preprocessing
+from training.data.types import Tensor
+from training.distributed.replicas import Replicas
+from training.evaluation.metrics import Metrics
+from training.optimisation.averaging import Average
+from training.optimisation.losses import dominant_class, l2_loss
+from training.optimisation.objective import Objective
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model to evaluate and save, and the model that is trained in its place.
+
+    Attributes:
+        model: The model to evaluate and save; maps normalised images to float32 logits.
+        network: The model to train: ``model`` itself, a model that shares its layers
+            and returns the logits of auxiliary classifiers as further outputs, or a
+            model whose moving average is ``model``.
+        average: Updates the moving average; None: there is none.
+        auxiliary_weight: Weight of the loss of each auxiliary classifier.
+    """
+
+    model: keras.Model
+    network: keras.Model
+    average: Average | None = None
+    auxiliary_weight: float = 0.0
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a step is computed; the results differ by rounding only.
+
+    Attributes:
+        accumulation: Number of parts in which a batch is computed.
+        jit_compile: Whether to compile the step with XLA; JAX always does.
+        jit_required: Whether it is an error if XLA cannot compile the step; otherwise
+            it is computed without XLA, with a warning.
+        replicas: The devices that train the model, in whose scope its variables were
+            created.
+    """
+
+    accumulation: int = 1
+    jit_compile: bool = False
+    jit_required: bool = True
+    replicas: Replicas = field(default_factory=Replicas)
+
+
+class Forward:
+    """A model, what it minimises, and the state that a step updates.
+
+    Args:
+        trained: The model.
+        preprocessing: Normalises pixels.
+        objective: The objective to minimise.
+        optimizer: Updates the trainable variables.
+        execution: How the step is computed.
+
+    Attributes:
+        network: The model that is trained.
+        average: Updates the moving average; None: there is none.
+        optimizer: The optimizer.
+        execution: How the step is computed.
+        metrics: The metrics of an epoch.
+    """
+
+    def __init__(
+        self,
+        trained: TrainedModel,
+        preprocessing: Preprocessing,
+        objective: Objective,
+        optimizer: keras.optimizers.Optimizer,
+        execution: Execution,
+    ) -> None:
+        self.network = trained.network
+        self.average = trained.average
+        self.optimizer = optimizer
+        self.execution = execution
+        self.metrics = Metrics("top1")
+        self._auxiliary_weight = trained.auxiliary_weight
+        self._preprocessing = preprocessing
+        self._objective = objective
+        self._penalised = objective.penalised(self.network.trainable_variables)
+
+    def __call__(
+        self, images: Tensor, labels: Tensor, share: float, examples: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Computes a part of a replica's batch.
+
+        Args:
+            images: ``(N, H, W, C)``.
+            labels: ``(N,)`` or ``(N, classes)``.
+            share: Share of this part in the replica's batch, from 0 to 1.
+            examples: Number of examples in the whole batch on all replicas.
+
+        Returns:
+            The value to minimise, scaled for the optimizer, and a vector of the
+            contributions to the mean loss and to ``metrics.sums``.
+        """
+        outputs = self.network(self._preprocessing.normalise(images), training=True)
+        logits, *auxiliary = outputs if isinstance(outputs, list) else [outputs]
+        losses = self._objective.loss(labels, logits)
+        loss = ops.sum(losses) / examples
+        objective = loss
+        if self._penalised:
+            share = self.execution.replicas.share(share)
+            penalty = l2_loss([v.value for v in self._penalised])
+            objective += share * self._objective.penalty * penalty
+        for auxiliary_logits in auxiliary:
+            losses_there = self._objective.loss(labels, auxiliary_logits)
+            objective += self._auxiliary_weight * (ops.sum(losses_there) / examples)
+        sums = self.metrics.batch_sums(losses, logits, dominant_class(labels))
+        results = ops.concatenate([loss[None], sums], 0)
+        return self.optimizer.scale_loss(objective), results

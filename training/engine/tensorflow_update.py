@@ -1,0 +1,123 @@
+"""Updates a model with TensorFlow, on one or several replicas."""
+
+import math
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_resnet.errors import UsageError
+from keras_resnet.layers import GroupedConv2D, leaf_layers, synchronized, unchecked
+from training.data.types import Tensor
+from training.distributed.strategy import clip_gradients
+from training.engine.forward import Forward
+from training.optimisation.accumulation import accumulate
+
+# Raised where XLA lacks an operation or a device.
+XLA_ERRORS = (
+    tf.errors.InvalidArgumentError,
+    tf.errors.UnimplementedError,
+    tf.errors.InternalError,
+    tf.errors.NotFoundError,
+)
+
+
+class TensorFlowUpdate:
+    """Computes gradients and updates a model's variables, as one graph.
+
+    Args:
+        forward: The model, its objective and its optimizer.
+    """
+
+    def __init__(self, forward: Forward) -> None:
+        self._forward = forward
+        self._replicas = forward.execution.replicas
+        jit_compile = forward.execution.jit_compile
+        network, optimizer = forward.network, forward.optimizer
+        if jit_compile and not tf.config.list_logical_devices("GPU"):
+            # XLA's gradients of a grouped convolution take 70 times as long on a CPU.
+            for layer in leaf_layers(network):
+                if isinstance(layer, GroupedConv2D):
+                    layer.path = "split"
+        self._clip: float | None = None
+        if self._replicas.count > 1:  # Keras would clip each replica's part separately
+            self._clip, optimizer.global_clipnorm = optimizer.global_clipnorm, None
+        self._state = [v for v in network.variables if v.dtype == "float32"]
+        self._unproven = jit_compile  # XLA has not compiled a step yet
+        self._compiled = self._graph(jit_compile=jit_compile)
+
+    def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Updates the variables; returns the results, which may still be computed."""
+        if not self._unproven:
+            return self._compiled(images, labels)
+        self._unproven = False
+        try:
+            return self._compiled(images, labels)
+        except XLA_ERRORS as error:  # before it has updated anything
+            reason = " ".join(error.message.split())
+            if self._forward.execution.jit_required:
+                raise UsageError(
+                    "xla must be auto or off for a model that XLA cannot compile on "
+                    f"this device, got on: {reason:.300}"
+                ) from error
+            print(
+                "warning: training goes on without XLA, which cannot compile the "
+                f"step: {reason:.300}",
+                file=sys.stderr,
+            )
+            self._compiled = self._graph(jit_compile=False)
+            return self._compiled(images, labels)
+
+    def read(self, results: Sequence[Tensor]) -> np.ndarray:
+        """Waits for the results of steps and returns them, one row for each."""
+        return np.asarray(tf.stack(results))
+
+    def sync(self) -> None:
+        """Does nothing: variables always have the values of the last step."""
+
+    def _graph(self, *, jit_compile: bool) -> Any:
+        return tf.function(self._all_replicas, autograph=False, jit_compile=jit_compile)
+
+    def _all_replicas(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Runs the step on all replicas; returns mean loss and ``metrics.sums``."""
+        forward, several = self._forward, self._replicas.count > 1
+        # The layers' own checks are off, since an error on one worker would leave the
+        # others waiting for it; the step checks the whole state instead.
+        together = synchronized(forward.network, several)
+        with together, unchecked(forward.network):
+            results = self._replicas.run(self._replica, images, labels)
+        if forward.average:
+            forward.average.update(forward.optimizer.iterations)
+        return self._replicas.summed(results)
+
+    def _replica(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Runs one replica's step, whose results are summed over replicas."""
+        variables = self._forward.network.trainable_variables
+        results = tf.zeros(1 + len(self._forward.metrics.sums))
+        results, *gradients = accumulate(
+            partial(self._part, examples=self._replicas.examples(labels)),
+            images,
+            labels,
+            self._forward.execution.accumulation,
+            like=[results, *(v.value for v in variables)],
+            unrolled=self._replicas.count > 1,
+        )
+        if self._clip:
+            gradients = clip_gradients(gradients, self._clip)
+        # The optimizer sums the gradients of all replicas.
+        self._forward.optimizer.apply(gradients, variables)
+        state = tf.add_n([tf.nn.l2_loss(v.value) for v in self._state])
+        return tf.where(tf.math.is_finite(state), results, math.nan)
+
+    def _part(
+        self, images: Tensor, labels: Tensor, share: float, *, examples: Tensor
+    ) -> list[Tensor]:
+        """Returns the results of a part of a batch, then its gradients."""
+        variables = self._forward.network.trainable_variables
+        with tf.GradientTape() as tape:
+            objective, results = self._forward(images, labels, share, examples)
+        gradients = tape.gradient(objective, variables, unconnected_gradients="zero")
+        return [results, *gradients]
