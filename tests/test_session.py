@@ -12,11 +12,12 @@ from typing import Any
 import kill_resume
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from export import saved_model
 from export.verify import verify
 from keras_resnet import load_model
-from keras_resnet.errors import Stopped
+from keras_resnet.errors import Stopped, UsageError
 from training.distributed import backend, devices
 from training.distributed.hardware import Hardware
 from training.engine.progress import TIMED
@@ -179,3 +180,24 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
     expected = kill_resume.contents(tmp_path / "whole")
     said = kill_resume.trial(tmp_path / "run", expected, 0, random.Random(0))
     assert said.strip().endswith("identical")
+
+
+@pytest.mark.slow
+def test_a_step_that_the_memory_does_not_hold_is_explained(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorFlow really asks for four petabytes here."""
+    greedy = Run(tmp_path / "run")
+    start, steps = TrainingStep.start, iter(range(1, 99))
+
+    def starting(self: TrainingStep, *batch: object) -> None:
+        if next(steps) == 3:
+            tf.random.uniform([2**50])
+        start(self, *batch)
+
+    monkeypatch.setattr(TrainingStep, "start", starting)
+    with pytest.raises(UsageError, match=r"batch_size 32 .* --accumulation 2,"):
+        train(run.recipe, greedy)
+    monkeypatch.undo()
+    train(run.recipe, greedy)
+    assert greedy.evaluated == run.evaluated

@@ -4,6 +4,7 @@ import keras
 
 if keras.backend.backend() == "jax":
     from training.distributed.jax_backend import (
+        DeviceError,
         compiled,
         detect_hardware,
         library_versions,
@@ -16,6 +17,7 @@ if keras.backend.backend() == "jax":
     )
 else:
     from training.distributed.tensorflow_backend import (
+        DeviceError,
         compiled,
         detect_hardware,
         library_versions,
@@ -28,6 +30,7 @@ else:
     )
 
 __all__ = [
+    "DeviceError",
     "compiled",
     "detect_hardware",
     "library_versions",

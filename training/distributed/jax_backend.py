@@ -23,6 +23,8 @@ start_profile: Any = jax.profiler.start_trace
 stop_profile: Any = jax.profiler.stop_trace
 profiled_step: Any = jax.profiler.StepTraceAnnotation
 
+DeviceError = jax.errors.JaxRuntimeError  # raised by a computation
+
 
 def detect_hardware() -> Hardware:
     """Returns JAX's first device."""

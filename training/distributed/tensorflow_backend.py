@@ -18,6 +18,8 @@ start_profile: Any = tf.profiler.experimental.start
 stop_profile: Any = tf.profiler.experimental.stop
 profiled_step: Any = partial(tf.profiler.experimental.Trace, _r=1)  # 1: it marks a step
 
+DeviceError = tf.errors.OpError  # raised by a computation
+
 
 def detect_hardware() -> Hardware:
     """Returns the first GPU visible to TensorFlow, or else the CPU."""

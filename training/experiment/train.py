@@ -9,6 +9,7 @@ import keras
 from training.data import samples
 from training.data.pipeline import replicas_per_example
 from training.distributed.devices import DevicePlan
+from training.distributed.memory import explain_memory_errors
 from training.engine import loop
 from training.engine.callbacks.display import Display
 from training.engine.callbacks.run_files import BestModel, History
@@ -91,20 +92,22 @@ def _train_and_test(
     adapt: Adapt | None = None,
 ) -> None:
     """Trains from the newest checkpoint, if any, to the end, and tests the model."""
+    recipe = experiment.recipe
     with report_write_errors(run.path), experiment.replicas.scope():
         step = _make_training_step(experiment)
         adapt_callbacks = adapt(step) if adapt else []
         checkpoints = _restore_checkpoints(experiment, run, step, saving)
         experiment.model.optimizer = step.optimizer  # callbacks read it
         evaluator = _evaluator(experiment, experiment.model)
-        loop.fit(
-            step,
-            checkpoints,
-            _callbacks(experiment, run, checkpoints, adapt_callbacks),
-            epochs=experiment.recipe.epochs,
-            batches=_epoch_batches(experiment),
-            validate=_validation(experiment, evaluator),
-        )
+        with explain_memory_errors(recipe.batch_size, recipe.accumulation):
+            loop.fit(
+                step,
+                checkpoints,
+                _callbacks(experiment, run, checkpoints, adapt_callbacks),
+                epochs=recipe.epochs,
+                batches=_epoch_batches(experiment),
+                validate=_validation(experiment, evaluator),
+            )
         if experiment.replicas.chief:
             save_model(experiment.model, run.model)
         float32_model = to_float32(run, experiment.model)
