@@ -114,6 +114,8 @@ def layer_macs(layer: Layer) -> int | None:
     if output is None and isinstance(layer, keras.layers.Conv2D):
         return None
     positions = () if output is None else output.shape[1:-1]
+    if output is not None and getattr(layer, "data_format", "") == "channels_first":
+        positions = output.shape[2:]
     return None if None in positions else prod((*positions, *layer.kernel.shape))
 
 

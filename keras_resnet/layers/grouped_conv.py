@@ -37,6 +37,8 @@ class GroupedConv2D(keras.layers.Conv2D):
 
     def call(self, inputs: KerasTensor) -> KerasTensor:
         """Maps ``(N, H, W, C)`` to ``(N, H', W', filters)``."""
+        if self.data_format == "channels_first":
+            return super().call(inputs)
         path = self._best_path() if self.path == "auto" else self.path
         compute = self._split if path == "split" else self._grouped
         y = compute(inputs, self._merged_kernel(PATHS[path]))

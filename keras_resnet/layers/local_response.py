@@ -62,7 +62,11 @@ class LocalResponseNormalization(keras.layers.Layer):
         channel = np.arange(inputs.shape[-1])
         band = abs(channel[:, None] - channel) <= self.size // 2
         kernel = ops.convert_to_tensor(self.alpha * band[None, None], "float32")
-        scale = self._power(self.k + ops.conv(ops.square(x), kernel, padding="valid"))
+        # Without a data format, Keras takes the one that is configured now.
+        sums = ops.conv(
+            ops.square(x), kernel, padding="valid", data_format="channels_last"
+        )
+        scale = self._power(self.k + sums)
         return ops.cast(x * scale, self.compute_dtype)
 
     def _power(self, x: KerasTensor) -> KerasTensor:

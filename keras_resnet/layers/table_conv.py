@@ -81,13 +81,16 @@ class TableConv2D(keras.layers.Conv2D):
     def call(self, inputs: KerasTensor) -> KerasTensor:
         """Maps ``(N, H, W, C)`` to ``(N, H', W', filters)``."""
         pairs = [(i, f) for f, listed in enumerate(self.table) for i in listed]
-        place = np.zeros((len(pairs), inputs.shape[-1], self.filters))
+        first = self.data_format == "channels_first"
+        channels = inputs.shape[1 if first else -1]
+        place = np.zeros((len(pairs), channels, self.filters))
         place[np.arange(len(pairs)), *np.transpose(pairs)] = 1
         place = ops.convert_to_tensor(place, self.compute_dtype)
         y = self.convolution_op(
             inputs, ops.einsum("hwxp,pif->hwif", self.kernel, place)
         )
-        y = ops.add(y, self.bias) if self.use_bias else y
+        if self.use_bias:
+            y = ops.add(y, self.bias[:, None, None] if first else self.bias)
         return y if self.activation is None else self.activation(y)
 
     def get_config(self) -> dict[str, Any]:
