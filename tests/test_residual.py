@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_resnet.catalogue import find_spec
 from keras_resnet.errors import UsageError
 from keras_resnet.families.branch import ORDERS
 from keras_resnet.families.ops import BN_EPSILON, Conv
@@ -271,3 +272,23 @@ def test_option_a_drops_no_channels() -> None:
         UsageError, match=r"'A' can only add channels, got 8 → 4 in unit"
     ):
         unit("original", "A", (Conv(4, 3), Conv(4, 3)))
+
+
+@pytest.mark.parametrize("shape", [shape for shape in BRANCHES if shape[1]], ids=str)
+def test_a_pooled_shortcut_equals_numpy(
+    shape: tuple[str, bool], enliven: Callable[[keras.Model], keras.Model]
+) -> None:
+    """Of an odd height, too, where the last window is half an image row."""
+    branch, order = BRANCHES[shape], "original"
+    model = enliven(unit(order, "A_pooled", branch))
+    weights, x = weights_of(model), images()
+    close(model, x, expected_unit(x, weights, branch, order, "A_pooled"))
+
+
+def test_the_network_of_1202_layers_pools_its_shortcuts() -> None:
+    """ResidualDrop.lua: nn.SpatialAveragePooling(2, 2, 2, 2) where the size changes."""
+    image = keras.Input((8, 8, 3))
+    features = find_spec("resnet1202_sd_cifar", depths=(1, 1)).features(image)
+    pool = keras.Model(image, features).get_layer("stage2_block1_shortcut_pool")
+    assert isinstance(pool, keras.layers.AveragePooling2D)
+    assert (pool.pool_size, pool.strides) == ((2, 2), (2, 2))
