@@ -4,12 +4,14 @@ import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import keras
 import pytest
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from PIL import Image
 
 from keras_resnet import UsageError, __main__, command, create_model
 from keras_resnet.families.branch import ORDERS
+from keras_resnet.families.ops import STEPS
 from keras_resnet.families.residual import SKIPS
 from keras_resnet.figures import SUFFIXES, new_figure, save, units, walk, write
 from keras_resnet.figures.units import diagram
@@ -197,3 +199,26 @@ def test_mistake_is_one_line(
         call(monkeypatch, *arguments)
     error = capsys.readouterr().err
     assert (stop.value.code, error.count("\n")) == (2, 1) and said in error
+
+
+@pytest.mark.parametrize("kind", ["tanh", "elu"])
+def test_diagram_names_the_activation_that_a_unit_has(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def activation(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
+        return keras.layers.Activation(kind, name=name)(x)
+
+    monkeypatch.setitem(STEPS, "relu", activation)
+    shown = diagram("original", "identity")
+    convolution = f"3×3 conv, {units.WIDTH}"
+    assert shown.branch == (convolution, "norm", kind, convolution, "norm")
+    assert shown.out == (kind,)
+
+
+def test_diagram_of_a_layer_that_is_an_activation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(
+        STEPS, "relu", lambda x, *, name: keras.layers.PReLU(name=name)(x)
+    )
+    assert diagram("original", "identity").out == ("prelu",)
