@@ -112,3 +112,34 @@ def test_where_folders_cannot_be_swapped(
 def test_other_errors_of_publishing_are_told(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         versions.publish(tmp_path / "nothing", tmp_path)
+
+
+def test_a_version_and_its_folder_are_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Contents before the name, and the folder of names after it."""
+    calls: list[str] = []
+    fsync, rename, swap = os.fsync, os.rename, system.swap
+
+    def noted(name: str, call: Callable[..., None]) -> Callable[..., None]:
+        def calling(*arguments: object) -> None:
+            calls.append(name)
+            call(*arguments)
+
+        return calling
+
+    def note_fsync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        calls.append("draft" if path.name.startswith(".draft") else path.name)
+        fsync(descriptor)
+
+    out = tmp_path / "versions"
+    out.mkdir()
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "rename", noted("rename", rename))
+    monkeypatch.setattr(system, "swap", noted("swap", swap))
+    for how, named in ((versions.publish, "rename"), (versions.replace, "swap")):
+        calls.clear()
+        complete(out, "a")(how)
+        assert sorted(calls[:3]) == ["deep", "draft", "file"]
+        assert calls[3:] == [named, "versions"]
