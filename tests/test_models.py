@@ -308,3 +308,67 @@ def test_keras_loads_a_network_by_itself(imports: str, tmp_path: Path) -> None:
         check=True,
     )
     assert done.stdout.strip() == "lenet5"
+
+
+NESTED: dict[str, dict[str, Any]] = {  # with the layer around another
+    "stage1_block2_add": {"name": "resnet20_cifar", "depths": (2,), "survival": 0.5},
+    "stage1_layer2_recomputed1": {
+        "name": "densenet40_k12_cifar",
+        "depths": (2,),
+        "memory_efficient": True,
+    },
+}
+
+
+@pytest.fixture(params=NESTED)
+def nested(request: pytest.FixtureRequest) -> tuple[str, keras.Model]:
+    """The name of a layer around others, and its network."""
+    options = {"input_shape": (8, 8, 3), "classes": 5}
+    return request.param, create_model(**options, **NESTED[request.param])
+
+
+def test_a_summary_shows_layers_within_layers(nested: tuple[str, keras.Model]) -> None:
+    name, model = nested
+    lines: list[str] = []
+    model.summary(expand_nested=True, print_fn=lines.append, line_length=200)
+    inner = [layer.name for layer in model.get_layer(name).layers]
+    assert len(inner) > 3
+    for layer in (name, *inner):
+        assert f" {layer} " in "\n".join(lines)
+
+
+def test_a_walk_over_layers_freezes_every_batch_norm(
+    nested: tuple[str, keras.Model],
+) -> None:
+    """As a user writes it who knows nothing of this library."""
+    _, model = nested
+
+    def freeze(layers: list[keras.layers.Layer]) -> None:
+        for layer in layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False
+            freeze(getattr(layer, "layers", []))
+
+    freeze(model.layers)
+    statistics = [v for v in model.variables if v.name.startswith("moving_")]
+    before = [np.array(v) for v in statistics]
+    assert len(before) == 2 * sum(v.name == "gamma" for v in model.variables) > 4
+    x = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype("float32")
+    model(x, training=True)
+    for variable, value in zip(statistics, before, strict=True):
+        np.testing.assert_array_equal(variable, value, variable.path)
+
+
+@pytest.mark.slow
+def test_recomputed_layers_are_reachable_and_cloned() -> None:
+    options: dict[str, Any] = NESTED["stage1_layer2_recomputed1"] | {"classes": 5}
+    model = create_model(input_shape=(8, 8, 3), **options)
+    inner = model.get_layer("stage1_layer2_recomputed1").layers
+    assert inner and all(model.get_layer(layer.name) is layer for layer in inner)
+    clone = keras.models.clone_model(model, keras.Input((12, 20, 3)))
+    clone.set_weights(model.get_weights())
+    built = create_model(input_shape=(12, 20, 3), **options)
+    built.set_weights(model.get_weights())
+    assert count_macs(clone) == count_macs(built) > 0
+    x = np.random.default_rng(0).normal(size=(2, 12, 20, 3)).astype("float32")
+    np.testing.assert_array_equal(clone(x), built(x))
