@@ -359,3 +359,17 @@ def test_batch_norm_has_the_arguments_of_keras() -> None:
         c(name="n") for c in (BatchNormalization, keras.layers.BatchNormalization)
     )
     assert ours.get_config() == theirs.get_config()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_synchronised_batch_that_is_not_finite_is_told(bad: float) -> None:
+    x = normal(8, 6, 6, 3)
+    x[0, 2, 2, 1] = bad
+    norm = BatchNormalization(name="first", synchronized=True)
+    before = [np.array(moving) for moving in (norm(x), norm.moving_mean)][1:]
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="variance in first must be finite"
+    ):
+        norm(x, training=True)
+    close(norm.moving_mean, before[0], 0)
+    assert np.isfinite(norm.moving_variance).all()

@@ -201,3 +201,21 @@ def test_a_step_that_the_memory_does_not_hold_is_explained(
     monkeypatch.undo()
     train(run.recipe, greedy)
     assert greedy.evaluated == run.evaluated
+
+
+@pytest.mark.slow
+def test_a_pixel_that_is_no_number_stops_the_run_at_its_step(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """oneDNN's ReLU would make zeros of it, and the loss stay finite."""
+    start, steps = TrainingStep.start, iter(range(99))
+
+    def poisoned(self: TrainingStep, images: Any, *others: Any) -> None:
+        images = np.array(images, np.float32)
+        if next(steps) == 1:
+            images[0, 0, 0, 0] = np.nan
+        start(self, images, *others)
+
+    monkeypatch.setattr(TrainingStep, "start", poisoned)
+    with pytest.raises(Stopped, match="must be finite, got nan at step 2 of epoch 1;"):
+        train(run.recipe, Run(tmp_path / "run"))
