@@ -308,6 +308,9 @@ def _webps() -> dict[str, Kind]:
         "lossy WebP": Kind(encode(grey, "WEBP", quality=98), GREY, 6),
         "lossless WebP": Kind(encode(RGB, "WEBP", lossless=True), RGB),
         "WebP with alpha": Kind(encode(clear, "WEBP", lossless=True), RGB),
+        "lossy WebP with alpha": Kind(
+            encode(np.dstack([grey, ALPHA]), "WEBP", quality=98), GREY, 6
+        ),
         "animated WebP": Kind(encode(RGB, "WEBP", **both), None, refusal=ANIMATED_WEBP),
     }
 
