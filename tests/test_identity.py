@@ -1,5 +1,6 @@
 """Whether data is what a run was trained on, wherever it is."""
 
+import errno
 import hashlib
 import json
 import os
@@ -32,8 +33,10 @@ from training.experiment.data import (
     load_recipe_dataset,
     load_run_dataset,
 )
+from training.experiment.experiment import require_same_data
 from training.recipes.recipe import Recipe
 from training.runs.run import Run
+from training.storage import filesystem
 
 PREPARED = {"size": [8, 8], "channels": 3, "crop": 1.0, "mean": [0], "deviation": [1]}
 
@@ -355,3 +358,42 @@ def test_a_file_that_changes_under_a_run_is_named(
         file.write_bytes(original)
         train(recipe, run)
         assert run.complete
+
+
+class Worker:
+    """One of two workers, of which the first has the given row or the same."""
+
+    workers = 2
+
+    def __init__(self, first: np.ndarray | None = None) -> None:
+        self.first = first
+
+    def gather(self, row: np.ndarray) -> np.ndarray:
+        self.row = row
+        return np.stack([row if self.first is None else self.first, row])
+
+
+def test_a_worker_that_failed_to_read_a_file_once_has_other_data(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The skipped file shifts the order of all others on this worker only."""
+    reading = ReadOptions(skip_bad_images=True)
+    data = load_dataset(f"folder:{photos}", reading=reading)
+    with monkeypatch.context() as patch:
+        patch.setenv("KERAS_RESNET_CACHE", str(photos.parent / "another machine"))
+        read, lost = filesystem.read, str(photos / "a" / "0.png")
+
+        def failing(place: str) -> bytes:
+            if place == lost:
+                raise OSError(errno.EIO, "Input/output error", place)
+            return read(place)
+
+        patch.setattr(filesystem, "read", failing)
+        shifted = load_dataset(f"folder:{photos}", reading=reading)
+    assert shifted.notes[0] == "skipped 1 bad files of 30"
+    order = [files_of(d, "train") for d in (data, shifted)]
+    assert order[0][5] != order[1][5]
+    chief = Worker()
+    require_same_data(chief, data)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"different train .* on worker 1 than"):
+        require_same_data(Worker(chief.row), shifted)  # type: ignore[arg-type]
