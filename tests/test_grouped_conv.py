@@ -267,3 +267,16 @@ def test_keras_exports_it_to_other_runtimes(
     file = tmp_path / f"model.{ending}"
     model.export(str(file), format=form, verbose=False)
     np.testing.assert_allclose(run(file, x), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_keras_exports_a_network_to_openvino(
+    enliven: Callable[[keras.Model], keras.Model], tmp_path: Path
+) -> None:
+    options = {"depths": (1,), "cardinality": 8, "group_width": 4, "classes": 5}
+    model = create_model("resnext29_8x64d_cifar", input_shape=(8, 8, 3), **options)
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
+    expected = enliven(model)(x)
+    file = tmp_path / "model.xml"
+    model.export(str(file), format="openvino", verbose=False)
+    np.testing.assert_allclose(run_openvino(file, x), expected, rtol=1e-3, atol=1e-4)
