@@ -90,7 +90,8 @@ class TableConv2D(keras.layers.Conv2D):
             inputs, ops.einsum("hwxp,pif->hwif", self.kernel, place)
         )
         if self.use_bias:
-            y = ops.add(y, self.bias[:, None, None] if first else self.bias)
+            bias = ops.reshape(self.bias, (-1, 1, 1)) if first else self.bias
+            y = ops.add(y, bias)
         return y if self.activation is None else self.activation(y)
 
     def get_config(self) -> dict[str, Any]:
