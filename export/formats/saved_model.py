@@ -8,6 +8,7 @@ from export.formats import versions
 from export.graph.options import GraphOptions
 from export.metadata import manifest
 from export.metadata.description import LABELS, Description
+from export.runtimes.tensorflow_internals import read_meta_graphs
 from training.runs.run import Run
 from training.storage.writing import report_write_errors, require_writable
 
@@ -80,30 +81,33 @@ def _write(serving: "Serving", run: Run, folder: Path, options: GraphOptions) ->
         "frozen": options.freeze,
         "folded": options.folded,
         "max_pixels": options.max_pixels,
-        "signatures": _signatures(serving),
+        "signatures": _signatures(folder, serving),
     }
     manifest.write(folder, {**facts, **manifest.source(run)})
 
 
-def _signatures(serving: "Serving") -> dict[str, Any]:
-    """Describes the inputs and outputs of each signature."""
+def _signatures(folder: Path, serving: "Serving") -> dict[str, Any]:
+    """Describes the inputs and outputs of each signature, as they were written.
 
-    def described(specs: dict[str, Any]) -> dict[str, Any]:
+    The functions themselves would be traced a second time for it.
+    """
+    import tensorflow as tf
+
+    def described(tensors: Any) -> dict[str, Any]:
         return {
             name: {
-                "type": spec.dtype.name,
-                "shape": spec.shape.as_list(),
+                "type": tf.as_dtype(tensor.dtype).name,
+                "shape": tf.TensorShape(tensor.tensor_shape).as_list(),
                 "meaning": MEANINGS[name],
             }
-            for name, spec in sorted(specs.items())
+            for name, tensor in sorted(tensors.items())
         }
 
-    found = {}
-    for name, function in serving.signatures.items():
-        concrete = function.get_concrete_function()
-        (image,) = concrete.structured_input_signature[0]
-        found[name] = {
-            "inputs": described({image.name: image}),
-            "outputs": described(concrete.structured_outputs),
+    (graph,) = read_meta_graphs(folder)
+    return {
+        name: {
+            "inputs": described(graph.signature_def[name].inputs),
+            "outputs": described(graph.signature_def[name].outputs),
         }
-    return found
+        for name in serving.signatures
+    }
