@@ -1,11 +1,7 @@
-"""Sends image files to a SavedModel; prints how much memory that took, and the answers.
+"""Sends image files to a SavedModel and sees how much memory that takes."""
 
-``python tests/bombed.py VERSION FOLDER``: JSON; 0.jpg in the folder is a good file.
-"""
-
-import json
-import sys
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -19,8 +15,13 @@ def peak() -> int:
     return int(status.split("VmHWM:")[1].split()[0]) >> 10
 
 
-def main() -> None:
-    version, folder = map(Path, sys.argv[1:])
+def ask(version: Path, folder: Path) -> dict[str, Any]:
+    """Returns by how many MiB the peak has grown, and the answers by files' names.
+
+    Args:
+        version: The SavedModel.
+        folder: The files; 0.jpg is a good one.
+    """
     loaded = tf.saved_model.load(str(version))
     serve = loaded.signatures["classify_bytes"]
     good = (folder / "0.jpg").read_bytes()
@@ -35,8 +36,4 @@ def main() -> None:
         else:
             answers[file.name] = "served"
     serve(image_bytes=tf.constant([good] * 4))
-    print(json.dumps({"MiB": peak() - before, "answers": answers}))
-
-
-if __name__ == "__main__":
-    main()
+    return {"MiB": peak() - before, "answers": answers}

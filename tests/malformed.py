@@ -20,8 +20,6 @@ from typing import Any
 
 import numpy as np
 
-os.environ.update({"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1"})
-
 from export.runtimes.c_api import LIBRARIES, signatures
 
 STRING = 7
@@ -163,12 +161,12 @@ def malformed(
     return kinds
 
 
-def main() -> None:
-    """Runs the command line."""
+def ask(
+    version: Path, requests: int = 1000, seed: int = 0
+) -> dict[str, dict[str, int]]:
+    """Sends the requests; returns for each kind how often what was answered."""
     import tensorflow as tf
 
-    version = Path(sys.argv[1])
-    requests, seed = [*map(int, sys.argv[2:]), *(1000, 0)[len(sys.argv) - 2 :]]
     found = signatures(version)
     names: dict[str, tuple[str, str]] = {"nothing": ("nothing:0", "nothing:0")}
     for kind, signature in {
@@ -194,7 +192,7 @@ def main() -> None:
         told.setdefault(kind, Counter())[said(answer)] += 1
         again = server.ask(*names["pixels"], good)
         assert isinstance(again, np.ndarray) and np.array_equal(first, again), kind
-    print(json.dumps({kind: dict(told[kind]) for kind in sorted(told)}, indent=1))
+    return {kind: dict(told[kind]) for kind in sorted(told)}
 
 
 def said(answer: Answer) -> str:
@@ -206,4 +204,5 @@ def said(answer: Answer) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    os.environ.update({"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1"})
+    print(json.dumps(ask(Path(sys.argv[1]), *map(int, sys.argv[2:])), indent=1))

@@ -1,8 +1,6 @@
 """Files that are no images, or odd ones: named, or skipped and counted, or read."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import bombs
@@ -11,6 +9,7 @@ import pytest
 import tensorflow as tf
 from bad_files import CASES, make
 from data import noise, sizes, write_classes, write_image
+from forked import elsewhere
 
 from keras_resnet.errors import UsageError
 from training.data.decoding import graph
@@ -109,32 +108,36 @@ def test_class_may_be_a_link_to_elsewhere(photos: Path, tmp_path: Path) -> None:
     assert load_dataset(f"folder:{photos}").labels == ("a", "b", "c")
 
 
+def refusals(places: list[Path]) -> list[str]:
+    """What another user, for whom permissions count, is told of ``photos`` there."""
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+    said = []
+    for place in places:
+        os.chdir(place)
+        with pytest.raises(UsageError) as caught:
+            load_dataset("folder:photos")
+        said.append(str(caught.value))
+    return said
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root to become another user")
-@pytest.mark.parametrize("what", ["photos", "photos/b", "photos/b/deep"])
-def test_folder_without_permission_is_named(what: str, tmp_path: Path) -> None:
-    """As another user, for whom the permission counts; root reads everything."""
-    write_classes(tmp_path / "photos", count=5)
-    write_image(tmp_path / "photos" / "b" / "deep" / "0.png", noise(9, 9, 3))
-    (tmp_path / what).chmod(0)
-    program = (
-        "import os, sys\n"
-        "from keras_resnet.errors import UsageError\n"
-        "from training.data.sources import load_dataset\n"
-        "os.chdir(sys.argv[1])\n"
-        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "try:\n"
-        "    load_dataset('folder:photos')\n"
-        "except UsageError as error:\n"
-        "    print(error)\n"
-    )
+def test_folder_without_permission_is_named(tmp_path: Path) -> None:
+    closed = {"one": "photos", "two": "photos/b", "three": "photos/b/deep"}
+    for place, folder in closed.items():
+        write_classes(tmp_path / place / "photos", count=5)
+        image = tmp_path / place / "photos" / "b" / "deep" / "0.png"
+        write_image(image, noise(9, 9, 3))
+        (tmp_path / place / folder).chmod(0)
     for folder in (tmp_path, *list(tmp_path.parents)[:2]):
         folder.chmod(0o755)
-    line = [sys.executable, "-c", program, str(tmp_path)]
-    done = subprocess.run(line, capture_output=True, text=True, check=True)
-    said = f"folder must be readable, got {what}: Permission denied"
-    assert done.stdout.strip() == said
-    (tmp_path / what).chmod(0o755)
+    said = elsewhere(refusals, [tmp_path / place for place in closed])
+    assert said == [
+        f"folder must be readable, got {folder}: Permission denied"
+        for folder in closed.values()
+    ]
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from data import labels_of, noise, sizes
+from forked import elsewhere
 
 from keras_resnet.errors import UsageError
 from training.data.reading import ReadOptions
@@ -139,6 +139,7 @@ def test_images_above_a_gibibyte_stay_encoded(
     assert dataset.size == (8, 9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny_fixed", "tiny_varying", "tiny_array"])
 def test_data_set_kept_on_disk_is_the_one_in_memory(
     name: str, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -179,6 +180,7 @@ def test_extraction_that_was_interrupted_is_begun_again(
     assert after.encoded(0)[1:4] == b"PNG"
 
 
+@pytest.mark.slow
 def test_splits_go_by_their_usual_names(tmp_path: Path) -> None:
     write_tfds(tmp_path, "named", (8, 9, 1), splits=("Training", "Testing"))
     dataset = load_dataset(f"tfds:{tmp_path / 'named' / '1.0.0'}")
@@ -231,6 +233,7 @@ def test_an_empty_split_is_refused(
         load_dataset(f"tfds:{place}", reading=ReadOptions(cache=cache))
 
 
+@pytest.mark.slow
 def test_a_data_set_prepared_anew_with_the_same_sizes_is_extracted_again(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -334,25 +337,20 @@ def test_tfds_without_such_a_data_set_is_refused(
     assert "\n" not in str(caught.value)
 
 
+def found_by_name(folder: Path) -> tuple[str, int]:
+    """Loads a data set in a process that has not yet read where they are."""
+    assert "tensorflow_datasets" not in sys.modules
+    os.environ["TFDS_DATA_DIR"] = str(folder)
+    dataset = load_dataset("tfds:tiny_fixed")
+    return dataset.name, len(dataset.splits["train"])
+
+
 @pytest.mark.slow
 def test_data_set_is_found_by_its_name(prepared: Path) -> None:
-    # A process of its own: tensorflow_datasets reads the variable at its import.
-    program = (
-        "from training.data.sources import load_dataset\n"
-        "dataset = load_dataset('tfds:tiny_fixed')\n"
-        "print(dataset.name, len(dataset.splits['train']))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "TFDS_DATA_DIR": str(prepared)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split()[-2:] == ["tfds:tiny_fixed", "12"]
+    assert elsewhere(found_by_name, prepared) == ("tfds:tiny_fixed", 12)
 
 
+@pytest.mark.slow
 def test_images_of_16_bits_keep_their_highest(tmp_path: Path) -> None:
     for name, dtype in (("deep", np.uint16), ("plain", np.uint8)):
         write_tfds(tmp_path, name, (8, 8, 1), dtype=dtype)
