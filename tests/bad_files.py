@@ -76,8 +76,12 @@ def _animation(kind: str) -> bytes:
 MORE = "more than the 50000000 pixels of --max-pixels"
 TRUNCATED = "image file is truncated"
 CASES = {
-    "bomb, PNG": Case("bomb.png", bombs.png(), f"20000×20000, {MORE}"),
-    "bomb, GIF": Case("bomb.gif", bombs.gif(), f"20000×20000, {MORE}"),
+    "bomb, PNG": Case(
+        "bomb.png", lambda path: path.write_bytes(bombs.png()), f"20000×20000, {MORE}"
+    ),
+    "bomb, GIF": Case(
+        "bomb.gif", lambda path: path.write_bytes(bombs.gif()), f"20000×20000, {MORE}"
+    ),
     "bomb, JPEG header": Case(
         "bomb.jpg", bombs.patched("JPEG", 60000, 60000), f"60000×60000, {MORE}"
     ),

@@ -4,12 +4,14 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
+from functools import cache
 
 from PIL import Image
 
 SIDE = 20_000
 
 
+@cache
 def png(side: int = SIDE) -> bytes:
     """A black PNG, one bit a pixel."""
 
@@ -25,6 +27,7 @@ def png(side: int = SIDE) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunks
 
 
+@cache
 def gif(side: int = SIDE, frames: int = 1) -> bytes:
     """A GIF of black frames."""
     frame = b"," + struct.pack("<HHHHB", 0, 0, side, side, 0) + b"\x02" + _lzw(side**2)

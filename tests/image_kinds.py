@@ -187,8 +187,8 @@ def _frame(
     codes = []
     for start in range(0, indices.size, 128):
         codes += [256, *indices.ravel()[start : start + 128].tolist()]
-    number = sum(code << 9 * i for i, code in enumerate([*codes, 257]))
-    packed = number.to_bytes((9 * len(codes) + 16) // 8, "little")
+    bits = np.array([*codes, 257])[:, np.newaxis] >> np.arange(9) & 1
+    packed = np.packbits(bits.astype(bool), bitorder="little").tobytes()
     blocks = [packed[i : i + 255] for i in range(0, len(packed), 255)]
     flags, colours = (0, b"") if palette is None else (0x87, palette.tobytes())
     height, width = indices.shape

@@ -69,16 +69,21 @@ def test_sixteen_bits_keep_their_highest() -> None:
             "undamaged, but decoding it failed: ",
         ),
         (encode(noise(40, 40, 3), "TIFF"), 3, "file, got other data"),
-        (bombs.png(20000), 3, "at most 5000 pixels, got 20000×20000"),
-        (bombs.png(10000), 3, "at most 5000 pixels, got 10000×10000"),
         (encode(noise(71, 71, 3), "PNG"), 3, "at most 5000 pixels, got 71×71"),
         (encode(noise(9, 9, 3), "PNG"), 2, "1 or 3 channels, got 2"),
     ],
-    ids=["empty", "html", "cut", "tiff", "bomb", "large", "limit", "channels"],
+    ids=["empty", "html", "cut", "tiff", "limit", "channels"],
 )
 def test_what_cannot_be_decoded_is_told(data: bytes, channels: int, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         decode(data, Description((), SIZE, channels, 1.0), max_pixels=5000)
+
+
+# Pillow itself warns of the first and refuses the second.
+@pytest.mark.parametrize("side", [10_000, 20_000])
+def test_a_bomb_is_told(side: int) -> None:
+    with pytest.raises(ValueError, match=f"at most 5000 pixels, got {side}×{side}"):
+        decode(bombs.png(side), Description((), SIZE, 3, 1.0), max_pixels=5000)
 
 
 def test_no_other_limit_than_the_one_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,14 +68,20 @@ APART = ("export.load", "export.worker", "export.runtimes")
 Modules = dict[str, ast.AST]  # a module's full name -> its code
 
 
-def modules(root: Path, packages: tuple[str, ...] = PACKAGES) -> Modules:
-    found: Modules = {}
-    for package in packages:
-        for file in sorted((root / package).rglob("*.py")):
-            parts = file.relative_to(root).with_suffix("").parts
+def files() -> dict[str, Path]:
+    """Every module's full name and its file."""
+    found = {}
+    for package in PACKAGES:
+        for file in sorted((ROOT / package).rglob("*.py")):
+            parts = file.relative_to(ROOT).with_suffix("").parts
             name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-            found[name] = ast.parse(file.read_text(encoding="utf-8"))
+            found[name] = file
     return found
+
+
+@pytest.fixture(scope="module")
+def known() -> Modules:
+    return {name: ast.parse(file.read_text("utf-8")) for name, file in files().items()}
 
 
 def imported(tree: ast.AST) -> Iterator[tuple[str, ...]]:
@@ -119,36 +125,33 @@ def upward(
     ]
 
 
-def folders(known: Modules) -> list[tuple[str, ...]]:
-    parents = {tuple(name.split("."))[:-1] for name in known}
-    return sorted(parents)
+FOLDERS = sorted({tuple(name.split("."))[:-1] for name in files()})
 
 
-KNOWN = modules(ROOT)
-
-
-@pytest.mark.parametrize("folder", folders(KNOWN), ids=".".join)
-def test_rooms_of_a_folder_import_no_circle(folder: tuple[str, ...]) -> None:
-    TopologicalSorter(arrows(KNOWN, folder)).prepare()
+@pytest.mark.parametrize("folder", FOLDERS, ids=".".join)
+def test_rooms_of_a_folder_import_no_circle(
+    folder: tuple[str, ...], known: Modules
+) -> None:
+    TopologicalSorter(arrows(known, folder)).prepare()
 
 
 @pytest.mark.parametrize(
     ("package", "layers"), [("training", LAYERS), ("export", EXPORT_LAYERS)]
 )
 def test_rooms_of_a_package_import_lower_ones_only(
-    package: str, layers: tuple[tuple[str, ...], ...]
+    package: str, layers: tuple[tuple[str, ...], ...], known: Modules
 ) -> None:
-    assert upward(arrows(KNOWN, (package,)), layers) == []
+    assert upward(arrows(known, (package,)), layers) == []
 
 
-def test_packages_import_lower_ones_only() -> None:
+def test_packages_import_lower_ones_only(known: Modules) -> None:
     layers = tuple((package,) for package in PACKAGES)
-    assert upward(arrows(KNOWN, ()), layers) == []
+    assert upward(arrows(known, ()), layers) == []
 
 
-def test_an_arrow_upwards_inside_a_function_is_found() -> None:
+def test_an_arrow_upwards_inside_a_function_is_found(known: Modules) -> None:
     other = ast.parse("def f():\n    from training.fit import main\n")
-    changed = KNOWN | {"training.data.pipeline": other}
+    changed = known | {"training.data.pipeline": other}
     found = arrows(changed, ("training",))
     assert ("data", "fit") in upward(found, LAYERS)
     with pytest.raises(CycleError):
@@ -186,10 +189,12 @@ def test_library_imports_keras_and_numpy_only(path: Path) -> None:
 
 
 @pytest.mark.parametrize("room", ["export.load", "export.worker", "export.runtimes"])
-def test_what_is_copied_elsewhere_knows_nothing_of_the_rest(room: str) -> None:
-    files = {n: tree for n, tree in KNOWN.items() if f"{n}.".startswith(f"{room}.")}
-    assert files
-    for file, tree in files.items():
+def test_what_is_copied_elsewhere_knows_nothing_of_the_rest(
+    room: str, known: Modules
+) -> None:
+    copied = {n: tree for n, tree in known.items() if f"{n}.".startswith(f"{room}.")}
+    assert copied
+    for file, tree in copied.items():
         for name in map(".".join, imported(tree)):
             if name.split(".")[0] in PACKAGES:
                 assert name.startswith(APART), f"{file} imports {name}"
