@@ -220,22 +220,17 @@ def test_a_refusal_comes_with_its_reason(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("protocol", ["rest", "grpc"])
 def test_command(
-    protocol: str,
     client: ModuleType,
     files: list[bytes],
-    request: pytest.FixtureRequest,
+    rest: tuple[str, list[str]],
     tmp_path: Path,
 ) -> None:
     image = tmp_path / "a.jpg"
     image.write_bytes(files[0])
-    options = ["--server", request.getfixturevalue("rest")[0]]
-    if protocol == "grpc":
-        options = ["--grpc", "--server", request.getfixturevalue("rpc")[0]]
 
     def ask() -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, client.__file__, str(image), *options]
+        line = [sys.executable, client.__file__, str(image), "--server", rest[0]]
         return subprocess.run(line, capture_output=True, text=True, check=False)
 
     done = ask()
@@ -250,6 +245,33 @@ def test_command(
     done = ask()
     assert done.returncode == 2
     assert "image must be readable" in done.stderr
+
+
+@pytest.mark.slow
+def test_command_over_grpc(
+    client: ModuleType,
+    files: list[bytes],
+    rpc: tuple[str, Grpc],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    image = tmp_path / "a.jpg"
+    line = ["client", str(image), "--grpc", "--server", rpc[0]]
+    monkeypatch.setattr(sys, "argv", line)
+    image.write_bytes(files[0])
+    client.main()
+    path, label, share = capsys.readouterr().out.strip().split("\t")
+    assert path == str(image) and label and 0 < float(share) <= 1
+    image.write_bytes(LARGE)
+    with pytest.raises(SystemExit, match=r"error: .*at most"):
+        client.main()
+    image.unlink()
+    with pytest.raises(SystemExit) as stop:
+        client.main()
+    printed = capsys.readouterr()
+    assert (stop.value.code, printed.out) == (2, "")
+    assert "image must be readable" in printed.err
 
 
 GOOD = {"outputs": {"label": ["cat"], "probabilities": [[0.25, 0.75]]}}
