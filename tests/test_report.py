@@ -255,8 +255,9 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [320, 390, 1280])
+@pytest.mark.parametrize(
+    ("width", "dark"), [(320, False), (390, True), (1280, False), (1280, True)]
+)
 def test_the_report_in_a_browser(
     browser: Browser, written: Path, width: int, dark: bool
 ) -> None:
