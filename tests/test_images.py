@@ -142,7 +142,7 @@ def test_window_of_a_jpeg_equals_decoded_and_cut(
         top = int(rng.integers(62 - height))
         left = int(rng.integers(84 - width))
         window = [top, left, height, width]
-        read = decode(data, tf.constant(window)).numpy()
+        read = decode(tf.constant(data), tf.constant(window)).numpy()
         wanted = whole[top : top + height, left : left + width]
         # libjpeg interpolates subsampled chroma between neighbours; in the window's
         # outermost columns it lacks one of them.
@@ -256,7 +256,7 @@ def test_jpeg_is_decoded_at_a_fraction(
             found.shape, at_least, (height, width), strict=False
         )
     )
-    in_a_graph = cutter(3, at_least=at_least)(LARGE, tf.constant(window))
+    in_a_graph = cutter(3, at_least=at_least)(tf.constant(LARGE), tf.constant(window))
     assert np.array_equal(in_a_graph, found)
     # The mean of each block of pixels, from a place that is a multiple of the ratio.
     whole = graph.decode(tf.constant(LARGE), 3).numpy().astype(float)
