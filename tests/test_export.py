@@ -6,7 +6,7 @@ import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import keras
 import numpy as np
@@ -15,12 +15,12 @@ import tensorflow as tf
 from conftest import TINY
 from exported import EXPORTERS, Artifacts
 
-from export import saved_model
+from export import saved_model, worker
 from export.graph import serving
 from export.load import KINDS, find
 from export.metadata import manifest
 from export.metadata.description import Description, read
-from export.runtimes import readers
+from export.runtimes import RUNTIMES, readers
 from export.verification.compare import (
     COMPARED,
     Difference,
@@ -169,7 +169,32 @@ def test_files_of_any_format_and_size(artifacts: Artifacts, run: Run) -> None:
     )
 
 
+class WorkerHere:
+    """Does what ``export.worker`` does, within the process of the tests."""
+
+    facts: ClassVar = {"version": "", "stays": False}
+
+    def __init__(self, artifact: Path, runtime: str) -> None:
+        self._session = RUNTIMES[runtime].open(artifact, find(artifact).kind)
+        self._runtime = runtime
+
+    def request(self, classify: str) -> dict[str, Any]:
+        return worker._classify(self._session, self._runtime, Path(classify))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends nothing."""
+
+
+@pytest.fixture
+def _in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("export.verification.verify.Worker", WorkerHere)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("_in_process")
 def test_a_wrong_export_is_found_out(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,6 +210,7 @@ def test_a_wrong_export_is_found_out(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_in_process")
 @pytest.mark.parametrize("missing", ["classify_bytes", "features"])
 def test_a_signature_that_lacks_is_found_out(
     missing: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -200,6 +226,7 @@ def test_a_signature_that_lacks_is_found_out(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_in_process")
 def test_wrong_features_are_found_out(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,19 +240,21 @@ def test_wrong_features_are_found_out(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_in_process")
 def test_another_network_is_found_out(
     artifacts: Artifacts,
     other_run: Run,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert not verify(artifacts["TFLite"], other_run)["same"]
     arguments = ["verify", str(artifacts["TFLite"]), str(other_run.path)]
     monkeypatch.setattr(sys, "argv", arguments)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")  # which the command sets
     with pytest.raises(SystemExit) as stop:
         command.run(main)
     assert stop.value.code == 1
     assert capsys.readouterr().err.startswith("error: not the same network")
+    assert not other_run.artifacts[str(artifacts["TFLite"])]["same"]
 
 
 def test_compare_refuses_other_shapes_and_no_numbers() -> None:
@@ -334,6 +363,7 @@ def test_a_label_of_two_lines_is_not_exported(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_what_is_no_artifact_is_refused(run: Run, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="artifact must be a SavedModel"):
         verify(tmp_path, run)
@@ -357,6 +387,7 @@ def test_what_is_no_artifact_is_refused(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_in_process")
 @pytest.mark.parametrize("name", FORMATS)
 def test_grouped_convolutions_survive_every_format(
     name: str, grouped: Run, tmp_path: Path
