@@ -183,6 +183,7 @@ def test_labels_txt_allows_classes_without_images(tmp_path: Path) -> None:
     assert load_dataset(f"idx:{tmp_path}").labels == tuple("abcd")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not FASHION.is_dir(), reason="needs Debian's package dataset-fashion-mnist"
 )

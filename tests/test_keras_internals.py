@@ -9,6 +9,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 
 from keras_resnet.keras_internals import forget_sublayer, set_kernel, sublayers
 
@@ -101,6 +102,7 @@ def defined(tree: ast.AST) -> set[str]:
     }
 
 
+@pytest.mark.slow
 def test_no_other_module_reaches_into_a_library() -> None:
     trees = {
         str(path.relative_to(ROOT)): ast.parse(path.read_text("utf-8"))

@@ -69,6 +69,7 @@ def test_a_program_that_is_missing_counts(monkeypatch: pytest.MonkeyPatch) -> No
     assert RUNTIMES["tensorflow"].installed
 
 
+@pytest.mark.slow
 def test_a_worker_tells_why_it_fails(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="artifact must be a SavedModel folder"):
         Worker(tmp_path, "litert")
@@ -82,6 +83,7 @@ def test_a_worker_tells_why_it_fails(tmp_path: Path) -> None:
         Worker(file, "litert", {"PYTHONHOME": "/nowhere"})
 
 
+@pytest.mark.slow
 def test_versions_are_found_whatever_a_package_is_installed_as() -> None:
     """TensorFlow may come from tensorflow-cpu, scikit-learn has sklearn."""
     assert _version("sklearn") == sklearn.__version__

@@ -50,6 +50,7 @@ def test_one_epoch_is_a_point() -> None:
     assert all("<use" in picture.svg for picture in curves(columns))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("least", "logarithmic"), [(0.01, True), (0.5, False)])
 def test_loss_that_falls_far_is_drawn_by_its_logarithm(
     least: float, logarithmic: bool
