@@ -1,9 +1,10 @@
-"""Trains a tiny network on several logical CPUs: ``replicated.py COUNT OUT FIELDS``.
+"""Trains tiny networks on several logical CPUs: ``replicated.py COUNT OUT FIELDS…``.
 
-FIELDS is JSON, of the recipe. A process of its own, since TensorFlow splits a device at
-its start only; one of several workers where ``TF_CONFIG`` says so. Prints, as JSON,
-whether all its replicas hold the same weights and optimizer state at the end, and a
-digest of them to compare with another worker's.
+Each FIELDS is JSON, of a recipe, which is trained in the folder of its number in OUT. A
+process of its own, since TensorFlow splits a device at its start only; one of several
+workers where ``TF_CONFIG`` says so. For each recipe it prints, as JSON, whether all its
+replicas hold the same weights, average and optimizer state at the end, and a digest of
+them to compare with another worker's; or why the recipe was refused.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ command.load_backend("tensorflow")
 
 import tensorflow as tf
 
+from keras_resnet.errors import UsageError
 from training.engine.step import TrainingStep
 from training.experiment.train import train
 from training.recipes.recipe import Recipe
@@ -35,7 +37,7 @@ RECIPE = {
 
 
 def main() -> None:
-    count, out, fields = sys.argv[1:]
+    count, out, *recipes = sys.argv[1:]
     cpu = tf.config.list_physical_devices("CPU")[0]
     parts = [tf.config.LogicalDeviceConfiguration()] * int(count)
     tf.config.set_logical_device_configuration(cpu, parts)
@@ -47,17 +49,25 @@ def main() -> None:
         begin(self, *args, **options)  # type: ignore[arg-type]
 
     TrainingStep.__init__ = remembered  # type: ignore[method-assign]
-    recipe = Recipe.from_dict(RECIPE | json.loads(fields))
-    train(recipe, Run(Path(out)))
+    for number, fields in enumerate(recipes):
+        recipe = Recipe.from_dict(RECIPE | json.loads(fields))
+        try:
+            train(recipe, Run(Path(out, str(number))))
+        except UsageError as error:
+            print(json.dumps({"refused": str(error)}))
+        else:
+            print(json.dumps(held_by(trainers[-1])))
+
+
+def held_by(trainer: TrainingStep) -> dict[str, object]:
     held = [
-        trainers[0].replicas.locals(variable.value)
-        for owner in (trainers[0].network, trainers[0].optimizer)
+        trainer.replicas.locals(variable.value)
+        for owner in (trainer, trainer.optimizer)
         for variable in owner.variables
     ]
     equal = all((copy.numpy() == v[0].numpy()).all() for v in held for copy in v)
     digest = hashlib.sha256(b"".join(v[0].numpy().tobytes() for v in held)).hexdigest()
-    found = {"replicas": len(held[0]), "equal": bool(equal), "digest": digest}
-    print(json.dumps(found))
+    return {"replicas": len(held[0]), "equal": bool(equal), "digest": digest}
 
 
 if __name__ == "__main__":

@@ -12,93 +12,93 @@ from typing import IO, Any
 import numpy as np
 import pytest
 from data import write_classes
-from launched import LONG, TINY, curves, start, wait_for_checkpoint
+from exported import SharedFolders
+from launched import curves, two_local_workers
+from replicated import RECIPE
 from test_findings import swap
 
-from keras_resnet import load_model
+from keras_resnet import command, load_model
 from training import fit
 from training.distributed import launch
+from training.experiment.train import train
+from training.recipes.recipe import Recipe
 from training.runs.run import Run
 
 
-def workers_of(parent: int) -> list[int]:
-    listed = Path(f"/proc/{parent}/task/{parent}/children").read_text()
-    return [int(number) for number in listed.split()]
-
-
 @pytest.mark.slow
-def test_two_workers_give_the_numbers_of_one_process(tmp_path: Path) -> None:
-    for count in (1, 2):
-        process = start(tmp_path / str(count), *TINY, "--workers", str(count))
-        _, stderr = process.communicate(timeout=400)
-        assert (process.returncode, stderr) == (0, "")
-    np.testing.assert_allclose(
-        curves(tmp_path / "1"), curves(tmp_path / "2"), atol=1e-4
-    )
-    one, two = (Run(tmp_path / str(count)) for count in (1, 2))
-    assert two.evaluated["examples"] == one.evaluated["examples"]
+def test_three_workers_give_the_numbers_of_one_process(tmp_path: Path) -> None:
+    """After they have refused data that differs, and with the same weights on all."""
+    one, three = Run(tmp_path / "one"), Run(tmp_path / "three" / "1")
+    averaged = {"ema": 0.9}
+    train(Recipe.from_dict(RECIPE | averaged), one)
+    recipes = [{"dataset": "folder:photos"}, averaged]
+    line = [sys.executable, str(Path(__file__).with_name("replicated.py")), "1"]
+    line += [str(three.path.parent), *map(json.dumps, recipes)]
+    hosts = [f"127.0.0.1:{port}" for port in launch.free_ports(3)]
+    workers = []
+    for index in range(3):
+        folder = tmp_path / str(index)
+        write_classes(folder / "photos", "ab", count=6)
+        if index == 1:
+            swap(folder / "photos" / "a" / "0.png", folder / "photos" / "b" / "0.png")
+        workers.append(
+            subprocess.Popen(
+                line,
+                cwd=folder,
+                env=os.environ | launch._environment(hosts, index),
+                text=True,
+                stdout=subprocess.PIPE,
+            )
+        )
+    said = [worker.communicate(timeout=400)[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0, 0]
+    found = [[json.loads(x) for x in text.splitlines() if x[0] == "{"] for text in said]
+    for refused, trained in found:
+        assert refused["refused"].startswith(
+            "all workers must have the same data, got different "
+        )
+        assert " on worker 1 than on worker 0" in refused["refused"]
+        assert trained["equal"] and trained["digest"] == found[0][1]["digest"]
+    assert [path.name for path in three.path.parent.iterdir()] == ["1"]
+    np.testing.assert_allclose(curves(one.path), curves(three.path), atol=1e-4)
+    assert three.evaluated["examples"] == one.evaluated["examples"]
     confusion = [
-        json.loads(run.assessment.read_text())["confusion"] for run in (one, two)
+        json.loads(run.assessment.read_text())["confusion"] for run in (one, three)
     ]
     assert confusion[0] == confusion[1]
     for ours, theirs in zip(
-        *(load_model(run.model).get_weights() for run in (one, two)), strict=True
+        *(load_model(run.model).get_weights() for run in (one, three)), strict=True
     ):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
 @pytest.mark.slow
-def test_three_workers_hold_the_same_weights(tmp_path: Path) -> None:
-    script = Path(__file__).with_name("replicated.py")
-    line = [sys.executable, str(script), "1", str(tmp_path), '{"ema": 0.9}']
-    hosts = [f"127.0.0.1:{port}" for port in launch.free_ports(3)]
-    workers = [
-        subprocess.Popen(
-            line,
-            env=os.environ | launch._environment(hosts, index),
-            text=True,
-            stdout=subprocess.PIPE,
-        )
-        for index in range(3)
+def test_workers_stop_together_go_on_and_start_again(shared: SharedFolders) -> None:
+    assert Run(two_local_workers(shared)).complete
+
+
+def test_a_killed_worker_ends_the_job_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    left = [
+        "import signal; signal.pause()",
+        "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
     ]
-    said = [worker.communicate(timeout=400)[0] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0, 0]
-    found = [json.loads(text.splitlines()[-1]) for text in said]
-    assert [worker["equal"] for worker in found] == [True] * 3
-    assert len({worker["digest"] for worker in found}) == 1
+    real = launch.start_process
 
+    def start(line: list[str], **options: Any) -> Any:
+        return real([sys.executable, "-c", left.pop(0)], **options)
 
-@pytest.mark.slow
-def test_a_killed_worker_ends_the_job_in_one_line(tmp_path: Path) -> None:
-    process = start(tmp_path, *LONG, "--workers", "2")
-    wait_for_checkpoint(tmp_path)
-    os.kill(workers_of(process.pid)[1], signal.SIGKILL)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert stderr.startswith("error: worker 1 of 2 died of SIGKILL")
-    assert stderr.count("\n") == 1
-
-
-@pytest.mark.slow
-def test_a_killed_worker_starts_the_job_again(tmp_path: Path) -> None:
-    process = start(tmp_path, *LONG, "--workers", "2", "--max-restarts", "1")
-    wait_for_checkpoint(tmp_path)
-    os.kill(workers_of(process.pid)[1], signal.SIGKILL)
-    stdout, stderr = process.communicate(timeout=400)
-    assert process.returncode == 0, stderr
-    assert "all workers restart from the last checkpoint (0 restarts left)" in stderr
-    assert "resuming at epoch" in stdout and Run(tmp_path).complete
-
-
-@pytest.mark.slow
-def test_sigterm_saves_on_all_and_the_run_goes_on(tmp_path: Path) -> None:
-    process = start(tmp_path, *LONG, "--workers", "2")
-    wait_for_checkpoint(tmp_path)
-    process.send_signal(signal.SIGTERM)
-    _, stderr = process.communicate(timeout=100)
-    assert process.returncode == 143
-    assert stderr.startswith("error: stopped by SIGTERM, saved at step")
-    assert stderr.count("\n") == 1
+    monkeypatch.setattr(launch, "start_process", start)
+    out = str(tmp_path / "run")
+    monkeypatch.setattr(sys, "argv", ["fit", "--out", out, "--workers", "2"])
+    with pytest.raises(SystemExit, match=r"^1$"):
+        command.run(fit.main)
+    said = capsys.readouterr().err
+    assert said.startswith("error: worker 1 of 2 died of SIGKILL, and the others were")
+    assert said.endswith("continue with --resume\n") and said.count("\n") == 1
 
 
 class Clock:
@@ -232,33 +232,3 @@ def test_workers_share_the_gpus(
     if workers > 1:
         places = [json.loads(place["TF_CONFIG"])["task"]["index"] for place in found]
         assert places == list(range(workers))
-
-
-@pytest.mark.slow
-def test_workers_with_other_data_are_reported_before_training(tmp_path: Path) -> None:
-    hosts = [f"127.0.0.1:{port}" for port in launch.free_ports(2)]
-    workers = []
-    for index in range(2):
-        folder = tmp_path / str(index)
-        write_classes(folder / "photos", "ab", count=5)
-        if index:
-            swap(folder / "photos" / "a" / "0.png", folder / "photos" / "b" / "0.png")
-        fields = [*TINY, "--dataset", "folder:photos", "--out", str(tmp_path / "run")]
-        workers.append(
-            subprocess.Popen(
-                [sys.executable, "-m", "training.fit", *fields],
-                cwd=folder,
-                env=os.environ | launch._environment(hosts, index),
-                text=True,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
-        )
-    for worker in workers:
-        _, stderr = worker.communicate(timeout=400)
-        assert worker.returncode == 2
-        assert stderr.startswith(
-            "error: all workers must have the same data, got different "
-        )
-        assert " on worker 1 than on worker 0" in stderr and stderr.count("\n") == 1
-    assert not (tmp_path / "run").exists()

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from launched import LONG, TINY, curves, start, wait_for_checkpoint
+from exported import SharedFolders
+from launched import LONG, curves, start, two_local_workers, wait_for_checkpoint
 
 from training.runs.run import Run
 
@@ -22,21 +23,16 @@ def kill_worker(cluster: int) -> None:
     worker.kill()
 
 
-def test_two_workers_on_ray_give_the_numbers_of_two_local_ones(tmp_path: Path) -> None:
-    for name, launched in {"local": RAY[2:], "ray": RAY}.items():
-        process = start(tmp_path / name, *TINY, *launched)
-        _, stderr = process.communicate(timeout=400)
-        assert process.returncode == 0, stderr
-    assert curves(tmp_path / "ray") == curves(tmp_path / "local")
-
-
-def test_ray_starts_the_job_again_when_a_worker_is_killed(tmp_path: Path) -> None:
+def test_two_workers_on_ray_start_again_and_give_the_numbers_of_local_ones(
+    shared: SharedFolders, tmp_path: Path
+) -> None:
     process = start(tmp_path, *LONG, *RAY, "--max-restarts", "1")
     wait_for_checkpoint(tmp_path)
     kill_worker(process.pid)
     stdout, stderr = process.communicate(timeout=400)
     assert process.returncode == 0, stderr
     assert "resuming at epoch" in stdout + stderr and Run(tmp_path).complete
+    assert curves(tmp_path) == curves(two_local_workers(shared))
 
 
 def test_the_last_line_tells_what_is_kept(tmp_path: Path) -> None:
