@@ -209,55 +209,34 @@ def start(out: Path, *arguments: str, **options: object) -> subprocess.Popen[str
 
 
 @pytest.mark.slow
-def test_killed_softly_and_resumed_from_the_command_line(tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    data = ("--dataset", "synthetic:16x16x3:4:1000")
-    first = start(out, *data, "--checkpoint-steps", "1")
-    wait_for(out / "checkpoints", "0*")
-    first.send_signal(signal.SIGTERM)
-    _, stderr = first.communicate(timeout=120)
-    assert first.returncode == 143
-    assert stderr.startswith("error: stopped by SIGTERM") and stderr.count("\n") == 1
-    second = start(out, *data, "--resume")
-    stdout, stderr = second.communicate(timeout=300)
-    assert second.returncode == 0, stderr
-    assert "resuming at epoch" in stdout and Run(out).complete
-
-
-@pytest.mark.slow
-def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path) -> None:
+def test_a_run_outlives_a_signal_a_full_disk_and_its_reader(tmp_path: Path) -> None:
     out = tmp_path / "run"
     data = ("--dataset", "synthetic:16x16x3:4:2000")
     first = start(out, *data)
     wait_for(out / "checkpoints", "000001-*")  # epoch 1 is saved
     first.send_signal(signal.SIGTERM)
-    first.communicate(timeout=120)
+    _, stderr = first.communicate(timeout=120)
+    assert first.returncode == 143
+    assert stderr.startswith("error: stopped by SIGTERM") and stderr.count("\n") == 1
     before = contents(out / "checkpoints")
 
     def limited() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 
     full = start(out, *data, "--resume", preexec_fn=limited)
-    _, stderr = full.communicate(timeout=300)
+    stdout, stderr = full.communicate(timeout=300)
     assert full.returncode == 2
     assert stderr.count("\n") == 1 and "disk must have room" in stderr
+    assert "resuming at epoch 2" in stdout
     after = contents(out / "checkpoints")
     assert {name: after[name] for name in before} == before
-    again = start(out, *data, "--resume")
-    stdout, stderr = again.communicate(timeout=300)
-    assert again.returncode == 0, stderr
-    assert "resuming at epoch 2" in stdout
+    with start(out, *data, "--resume") as unread:
+        assert unread.stdout and unread.stderr
+        unread.stdout.close()
+        assert unread.stderr.read() == ""
+    assert unread.returncode == 0
+    assert Run(out).complete and len(Run(out).epochs) == 2
     assert np.isfinite(Run(out).evaluated["loss"])
-
-
-@pytest.mark.slow
-def test_a_run_outlives_the_reader_of_its_output(tmp_path: Path) -> None:
-    with start(tmp_path, "--dataset", "synthetic:8x8x3:2:40") as process:
-        assert process.stdout and process.stderr
-        process.stdout.close()
-        assert process.stderr.read() == ""
-    assert process.returncode == 0
-    assert Run(tmp_path).complete and len(Run(tmp_path).epochs) == 2
 
 
 def contents(folder: Path) -> dict[str, bytes]:

