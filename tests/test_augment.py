@@ -40,7 +40,7 @@ def test_is_a_function_of_its_seed_eager_and_mapped(name: str) -> None:
     assert len(np.unique(first, axis=0)) > 1
 
 
-@pytest.mark.parametrize("pad", [1, 3])
+@pytest.mark.parametrize("pad", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_pad_crop_shifts_over_black_to_every_offset(pad: int) -> None:
     height, width, _ = IMAGE.shape
     padded = np.pad(IMAGE, ((pad, pad), (pad, pad), (0, 0)))
@@ -137,6 +137,7 @@ def inside(windows: np.ndarray, shape: tuple[int, int]) -> None:
     assert (windows[:, :2] + windows[:, 2:] <= shape).all()
 
 
+@pytest.mark.slow
 def test_color_jitter_scales_brightness_as_far_as_it_may() -> None:
     # Of a grey image without contrast, brightness alone changes anything.
     image = tf.fill((4, 4, 3), tf.constant(100, tf.uint8))
@@ -145,6 +146,7 @@ def test_color_jitter_scales_brightness_as_far_as_it_may() -> None:
     assert 70 <= levels.min() < 75 and 125 < levels.max() <= 130
 
 
+@pytest.mark.slow
 def test_color_jitter_draws_the_order() -> None:
     image = tf.constant(noise(6, 6, 3))
     found = {image.tobytes() for image in mapped(AUGMENTATIONS["color_jitter"], 40)}
@@ -176,6 +178,7 @@ def test_lighting_adds_one_colour_to_all_pixels() -> None:
     assert len(np.unique(added.reshape(-1, 3), axis=0)) == 1 and added.any()
 
 
+@pytest.mark.slow
 def test_erase_has_the_papers_areas_and_aspects() -> None:
     image = tf.fill((60, 40, 1), tf.constant(255, tf.uint8))
     erased = mapped(lambda seed: transforms.erase(image, 1.0, tf.zeros(1), seed), 400)

@@ -110,6 +110,7 @@ def test_damaged_data_is_one_line_and_writes_nothing(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_resume_refuses_data_that_changed(
     run: Run, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -276,6 +277,7 @@ def test_a_run_of_before_a_field_was_there_goes_on(run: Run) -> None:
     config.require_same(stored, run.config)
 
 
+@pytest.mark.slow
 def test_determinism_is_kept_when_a_run_is_resumed(
     run: Run,
     capsys: pytest.CaptureFixture[str],

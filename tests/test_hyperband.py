@@ -104,6 +104,7 @@ def test_failures_do_not_hold_the_others_up(
     assert epochs_of(oracle) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_killed_search_ends_as_an_uninterrupted_one(
     workers: int, tmp_path: Path

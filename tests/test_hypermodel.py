@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,9 @@ CHANGED: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 
 
-def described(model: keras.Model) -> str:
+@cache
+def described(recipe: Recipe) -> str:
+    model = compiled(recipe)
     parts = [model.get_config(), model.get_compile_config()]
     trained = [v.path for v in model.trainable_variables]
     return json.dumps([*parts, trained], sort_keys=True, default=str)
@@ -100,7 +103,7 @@ def test_a_field_that_is_used_changes_what_is_compiled(name: str) -> None:
     value, needed = CHANGED[name]
     before = replace(BASE, **needed)
     after = replace(before, **{name: value})
-    assert described(compiled(before)) != described(compiled(after))
+    assert described(before) != described(after)
 
 
 def test_weights_are_taken_over(tmp_path: Path) -> None:
@@ -111,6 +114,7 @@ def test_weights_are_taken_over(tmp_path: Path) -> None:
         np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decay", ["kernels", "all"])
 def test_the_loss_is_the_recipe_s(decay: str) -> None:
     # By hand: binary cross-entropies of targets smoothed by 0.3 and cut at 0.15, and

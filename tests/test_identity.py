@@ -101,6 +101,7 @@ def test_a_digest_of_pixels_is_of_their_shape_and_labels_too() -> None:
     assert made[0].digest != made[0].take(np.array([1, 0])).digest
 
 
+@pytest.mark.slow
 def test_a_digest_is_the_same_wherever_the_files_are(
     photos: Path, bucket: str, tmp_path: Path
 ) -> None:
@@ -115,6 +116,7 @@ def test_a_digest_is_the_same_wherever_the_files_are(
             assert load_dataset(f"folder:{where}", reading=reading).digest == digest
 
 
+@pytest.mark.slow
 def test_data_that_changed_is_refused(trained: Run, photos: Path) -> None:
     assert load_run_dataset(trained).digest == trained.config["dataset"]["digest"]
     swap(photos / "a", photos / "b")
@@ -125,6 +127,7 @@ def test_data_that_changed_is_refused(trained: Run, photos: Path) -> None:
         config.require_same(trained.config, now)
 
 
+@pytest.mark.slow
 def test_data_that_changed_is_evaluated_on_request(trained: Run, photos: Path) -> None:
     assert load_other_dataset(trained, "folder:photos")[1]
     before = sizes(load_run_dataset(trained))
@@ -148,6 +151,7 @@ def evaluated(run: Run, dataset: str | None = None) -> tuple[Dataset, bool]:
     return data, own
 
 
+@pytest.mark.slow
 def test_bad_files_beside_the_run_s_data_are_skipped(
     trained: Run, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,7 +165,14 @@ def test_bad_files_beside_the_run_s_data_are_skipped(
     assert not capsys.readouterr().err
 
 
-@pytest.mark.parametrize("bad", [[], ["a/new.png"], ["a/0.png"]])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        pytest.param([], marks=pytest.mark.slow),
+        pytest.param(["a/new.png"], marks=pytest.mark.slow),
+        ["a/0.png"],
+    ],
+)
 def test_changed_data_is_not_passed_over_with_bad_files(
     bad: list[str], trained: Run, photos: Path
 ) -> None:
@@ -172,6 +183,7 @@ def test_changed_data_is_not_passed_over_with_bad_files(
         evaluated(trained)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["test", "train"])
 def test_a_file_that_went_bad_leaves_the_others_in_their_splits(
     split: str, trained: Run, photos: Path, capsys: pytest.CaptureFixture[str]
@@ -192,6 +204,7 @@ def test_a_file_that_went_bad_leaves_the_others_in_their_splits(
         assert f"the rest of {split} cannot be compared" in said
 
 
+@pytest.mark.slow
 def test_data_of_which_no_split_is_whole_is_not_known(trained: Run) -> None:
     whole = load_run_dataset(trained)
     for split in whole.splits:
@@ -202,6 +215,7 @@ def test_data_of_which_no_split_is_whole_is_not_known(trained: Run) -> None:
     assert not own and sum(sizes(data).values()) == 27
 
 
+@pytest.mark.slow
 def test_other_data_is_reported(
     trained: Run, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -226,6 +240,7 @@ def test_another_data_set_is_for_testing_as_a_whole(trained: Run) -> None:
     assert (sizes(data), own) == ({"test": 12}, False)
 
 
+@pytest.mark.slow
 def test_data_that_was_moved_is_known_by_its_contents(
     trained: Run, photos: Path, bucket: str
 ) -> None:
@@ -241,6 +256,7 @@ def test_data_that_was_moved_is_known_by_its_contents(
         )
 
 
+@pytest.mark.slow
 def test_data_is_found_from_elsewhere(
     trained: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,6 +267,7 @@ def test_data_is_found_from_elsewhere(
     assert load_run_dataset(trained).name == "folder:photos/"
 
 
+@pytest.mark.slow
 def test_a_run_of_before_digests_is_read_and_resumed_in_its_place(
     trained: Run, photos: Path
 ) -> None:

@@ -23,6 +23,7 @@ def test_lambda_has_the_moments_of_beta(alpha: float) -> None:
     assert draws.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.06)
 
 
+@pytest.mark.slow
 def test_lambda_of_a_tiny_alpha_is_a_number() -> None:
     draws = mapped(lambda seed: mixing.beta(0.01, seed), 2000)
     assert np.isfinite(draws).all()
@@ -48,6 +49,7 @@ def test_mixup_is_its_formula() -> None:
     np.testing.assert_allclose(targets, soft, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_cutmix_pastes_a_rectangle_and_counts_its_area() -> None:
     for seed in seeds(40):
         images, targets = mixing.cutmix(IMAGES, TARGETS, 1.0, seed)
@@ -101,6 +103,7 @@ def test_is_a_function_of_its_seed_eager_and_mapped(
     assert count == 1 or len({images.tobytes() for images, _ in first}) > 6
 
 
+@pytest.mark.slow
 def test_mixup_and_cutmix_take_turns() -> None:
     mix = Mixing(1.0, 1.0, 4)
 

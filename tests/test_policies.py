@@ -62,6 +62,7 @@ def test_randaugment_applies_so_many(count: int, probability: float) -> None:
     np.testing.assert_allclose(found, expected, atol=0.08)
 
 
+@pytest.mark.slow
 def test_randaugment_draws_evenly() -> None:
     ranges = tuple(Range(telling, low=i, high=i) for i in range(5))
     policy = RandAugment(ranges, 1)
@@ -69,6 +70,7 @@ def test_randaugment_draws_evenly() -> None:
     assert np.abs(np.bincount(drawn) - 200).max() < 55  # over four deviations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("magnitude", "deviation"), [(7.0, 0.5), (5.0, 0.0)])
 def test_randaugment_draws_the_strength(magnitude: float, deviation: float) -> None:
     policy = RandAugment((Range(telling, 0, 200),), 1, magnitude, deviation)
@@ -91,6 +93,7 @@ def test_trivial_augment_draws_31_strengths_evenly() -> None:
     assert len(counts) == 31 and counts.min() > 55 and counts.max() < 150
 
 
+@pytest.mark.slow
 def test_a_signed_amount_is_negated_half_of_the_time() -> None:
     def moved(seed: tf.Tensor) -> tf.Tensor:
         each = Range(operations.shift_x, 0, 4, signed=True)

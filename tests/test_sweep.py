@@ -164,14 +164,19 @@ def test_a_sweep_of_before_a_field_was_there_goes_on(tmp_path: Path) -> None:
 SD = "resnet110_sd_cifar"
 
 
-@pytest.mark.parametrize("older", [True, False])
-@pytest.mark.parametrize("again", [[], TINY])
+PRESET = ["--preset", "survival"]
+MATCHED = ["--space", f"model=resnet20_cifar,{SD}", "--match", "params", SD]
+
+
 @pytest.mark.parametrize(
-    "asked",
+    ("asked", "again", "older"),
     [
-        ["--preset", "survival"],
-        ["--model", SD, "--space", "survival=0.2,0.5"],
-        ["--space", f"model=resnet20_cifar,{SD}", "--match", "params", SD],
+        (PRESET, [], True),
+        (PRESET, TINY, False),
+        (["--model", SD, "--space", "survival=0.2,0.5"], [], False),
+        (["--model", SD, "--space", "survival=0.2,0.5"], TINY, True),
+        pytest.param(MATCHED, [], True, marks=pytest.mark.slow),
+        pytest.param(MATCHED, TINY, False, marks=pytest.mark.slow),
     ],
 )
 def test_a_sweep_of_an_older_version_keeps_its_networks(
@@ -431,6 +436,7 @@ def test_gpus_are_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert list(found.values()) == ["4,5,6", "4,6", "5"]
 
 
+@pytest.mark.slow
 def test_the_hypermodel_works_in_any_tuner(tmp_path: Path) -> None:
     hypermodel = ResNetHyperModel(
         ["width=16,32", "learning_rate=1e-3..1e0:log", "shortcut=A,B"],

@@ -68,6 +68,7 @@ def added(photos: Path) -> None:
     write_classes(photos, "d", count=10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -100,6 +101,7 @@ def test_files_are_read_once_to_know_them(
     assert len(seen) == len(set(seen)) == 30
 
 
+@pytest.mark.slow
 def test_a_sweep_without_digests_resumes_in_its_place(photos: Path) -> None:
     as_of_an_older_version(go("--dataset", "folder:photos", *SPACE))
     swapped(photos)
@@ -113,6 +115,7 @@ def test_a_sweep_without_digests_resumes_in_its_place(photos: Path) -> None:
         go("--resume", "--dataset", "folder:moved")
 
 
+@pytest.mark.slow
 def test_places_of_a_sweep_are_compared_as_places(photos: Path) -> None:
     go("--dataset", "folder:photos/", *SPACE)
     Path("link").symlink_to(photos)
@@ -121,6 +124,7 @@ def test_places_of_a_sweep_are_compared_as_places(photos: Path) -> None:
         go("--resume", *SPACE, "--dataset", f"folder:{name}")
 
 
+@pytest.mark.slow
 def test_data_of_a_sweep_may_be_moved(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +142,7 @@ def test_data_of_a_sweep_may_be_moved(
     go("--resume", "--out", str(sweep.path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("begun", [True, False])
 def test_a_trial_that_was_begun_gets_the_new_location(
     begun: bool, photos: Path, monkeypatch: pytest.MonkeyPatch

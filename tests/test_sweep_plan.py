@@ -117,6 +117,7 @@ def test_paths_of_a_resnext_are_counted_without_being_built() -> None:
     assert costs[0] == costs[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", ["1e9", "1e-9"])
 def test_a_match_that_no_width_reaches_is_refused(factor: str) -> None:
     search = Search(space=("survival=0.5,1.0",), match=("params", f"{factor}*self"))
@@ -240,6 +241,7 @@ def test_a_large_space_is_not_enumerated() -> None:
     assert plan.count("random", 20) == 20
 
 
+@pytest.mark.slow
 def test_asking_for_a_cost_keeps_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[weakref.ref[keras.Model]] = []
 
@@ -306,6 +308,7 @@ def test_short_trials_keep_the_shape_of_the_recipe() -> None:
         assert (short.warmup_epochs, short.warmup_steps) == (epochs / 4, epochs * 50)
 
 
+@pytest.mark.slow
 def test_seeds_repeat_each_point() -> None:
     plan = make_plan(Search(space=("width=16,32",), seeds=2), Recipe(seed=5))
     assert plan.points == [
