@@ -1,5 +1,6 @@
 """GoogLeNet: table 1 of its paper, a module in NumPy, the auxiliary classifiers."""
 
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from graph import sources
+from unallocated import unallocated
 
 from keras_resnet import UsageError, count_macs, count_params, create_model, load_model
+from keras_resnet.catalogue import build_model
 from keras_resnet.families.googlenet import GOOGLENETS, GoogLeNetSpec
 
 # Szegedy et al., 2015, table 1: side and channels of the output, #1×1, #3×3 reduce,
@@ -39,8 +42,8 @@ SMALL: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def googlenet() -> keras.Model:
-    keras.utils.set_random_seed(0)
-    return create_model("googlenet")
+    with unallocated():
+        return build_model("googlenet")
 
 
 def kernels(row: tuple[int, ...], channels: int) -> list[tuple[int, int, int]]:
@@ -85,7 +88,7 @@ def test_modules_are_the_papers(googlenet: keras.Model, module: str) -> None:
     assert [conv.filters for conv in convs] == filters
     assert [conv.kernel_size[0] for conv in convs] == [1, 1, 3, 1, 5, 1]
     params = sum(conv.count_params() for conv in convs)
-    macs = sum(np.asarray(conv.kernel).size * side**2 for conv in convs)
+    macs = sum(prod(conv.kernel.shape) * side**2 for conv in convs)
     assert params / 1024 == pytest.approx(SLIPS.get(module, kilo), rel=0.01)
     assert macs / 1e6 == pytest.approx(51 if module == "5a" else million, rel=0.02)
 
@@ -147,7 +150,7 @@ def pool(x: np.ndarray, before: int, after: int, stride: int) -> np.ndarray:
     return patches.max((-1, -2))[:, ::stride, ::stride]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def live() -> keras.Model:
     model = create_model("googlenet", input_shape=(64, 64, 3), classes=3, **SMALL)
     rng = np.random.default_rng(0)
@@ -208,6 +211,8 @@ def test_no_classes_gives_pooled_features(live: keras.Model) -> None:
     np.testing.assert_allclose(live(images()), logits, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 def test_saved_network_is_the_same(live: keras.Model, tmp_path: Path) -> None:
     live.save(tmp_path / "googlenet.keras")
     y = np.asarray(live(images()))
@@ -250,7 +255,9 @@ def test_auxiliary_classifiers_are_the_papers(googlenet: keras.Model) -> None:
     assert spec.auxiliary_weight == 0.3
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "policy", ["float32", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)]
+)
 def test_auxiliary_classifiers_train_with_the_network(policy: str) -> None:
     spec = GoogLeNetSpec(**SMALL)
     options: dict[str, Any] = {"input_shape": (64, 64, 3), "classes": 3}

@@ -224,6 +224,7 @@ def test_logits_are_float32_in_half_precision() -> None:
     assert model(images()).dtype == "float32"
 
 
+@pytest.mark.slow
 def test_saved_network_is_the_same(lenet: keras.Model, tmp_path: Path) -> None:
     lenet.save(tmp_path / "lenet.keras")
     loaded = load_model(tmp_path / "lenet.keras")
