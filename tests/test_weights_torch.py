@@ -9,13 +9,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from unallocated import unallocated
 
 from keras_resnet import UsageError, create_model, weights
+from keras_resnet.catalogue import build_model
 from keras_resnet.weights.assign import weights_of
 
 GOLDEN = Path(__file__).parent / "golden"
 RECORDED = json.loads(gzip.decompress((GOLDEN / "torch.json.gz").read_bytes()))
-QUICK = {"resnet18"}
+# One of each kind; fully connected layers of VGG are convolutions in timm.
+COMPUTED = {
+    "torchvision": (
+        *("resnet18", "resnet50_v1_5", "resnext50_32x4d", "densenet121"),
+        *("vgg11_bn", "alexnet_one_tower"),
+    ),
+    "timm": ("resnext101_32x4d", "vgg11"),
+}
 
 
 def not_in_torchvision(name: str) -> bool:
@@ -24,15 +33,10 @@ def not_in_torchvision(name: str) -> bool:
 
 
 CASES = [
-    pytest.param(
-        library,
-        name,
-        marks=() if name in QUICK and library == "timm" else pytest.mark.slow,
-    )
+    (library, name)
     for library in ("torchvision", "timm")
     for name in RECORDED[library]
-    if name != "googlenet"
-    and (library == "torchvision" or not_in_torchvision(name) or name in QUICK)
+    if name != "googlenet" and (library == "torchvision" or not_in_torchvision(name))
 ]
 
 
@@ -64,7 +68,10 @@ def state_dict(library: str, name: str) -> dict[str, np.ndarray]:
     return {key: drawn(key, tuple(shape)) for key, shape in parameters.items()}
 
 
-@pytest.mark.parametrize(("library", "name"), CASES)
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("library", "name"), [case for case in CASES if case[1] in COMPUTED[case[0]]]
+)
 def test_logits_are_theirs(library: str, name: str) -> None:
     model = create_model(name)
     weights.load_torch(model, state_dict(library, name))
@@ -80,16 +87,36 @@ def test_logits_are_theirs(library: str, name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("library", "name"),
+    [case for case in CASES if case[1] not in COMPUTED[case[0]]],
+)
+def test_names_and_shapes_are_theirs(library: str, name: str) -> None:
+    parameters = RECORDED[library][name]["parameters"]
+    state = {key: np.broadcast_to(np.float32(1), s) for key, s in parameters.items()}
+    with unallocated() as scope:
+        model = build_model(name)
+        weights.load_torch(model, state)
+        for weight in model.weights:
+            assert scope.get_current_value(weight) is not None, weight.path
+
+
+@pytest.mark.slow
 def test_layers_within_others_are_found() -> None:
     """So are DenseNet's published names, which torchvision's densenet.py renames."""
-    name = "densenet121"
-    plain, nested = create_model(name), create_model(name, memory_efficient=True)
-    state = state_dict("torchvision", name)
+    name, two_stages = "densenet121", {"depths": (6, 12), "input_shape": (32, 32, 3)}
+    plain = create_model(name, **two_stages)
+    nested = create_model(name, memory_efficient=True, **two_stages)
+    last = re.compile(r"norm5|classifier.weight")  # read the second stage's channels
+    state = {
+        key: value[..., :512] if last.search(key) else value
+        for key, value in state_dict("torchvision", name).items()
+        if not re.search(r"denseblock[34]|transition[23]|num_batches_tracked", key)
+    }
     weights.load_torch(plain, state)
     published = {
         re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", key): value
         for key, value in state.items()
-        if not key.endswith("num_batches_tracked")
     }
     assert "features.denseblock1.denselayer1.norm.1.weight" in published
     weights.load_torch(nested, published)
@@ -137,11 +164,16 @@ def tiny_state(classes: int = 1000) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    "prefix",
-    ["", "module.", "_orig_mod.", "model.", "module._orig_mod.", "model._orig_mod."],
-)
-@pytest.mark.parametrize(
-    "keys", [(), ("state_dict",), ("model_state_dict",), ("model_ema",), ("net",)]
+    ("prefix", "keys"),
+    [
+        ("", ()),
+        ("module.", ("state_dict",)),
+        ("_orig_mod.", ("model_state_dict",)),
+        ("model.", ("model_ema",)),
+        ("module._orig_mod.", ("net",)),
+        ("model._orig_mod.", ()),
+        ("", ("net",)),
+    ],
 )
 def test_tensors_and_wrapped_names_are_taken(
     prefix: str, keys: tuple[str, ...]
