@@ -59,6 +59,7 @@ def test_a_table_tells_times_of_the_plain_export() -> None:
     assert next(x for x in without if x.startswith("saved")).endswith("  -")
 
 
+@pytest.mark.slow
 def test_advice_is_what_was_measured() -> None:
     cpu, gpu, phone = advice(MEASURED)
     assert cpu == (

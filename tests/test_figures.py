@@ -164,6 +164,7 @@ def test_other_suffixes_and_places_are_refused(tmp_path: Path) -> None:
         write(new_figure(1, 1), tmp_path / "no" / "a.svg", title="", text="")
 
 
+@pytest.mark.slow
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     monkeypatch.setattr(sys, "argv", ["keras_resnet", *arguments])
     command.run(__main__.main)

@@ -86,16 +86,23 @@ def test_every_family(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("skip", SKIPS)
-@pytest.mark.parametrize("survival", [1.0, 0.5])
+@pytest.mark.parametrize(
+    ("skip", "survival"),
+    [*((skip, 1.0) for skip in SKIPS), ("exclusive_gating", 0.5), ("conv1x1", 0.5)],
+)
 def test_every_shortcut(skip: str, survival: float) -> None:
     model = lively("resnet20_cifar", **TINY, skip=skip, survival=survival)
     assert_same(model, fold(model))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shortcut", ["A", "B", "C"])
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(
+    ("order", "shortcut"),
+    [
+        *((order, "B") for order in ORDERS),
+        *((order, way) for order in ("original", "full_preactivation") for way in "AC"),
+    ],
+)
 def test_every_order(order: str, shortcut: str) -> None:
     options = {"order": order, "shortcut": shortcut, "survival": 0.5}
     model = lively("resnet20_cifar", **TINY, **options)
@@ -125,6 +132,8 @@ def test_survival_goes_into_the_last_convolution() -> None:
     assert [x.name for x in scaled.layers if isinstance(x, layers.Rescaling)]
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 def test_recomputed_layers_become_ordinary() -> None:
     options = {**SMALL, **NETWORKS["densenet121"]}
     model = lively("densenet121", **options, memory_efficient=True)

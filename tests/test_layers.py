@@ -141,9 +141,22 @@ def first_loss(model: keras.Model, x: np.ndarray, **options: Any) -> float:
     return float(model.fit(x, np.zeros((8, 2)), verbose=0).history["loss"][0])
 
 
-@pytest.mark.parametrize("options", [{}, {"steps_per_execution": 2}])
-@pytest.mark.parametrize("dtype", TOLERANCES)
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    ("bad", "dtype", "options"),
+    [
+        (np.nan, "float32", {}),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                (np.inf, "float32", {"steps_per_execution": 2}),
+                (np.inf, "mixed_bfloat16", {}),
+                (np.nan, "mixed_bfloat16", {"steps_per_execution": 2}),
+                (np.nan, "mixed_float16", {}),
+                (np.inf, "mixed_float16", {"steps_per_execution": 2}),
+            )
+        ),
+    ],
+)
 def test_a_batch_that_is_not_finite_is_told(
     bad: float, dtype: str, options: dict[str, int]
 ) -> None:
@@ -163,6 +176,8 @@ def test_a_batch_that_is_not_finite_is_told(
     assert np.isfinite([ours.moving_mean, ours.moving_variance]).all()
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_batch_norm_with_weights_in_half_precision(dtype: str) -> None:
     with policy(dtype):

@@ -125,7 +125,12 @@ def test_mistake_is_told(name: str, options: dict[str, Any], message: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("name", "side"), [("resnet18", 32), ("resnet50_v2", 32), ("resnet20_cifar", 4)]
+    ("name", "side"),
+    [
+        pytest.param("resnet18", 32, marks=pytest.mark.slow),
+        pytest.param("resnet50_v2", 32, marks=pytest.mark.slow),
+        ("resnet20_cifar", 4),
+    ],
 )
 def test_smallest_input_works(name: str, side: int) -> None:
     depths = (1,) * len(MODELS[name].depths)
@@ -269,7 +274,7 @@ def test_numpy_numbers_are_numbers() -> None:
 
 
 def test_layers_within_layers_are_reachable() -> None:
-    options = {"depths": (1, 1, 1), "classes": 5}
+    options = {"depths": (1, 1), "classes": 5}
     model = create_model("resnet20_cifar", survival=0.5, **options)
     nested = model.get_layer("stage1_block1_add")
     norm = model.get_layer("stage1_block1_norm1")

@@ -16,34 +16,33 @@ from keras_resnet import command
 command.load_backend("tensorflow")
 import keras, numpy, keras_resnet
 assert sys.getrecursionlimit() == 1000
-limit = 200  # smaller than by default, so that a smaller network exceeds it
+limit = 150  # smaller than by default, so that a smaller network exceeds it
 sys.setrecursionlimit(limit)
 keras.utils.set_random_seed(0)
-model = keras_resnet.create_model("{name}", depths=(40, 39, 39), input_shape=(8, 8, 3))
-layers = model.layers
-try:
-    keras.Model(layers[0].output, layers[-1].output)
-except RecursionError:
-    pass
-else:
-    raise AssertionError("Keras can do it by itself: the test proves nothing")
-x = numpy.ones((2, 8, 8, 3), "float32")
-model.save(sys.argv[1])
-y = model(x)
-assert numpy.isfinite(y).all()
-for load in (keras_resnet.load_model, keras.models.load_model):
-    assert numpy.array_equal(load(sys.argv[1])(x), y)
-keras.models.clone_model(model)
-assert sys.getrecursionlimit() == limit
+for name in ("resnet1202_cifar", "resnet1202_sd_cifar"):
+    model = keras_resnet.create_model(name, depths=(28, 27, 27), input_shape=(8, 8, 3))
+    layers = model.layers
+    try:
+        keras.Model(layers[0].output, layers[-1].output)
+    except RecursionError:
+        pass
+    else:
+        raise AssertionError("Keras can do it by itself: the test proves nothing")
+    x = numpy.ones((2, 8, 8, 3), "float32")
+    model.save(sys.argv[1])
+    y = model(x)
+    assert numpy.isfinite(y).all()
+    for load in (keras_resnet.load_model, keras.models.load_model):
+        assert numpy.array_equal(load(sys.argv[1])(x), y)
+    keras.models.clone_model(model)
+    assert sys.getrecursionlimit() == limit
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["resnet1202_cifar", "resnet1202_sd_cifar"])
-def test_network_is_deeper_than_the_recursion_limit(name: str, tmp_path: Path) -> None:
+def test_network_is_deeper_than_the_recursion_limit(tmp_path: Path) -> None:
     path = str(tmp_path / "model.keras")
-    code = DEEP.format(name=name)
-    subprocess.run([sys.executable, "-c", code, path], check=True)
+    subprocess.run([sys.executable, "-c", DEEP, path], check=True)
 
 
 def test_limit_comes_back() -> None:
