@@ -173,7 +173,7 @@ def test_a_trial_that_was_begun_gets_the_new_location(
 @pytest.mark.slow
 def test_a_trial_goes_on_where_its_data_was_moved(photos: Path) -> None:
     line = [sys.executable, "-m", "training.sweep", "--out", "sweep"]
-    small = ["--image-size", "8", "--batch-size", "4", "--epochs", "8"]
+    small = ["--image-size", "8", "--batch-size", "4", "--epochs", "4"]
     point = ["--space", "learning_rate=0.02", *SPACE[2:]]
     words = [*point, *small, "--tuner", "grid", "--dataset", "folder:photos"]
     sweep = Sweep(photos.with_name("sweep"))
