@@ -59,7 +59,6 @@ def test_a_table_tells_times_of_the_plain_export() -> None:
     assert next(x for x in without if x.startswith("saved")).endswith("  -")
 
 
-@pytest.mark.slow
 def test_advice_is_what_was_measured() -> None:
     cpu, gpu, phone = advice(MEASURED)
     assert cpu == (
@@ -79,6 +78,7 @@ def test_advice_is_what_was_measured() -> None:
     assert advice([*MEASURED, elsewhere])[2].startswith("phone: a.tflite in litert")
 
 
+@pytest.mark.slow
 def test_files_are_written(tmp_path: Path) -> None:
     write(MEASURED, tmp_path / "out")
     values = json.loads((tmp_path / "out/benchmark.json").read_text())

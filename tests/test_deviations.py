@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from unallocated import unallocated
 
 from keras_resnet import (
     MODELS,
@@ -70,8 +71,8 @@ def layers(name: str) -> Layers:
 
 @cache
 def theirs(name: str) -> Layers:
-    build = getattr(keras.applications, name)
-    model = build(weights=None, input_shape=(SIDE, SIDE, 3), include_top=False)
+    with unallocated():
+        model = getattr(keras.applications, name)(weights=None)
     return {layer.name: layer for layer in model.layers}
 
 
@@ -146,10 +147,7 @@ CHECKS: dict[str, Callable[[str], bool]] = {
     "vgg_dropout": lambda n: (
         "fc1_dropout" in layers(n)
         and not any(
-            isinstance(x, keras.layers.Dropout)
-            for x in keras.applications.VGG16(
-                weights=None, input_shape=(32, 32, 3), classes=2
-            ).layers
+            isinstance(x, keras.layers.Dropout) for x in theirs("VGG16").values()
         )
     ),
     "fixed_head": lambda n: (

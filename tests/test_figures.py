@@ -8,8 +8,10 @@ import keras
 import pytest
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from PIL import Image
+from unallocated import unallocated
 
 from keras_resnet import UsageError, __main__, command, create_model
+from keras_resnet.catalogue import build_model
 from keras_resnet.families.branch import ORDERS
 from keras_resnet.families.ops import STEPS
 from keras_resnet.families.residual import SKIPS
@@ -99,7 +101,8 @@ def test_long_stages_are_shortened() -> None:
     ],
 )
 def test_every_family_is_drawn(name: str, said: str, tmp_path: Path) -> None:
-    figure, text = walk.draw(create_model(name))
+    with unallocated():
+        figure, text = walk.draw(build_model(name))
     path = tmp_path / "walk.svg"
     save(figure, path, title=name, text=text)
     root = ET.parse(path).getroot()
@@ -164,12 +167,12 @@ def test_other_suffixes_and_places_are_refused(tmp_path: Path) -> None:
         write(new_figure(1, 1), tmp_path / "no" / "a.svg", title="", text="")
 
 
-@pytest.mark.slow
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     monkeypatch.setattr(sys, "argv", ["keras_resnet", *arguments])
     command.run(__main__.main)
 
 
+@pytest.mark.slow
 def test_commands_draw(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -119,6 +119,7 @@ def test_every_form(form: str) -> None:
     assert_same(model, fold(model))
 
 
+@pytest.mark.slow
 def test_survival_goes_into_the_last_convolution() -> None:
     model = lively("resnet110_sd_cifar", **TINY)
     folded = fold(model)
@@ -133,7 +134,6 @@ def test_survival_goes_into_the_last_convolution() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_recomputed_layers_become_ordinary() -> None:
     options = {**SMALL, **NETWORKS["densenet121"]}
     model = lively("densenet121", **options, memory_efficient=True)
@@ -144,6 +144,7 @@ def test_recomputed_layers_become_ordinary() -> None:
     assert set(REMAINING["densenet121"]) < set(norms(folded))
 
 
+@pytest.mark.slow
 def test_bfloat16() -> None:
     model = lively("resnet50_v2", **{**SMALL, **NETWORKS["resnet50_v2"]})
     folded = fold(model, "bfloat16")

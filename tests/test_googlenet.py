@@ -201,6 +201,7 @@ def test_other_sizes(shape: tuple[int | None, int | None, int]) -> None:
     assert model(x).shape == (2, 3)
 
 
+@pytest.mark.slow
 def test_no_classes_gives_pooled_features(live: keras.Model) -> None:
     options: dict[str, Any] = {"input_shape": (64, 64, 3), "classes": 0}
     features = create_model("googlenet", **options, **SMALL)
@@ -212,7 +213,6 @@ def test_no_classes_gives_pooled_features(live: keras.Model) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_saved_network_is_the_same(live: keras.Model, tmp_path: Path) -> None:
     live.save(tmp_path / "googlenet.keras")
     y = np.asarray(live(images()))
@@ -220,6 +220,7 @@ def test_saved_network_is_the_same(live: keras.Model, tmp_path: Path) -> None:
     assert np.abs(y[0] - y[1]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_fresh_signal_neither_dies_nor_explodes() -> None:
     model = create_model("googlenet", input_shape=(64, 64, 3))
     assert 0.02 < np.asarray(model(images())).std() < 20

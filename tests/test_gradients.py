@@ -82,6 +82,7 @@ def test_dropped_branches_have_no_gradient() -> None:
     assert norms[0] == norms[1]  # the seed is put back
 
 
+@pytest.mark.slow
 def test_callback_records_while_any_model_trains() -> None:
     inputs = keras.Input((6,))
     hidden = keras.layers.Dense(5, activation="relu", name="hidden")(inputs)

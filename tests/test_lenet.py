@@ -224,7 +224,6 @@ def test_logits_are_float32_in_half_precision() -> None:
     assert model(images()).dtype == "float32"
 
 
-@pytest.mark.slow
 def test_saved_network_is_the_same(lenet: keras.Model, tmp_path: Path) -> None:
     lenet.save(tmp_path / "lenet.keras")
     loaded = load_model(tmp_path / "lenet.keras")
@@ -232,6 +231,7 @@ def test_saved_network_is_the_same(lenet: keras.Model, tmp_path: Path) -> None:
     assert np.ptp(np.asarray(lenet(images())), axis=0).min() > 1e-2
 
 
+@pytest.mark.slow
 def test_it_learns() -> None:
     model = create_model("lenet5")
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -7,10 +7,12 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import pytest
+from unallocated import unallocated
 
 from keras_resnet import UsageError, command, create_model
 from keras_resnet.analysis.gated import GatedNetwork
 from keras_resnet.analysis.lesions import Lesioned, kendall_tau, lesions, swapped
+from keras_resnet.catalogue import build_model
 from keras_resnet.layer_names import unit_of
 from training import analyse as analysis
 from training.runs.run import Run
@@ -52,19 +54,16 @@ def model(request: pytest.FixtureRequest, enliven: Enliven) -> keras.Model:
 
 
 @pytest.mark.slow
-def test_whole_network_is_the_network(model: keras.Model) -> None:
-    x, gated = images(), GatedNetwork(model)
-    np.testing.assert_allclose(outputs(gated.model, x), outputs(model, x), atol=1e-6)
-    gated.keep(np.zeros(len(gated.units), bool))
-    assert np.abs(outputs(gated.model, x) - outputs(model, x)).max() > 1e-3
-    gated.reset()
-    np.testing.assert_allclose(outputs(gated.model, x), outputs(model, x), atol=1e-6)
-
-
-@pytest.mark.slow
-def test_every_deletion_matters(model: keras.Model) -> None:
+def test_every_deletion_matters_and_a_whole_network_is_the_network(
+    model: keras.Model,
+) -> None:
     x, gated = images(), GatedNetwork(model)
     whole = outputs(model, x)
+    np.testing.assert_allclose(outputs(gated.model, x), whole, atol=1e-6)
+    gated.keep(np.zeros(len(gated.units), bool))
+    assert np.abs(outputs(gated.model, x) - whole).max() > 1e-3
+    gated.reset()
+    np.testing.assert_allclose(outputs(gated.model, x), whole, atol=1e-6)
     for unit in range(len(gated.units)):
         kept = np.arange(len(gated.units)) != unit
         gated.keep(kept)
@@ -91,7 +90,9 @@ def test_deletion_leaves_f_of_h(order: str, enliven: Enliven) -> None:
     np.testing.assert_allclose(outputs(model, images()), lesioned, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["plain20_cifar", "highway20_cifar"])
+@pytest.mark.parametrize(
+    "name", ["plain20_cifar", pytest.param("highway20_cifar", marks=pytest.mark.slow)]
+)
 def test_one_path_without_a_unit_is_a_shallower_network(
     name: str, enliven: Enliven
 ) -> None:
@@ -119,6 +120,7 @@ def test_survival_stays_with_the_kept(enliven: Enliven) -> None:
     )
 
 
+@pytest.mark.slow
 def test_reordering_moves_weights_and_survival(enliven: Enliven) -> None:
     fields = {"depths": (3,), "survival": 0.4}
     model = enliven(create_model("resnet20_cifar", **TINY, **fields))
@@ -159,8 +161,9 @@ def test_kendall_tau() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["lenet5", "googlenet", "densenet40_k12_cifar"])
 def test_networks_without_units_are_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="must have residual units, or be a plain or"):
-        GatedNetwork(create_model(name))
+    message = "must have residual units, or be a plain or"
+    with unallocated(), pytest.raises(UsageError, match=message):
+        GatedNetwork(build_model(name))
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,8 @@ BRANCHES = {  # by unit, and by whether the shape changes
     ("bottleneck_1x1", True): (Conv(3, 1, 2), Conv(3, 3), Conv(12, 1)),
 }
 
+QUICK = (("basic", False), ("basic", True), ("bottleneck", True))
+
 
 def unit(
     order: str,
@@ -157,7 +159,14 @@ def close(model: keras.Model, x: np.ndarray, expected: np.ndarray) -> None:
     assert model.output_shape[1:] == expected.shape[1:]
 
 
-@pytest.mark.parametrize("shape", BRANCHES, ids=str)
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param(shape, marks=() if shape in QUICK else pytest.mark.slow)
+        for shape in BRANCHES
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("shortcut", ["A", "B", "C"])
 @pytest.mark.parametrize("order", FIGURE_4)
 def test_unit_equals_numpy(

@@ -1,5 +1,6 @@
 """ResNeXt: golden counts, the template of widths, and the three equivalent forms."""
 
+from functools import cache
 from typing import Any
 
 import keras
@@ -108,9 +109,14 @@ def test_overrides() -> None:
     assert model.get_layer("stage4_block1_conv3").filters == 2048
 
 
+@cache
+def small(form: str) -> keras.Model:
+    return create_model("resnext50_32x4d", form=form, **SMALL)
+
+
 @pytest.mark.parametrize("form", ["A", "B"])
 def test_paths_of_a_form(form: str) -> None:
-    model = create_model("resnext50_32x4d", form=form, **SMALL)
+    model = small(form)
     names = {layer.name for layer in model.layers}
     assert not any(isinstance(layer, GroupedConv2D) for layer in model.layers)
     assert {f"stage1_block1_path{path}_conv2" for path in range(1, 5)} <= names
@@ -121,8 +127,7 @@ def test_paths_of_a_form(form: str) -> None:
 
 @pytest.mark.parametrize("form", ["A", "B", "C"])
 def test_forms_have_as_many_parameters_and_macs(form: str) -> None:
-    whole = create_model("resnext50_32x4d", **SMALL)
-    model = create_model("resnext50_32x4d", form=form, **SMALL)
+    whole, model = create_model("resnext50_32x4d", **SMALL), small(form)
     assert count_params(model) == count_params(whole)
     assert count_macs(model) == count_macs(whole)
     x = np.ones((2, 8, 8, 3), "float32")

@@ -153,7 +153,6 @@ def test_same_weights_as_without() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("order", "skip", "mode"),
     [
@@ -183,6 +182,7 @@ def test_saved_and_loaded(order: str, skip: str, mode: str, tmp_path: Path) -> N
     assert np.isfinite(loaded(x, training=True)).all()
 
 
+@pytest.mark.slow
 def test_compiled_with_xla() -> None:
     drop = layer(0.5)
     step = tf.function(lambda h, x: drop([h, x], training=True), jit_compile=True)

@@ -33,7 +33,7 @@ def test_the_loss_falls_in_three_epochs(
     model = create_model(
         "resnet20_cifar",
         input_shape=(8, 8, 1),
-        depths=(2, 1),
+        depths=(1, 1, 1),
         order=order,
         skip=skip,
     )

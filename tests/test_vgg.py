@@ -134,7 +134,6 @@ def images(count: int = 4) -> np.ndarray:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_no_classes_gives_fc2(live: keras.Model) -> None:
     features = create_model("vgg11_bn", input_shape=(32, 32, 3), classes=0, **SMALL)
     assert [x.name for x in features.layers] == [x.name for x in live.layers[:-1]]
@@ -144,6 +143,7 @@ def test_no_classes_gives_fc2(live: keras.Model) -> None:
     np.testing.assert_allclose(live(images()), logits, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_saved_network_is_the_same(live: keras.Model, tmp_path: Path) -> None:
     live.save(tmp_path / "vgg.keras")
     y = np.asarray(live(images()))
@@ -158,6 +158,7 @@ def test_logits_are_float32_in_half_precision() -> None:
     assert model(images()).dtype == "float32"
 
 
+@pytest.mark.slow
 def test_fresh_signal_neither_dies_nor_explodes() -> None:
     model = create_model("vgg11", input_shape=(32, 32, 3), hidden=256)
     assert 0.02 < np.asarray(model(images())).std() < 5

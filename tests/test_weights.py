@@ -316,8 +316,8 @@ def saved(model: keras.Model, path: Path) -> Path:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"drop_mode": "sample", "survival": 0.5},
-        {"skip": "dropout", "survival": 0.5},
+        pytest.param({"drop_mode": "sample", "survival": 0.5}, marks=pytest.mark.slow),
+        pytest.param({"skip": "dropout", "survival": 0.5}, marks=pytest.mark.slow),
         {"survival": 0.5, "classes": 0},
     ],
     ids=str,
