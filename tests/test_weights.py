@@ -83,7 +83,8 @@ def test_logits_are_those_of_keras_applications(
     expected = np.asarray(theirs(images, training=False))
     logits = np.asarray(model(images, training=False))
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-5 * np.ptp(expected))
-    assert np.abs(expected[0] - expected[1]).max() > 1e-2 * np.abs(expected).max()
+    # Images of 64 pixels leave four places at the end of VGG-19, which differ less.
+    assert np.abs(expected[0] - expected[1]).max() > 5e-3 * np.abs(expected).max()
 
 
 @pytest.mark.slow
