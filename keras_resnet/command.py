@@ -211,8 +211,8 @@ def load_backend(*backends: str) -> None:
     Commands call it after they parse the options, so that ``--help`` is fast.
 
     Args:
-        *backends: Backends on which the command runs; TensorFlow, which reads the data,
-            is imported for all of them. None: all, and TensorFlow is not needed.
+        *backends: Backends on which the command runs; TensorFlow is imported with each
+            of them, to read data. Without names, every backend will do.
 
     Raises:
         UsageError: Keras is set to another backend, or its backend does not start.
@@ -230,8 +230,8 @@ def load_backend(*backends: str) -> None:
             if backends:
                 import_module("tensorflow")
     except (ImportError, ValueError, AssertionError) as error:
-        if getattr(error, "name", None) == "tensorflow":
-            raise
+        if backends and getattr(error, "name", None) == "tensorflow":
+            raise  # names the extra to install
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UsageError(
             f"Keras' backend must be one that is installed, got {reason:.200}; unset "

@@ -34,7 +34,7 @@ def first_losses(fields: dict[str, Any]) -> dict[str, Any]:
         found = predict(evaluator, experiment.dataset, experiment.preprocessing, "test")
     return {
         "losses": losses,
-        "examples": step.metrics.examples,
+        "trained_on": step.metrics.examples,
         "devices": experiment.replicas.count,
         **found.summary(),
     }

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from keras_resnet.errors import UsageError
-from training.distributed.backend import detect_hardware
+from training.distributed.backend import backend
 from training.distributed.devices import BFLOAT16_PAYS_FROM_MACS, plan_device
 from training.distributed.hardware import Hardware, cpu
 
@@ -63,14 +63,14 @@ def test_gpu_is_read_from_its_compute_capability(
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["gpu"])
     monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda _: details)
     name = details.get("device_name", "GPU")
-    assert detect_hardware() == Hardware(
+    assert backend.detect_hardware() == Hardware(
         "gpu", name, bfloat16=bfloat16, float16=float16
     )
 
 
 def test_without_a_gpu_the_cpu_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
-    hardware = detect_hardware()
+    hardware = backend.detect_hardware()
     assert hardware.kind == "cpu"
     assert hardware.name
 

@@ -19,7 +19,7 @@ from training import fit
 from training.analyse import main as analyse
 from training.data.preprocessing import Preprocessing
 from training.data.types import Dataset, pixels, strings
-from training.distributed import backend
+from training.distributed.backend import backend
 from training.distributed.hardware import Hardware
 from training.evaluate import evaluate_run, main
 from training.evaluation.assessment import SUMMARY, assess, predict

@@ -108,11 +108,12 @@ def auxiliary_step(weight: float) -> tuple[TrainingStep, dict[str, np.ndarray]]:
     optimizer = keras.optimizers.SGD(recipe.learning_rate)
     trained = make_trained_model(model, find_spec("googlenet", **recipe.spec_fields))
     made = make_step(trained, preprocessing, optimizer=optimizer, recipe=recipe)
-    before = {v.path: v.numpy() for v in made.network.trainable_variables}
+    before = {v.path: v.numpy() for v in made.forward.network.trainable_variables}
     images = tf.random.stateless_uniform((4, 32, 32, 3), (0, 1), maxval=255.0)
     made.step(images, tf.range(4))
     return made, {
-        v.path: v.numpy() - before[v.path] for v in made.network.trainable_variables
+        v.path: v.numpy() - before[v.path]
+        for v in made.forward.network.trainable_variables
     }
 
 
@@ -122,8 +123,8 @@ def test_auxiliary_classifiers_are_trained_and_left_out() -> None:
     changed = {path.split("/")[0] for path, by in moved.items() if np.any(by)}
     assert {"aux1_conv", "aux1_logits", "aux2_fc", "logits"} <= changed
     assert not any("aux" in layer.name for layer in made.model.layers)
-    assert len(made.network.outputs) == 3
-    auxiliary = keras.Model(made.model.input, made.network.outputs[1])
+    assert len(made.forward.network.outputs) == 3
+    auxiliary = keras.Model(made.model.input, made.forward.network.outputs[1])
     assert auxiliary.output_shape == (None, 4)
 
 
@@ -210,7 +211,7 @@ def test_the_average_does_not_touch_what_is_trained() -> None:
         made = make_step(trained, PREPARED, optimizer=optimizer, recipe=recipe)
         for _ in range(2):
             made.step(*batch())
-        weights.append(made.network.get_weights())
+        weights.append(made.forward.network.get_weights())
     for plain, averaged in zip(*weights, strict=True):
         np.testing.assert_array_equal(plain, averaged)
 

@@ -5,10 +5,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-import tensorflow as tf
 from data import noise, sizes, write_image
 from exported import Artifacts
 
@@ -63,27 +61,6 @@ def moved(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return copy
 
 
-def convert_quickly(artifacts: Artifacts, patch: pytest.MonkeyPatch) -> None:
-    """Has an int8 conversion read its images, and give a file that is there already."""
-
-    class Converter(SimpleNamespace):
-        def convert(self) -> bytes:
-            assert len(list(self.representative_dataset())) == 48
-            return flatbuffer
-
-    saved, flatbuffer = artifacts["SavedModel"], artifacts["TFLite"].read_bytes()
-    patch.setattr("export.formats.saved_model.export", lambda run, out: saved)
-    patch.setattr(
-        tf.lite,
-        "TFLiteConverter",
-        SimpleNamespace(
-            from_saved_model=lambda folder, signature_keys: Converter(
-                target_spec=SimpleNamespace()
-            )
-        ),
-    )
-
-
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_finds_moved_data_and_reads_it_once(
     name: str,
@@ -105,8 +82,6 @@ def test_a_command_finds_moved_data_and_reads_it_once(
     artifact = str(artifacts["TFLite"]) if "ARTIFACT" in words else ""
     places = {"RUN": str(moved.path), "ARTIFACT": artifact}
     line = [places.get(w, w.replace("OUT", str(tmp_path))) for w in words]
-    if name == "export.tflite":
-        convert_quickly(artifacts, monkeypatch)
     monkeypatch.setattr(folder, "check", counted)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     if name != "training.report":  # which goes without the images

@@ -13,7 +13,7 @@ from keras_resnet import count_macs, count_params, create_model, load_model, wei
 from keras_resnet.describe import walk
 from keras_resnet.layers import Recomputed
 from keras_resnet.weights.assign import weights_of
-from training.distributed.backend import detect_hardware
+from training.distributed.backend import backend
 
 pytestmark = pytest.mark.slow
 
@@ -117,7 +117,7 @@ def test_the_network_is_the_same(tmp_path: Path, enliven: Enliven) -> None:
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision(policy: str, enliven: Enliven) -> None:
-    if policy == "mixed_bfloat16" and not detect_hardware().bfloat16:
+    if policy == "mixed_bfloat16" and not backend.detect_hardware().bfloat16:
         pytest.skip("the CPU emulates bfloat16, whose sums then round by more (0.07)")
     plain, efficient = pair(enliven, dtype=policy)
     ours, theirs = step(efficient, True), step(plain, True)

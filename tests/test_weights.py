@@ -79,12 +79,11 @@ def test_logits_are_those_of_keras_applications(
     theirs = reference(files.IMAGENET[name])
     model = create_model(name, input_shape=(64, 64, 3))
     weights.load_keras_applications(model, theirs)
-    images = 100 * shapes(64)  # as large as Keras' preprocessing makes them
+    images = 120 * shapes(64)  # as large as Keras' preprocessing makes them
     expected = np.asarray(theirs(images, training=False))
     logits = np.asarray(model(images, training=False))
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-5 * np.ptp(expected))
-    # Images of 64 pixels leave four places at the end of VGG-19, which differ less.
-    assert np.abs(expected[0] - expected[1]).max() > 5e-3 * np.abs(expected).max()
+    assert np.abs(expected[0] - expected[1]).max() > 1e-2 * np.abs(expected).max()
 
 
 @pytest.mark.slow

@@ -75,7 +75,7 @@ def evaluate_run(
 
 def _evaluate(run: Run, options: Options) -> tuple[dict[str, Any], bool]:
     """Returns the result and whether it belongs in the run's folder."""
-    from training.distributed.backend import detect_hardware
+    from training.distributed.backend import backend
     from training.evaluation.assessment import assess, predict
     from training.evaluation.metrics import Evaluator
     from training.evaluation.views import views
@@ -88,7 +88,7 @@ def _evaluate(run: Run, options: Options) -> tuple[dict[str, Any], bool]:
     evaluator = Evaluator(
         load_trained_model(run),
         preprocessing,
-        jit_compile=config["device"]["xla"] and detect_hardware().kind == "gpu",
+        jit_compile=config["device"]["xla"] and backend.detect_hardware().kind == "gpu",
         views=tuple(averaged.values()),
     )
     result = assess(predict(evaluator, data, preprocessing, split), data, split)

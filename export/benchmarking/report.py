@@ -24,9 +24,10 @@ def hardware() -> str:
     """Returns the processor's name, the number of cores and the operating system."""
     import psutil
 
-    from training.distributed.backend import detect_hardware
+    from training.distributed.backend import backend
 
-    return f"{detect_hardware().name}, {psutil.cpu_count()} cores, {platform.system()}"
+    name = backend.detect_hardware().name
+    return f"{name}, {psutil.cpu_count()} cores, {platform.system()}"
 
 
 def describe(measured: list[Measurement]) -> str:

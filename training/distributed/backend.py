@@ -1,43 +1,15 @@
-"""Selects the functions of Keras' backend, with which a run computes."""
+"""Selects the devices and the compiler of Keras' backend, with which a run computes.
+
+Both modules define the same names, so type checkers read one of them.
+"""
+
+from typing import TYPE_CHECKING
 
 import keras
 
-if keras.backend.backend() == "jax":
-    from training.distributed.jax_backend import (
-        DeviceError,
-        compiled,
-        detect_hardware,
-        library_versions,
-        make_deterministic,
-        make_replicas,
-        peak_memory,
-        profiled_step,
-        start_profile,
-        stop_profile,
-    )
+if TYPE_CHECKING or keras.backend.backend() == "tensorflow":
+    from training.distributed import tensorflow_backend as backend
 else:
-    from training.distributed.tensorflow_backend import (
-        DeviceError,
-        compiled,
-        detect_hardware,
-        library_versions,
-        make_deterministic,
-        make_replicas,
-        peak_memory,
-        profiled_step,
-        start_profile,
-        stop_profile,
-    )
+    from training.distributed import jax_backend as backend
 
-__all__ = [
-    "DeviceError",
-    "compiled",
-    "detect_hardware",
-    "library_versions",
-    "make_deterministic",
-    "make_replicas",
-    "peak_memory",
-    "profiled_step",
-    "start_profile",
-    "stop_profile",
-]
+__all__ = ["backend"]

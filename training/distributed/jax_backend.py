@@ -1,6 +1,7 @@
 """Uses JAX's devices and compiler; TensorFlow only reads the data, on the CPU."""
 
 import os
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -23,8 +24,6 @@ start_profile: Any = jax.profiler.start_trace
 stop_profile: Any = jax.profiler.stop_trace
 profiled_step: Any = jax.profiler.StepTraceAnnotation
 
-DeviceError = jax.errors.JaxRuntimeError  # raised by a computation
-
 
 def detect_hardware() -> Hardware:
     """Returns JAX's first device."""
@@ -32,8 +31,9 @@ def detect_hardware() -> Hardware:
     if device.platform == "cpu":
         return cpu(system.cpu_info())
     if device.platform == "gpu":
-        capability = float(getattr(device, "compute_capability", 0))
-        return gpu(device.device_kind, capability)
+        capability = str(getattr(device, "compute_capability", ""))
+        numeric = re.fullmatch(r"\d+\.\d+", capability)  # AMD's is a name
+        return gpu(device.device_kind, float(capability) if numeric else 0)
     return Hardware(device.platform, device.device_kind, bfloat16=True, float16=False)
 
 
@@ -89,6 +89,12 @@ def compiled(
         return pure([v.value for v in variables()], *arrays)
 
     return call
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Checks whether a computation failed for lack of memory."""
+    failed = isinstance(error, jax.errors.JaxRuntimeError)
+    return failed and str(error).startswith("RESOURCE_EXHAUSTED")
 
 
 def library_versions(hardware: Hardware) -> dict[str, str]:

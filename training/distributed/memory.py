@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from keras_resnet.errors import UsageError
-from training.distributed.backend import DeviceError
+from training.distributed.backend import backend
 
 
 @contextmanager
@@ -17,9 +17,8 @@ def explain_memory_errors(batch_size: int, accumulation: int) -> Iterator[None]:
     """
     try:
         yield
-    except DeviceError as error:
-        text = str(error)
-        if "RESOURCE_EXHAUSTED" not in text and "OOM" not in text:
+    except Exception as error:
+        if not backend.is_out_of_memory(error):
             raise
         raise UsageError(
             f"the device must have memory for a step, got none left with batch_size "

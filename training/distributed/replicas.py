@@ -21,11 +21,15 @@ class Replicas:
         count: Number of devices of all workers.
         workers: Number of workers.
         worker: Index of this worker.
+        parts: Number of parts of every batch, each computed for itself.
+        replicated: Where JAX keeps the model on several devices; None: on one.
     """
 
     count = 1
     workers = 1
     worker = 0
+    parts = 1
+    replicated: Any = None
 
     @property
     def chief(self) -> bool:
@@ -68,10 +72,6 @@ class Replicas:
             values: One entry for each example of this replica.
         """
         return ops.cast(ops.shape(values)[0], "float32")
-
-    def share(self, share: float) -> float:
-        """Returns the share in the whole batch of a share in a replica's batch."""
-        return share / len(self.shares) / self.workers
 
     def locals(self, value: Any) -> tuple[Tensor, ...]:
         """Returns the values of a variable or result on this worker's replicas."""

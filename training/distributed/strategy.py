@@ -20,7 +20,7 @@ class StrategyReplicas(Replicas):
 
     def __init__(self, strategy: tf.distribute.Strategy) -> None:
         self._strategy = strategy
-        self.count = strategy.num_replicas_in_sync
+        self.count = self.parts = strategy.num_replicas_in_sync
         resolver = strategy.cluster_resolver
         workers = resolver and resolver.cluster_spec().as_dict()
         if workers:

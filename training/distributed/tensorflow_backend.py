@@ -18,8 +18,6 @@ start_profile: Any = tf.profiler.experimental.start
 stop_profile: Any = tf.profiler.experimental.stop
 profiled_step: Any = partial(tf.profiler.experimental.Trace, _r=1)  # 1: it marks a step
 
-DeviceError = tf.errors.OpError  # raised by a computation
-
 
 def detect_hardware() -> Hardware:
     """Returns the first GPU visible to TensorFlow, or else the CPU."""
@@ -70,6 +68,12 @@ def compiled(
     """
     del variables  # a graph refers to them
     return tf.function(function, autograph=False, jit_compile=xla)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Checks whether a computation failed for lack of memory, not of disk space."""
+    exhausted = isinstance(error, tf.errors.ResourceExhaustedError)
+    return exhausted and "OOM when allocating" in str(error)
 
 
 def library_versions(hardware: Hardware) -> dict[str, str]:

@@ -52,7 +52,7 @@ class Execution:
     replicas: Replicas = field(default_factory=Replicas)
 
 
-class Forward:
+class ForwardPass:
     """A model, what it minimises, and the state that a step updates.
 
     Args:
@@ -63,11 +63,14 @@ class Forward:
         execution: How the step is computed.
 
     Attributes:
-        network: The model that is trained.
+        model: The model that is evaluated and saved.
+        network: The model that is trained; may be replaced before the first step.
         average: Updates the moving average; None: there is none.
         optimizer: The optimizer.
         execution: How the step is computed.
-        metrics: The metrics of an epoch.
+        metrics: Metrics of the epoch so far: the mean loss, without weight decay and
+            auxiliary classifiers, and the top-1 accuracy (for mixed images, of the
+            class with the largest share).
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Forward:
         optimizer: keras.optimizers.Optimizer,
         execution: Execution,
     ) -> None:
+        self.model = trained.model
         self.network = trained.network
         self.average = trained.average
         self.optimizer = optimizer
@@ -109,7 +113,7 @@ class Forward:
         loss = ops.sum(losses) / examples
         objective = loss
         if self._penalised:
-            share = self.execution.replicas.share(share)
+            share = share / self.execution.replicas.parts
             penalty = l2_loss([v.value for v in self._penalised])
             objective += share * self._objective.penalty * penalty
         for auxiliary_logits in auxiliary:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from training.data.types import Tensor
-from training.engine.forward import Forward
+from training.engine.forward import ForwardPass
 from training.optimisation.averaging import Average
 
 Values = list[Any]  # of variables
@@ -26,12 +26,13 @@ class JaxUpdate:
         forward: The model, its objective and its optimizer.
     """
 
-    def __init__(self, forward: Forward) -> None:
+    def __init__(self, forward: ForwardPass) -> None:
         self._forward = forward
         self._values: list[Values] | None = None
-        replicated = getattr(forward.execution.replicas, "replicated", None)
-        self._compiled = jax.jit(self._run, donate_argnums=0, out_shardings=replicated)
-        self._replicated = replicated
+        self._replicated = forward.execution.replicas.replicated
+        self._compiled = jax.jit(
+            self._run, donate_argnums=0, out_shardings=self._replicated
+        )
 
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
         """Updates the variables; returns the results, which may still be computed."""

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from keras_resnet.errors import Stopped
-from training.distributed.backend import peak_memory
+from training.distributed.backend import backend
 from training.distributed.replicas import Replicas
 from training.engine.checkpoint import Checkpoints
 from training.engine.pace import Pace
@@ -95,12 +95,13 @@ def _train_epoch(
     waiting = DataWaitTimer()
     results = _Results(trainer, progress, waiting)
     checkpoint_timer, pace = CheckpointTimer(checkpoints.saving), Pace()
+    alone = trainer.replicas.workers == 1  # no other worker must hear of a signal
     for batch in waiting.iterate(batches(progress.epoch, progress.step)):
         step = progress.step
         callbacks.on_train_batch_begin(step)
         trainer.start(*batch)
         progress.step = step + 1
-        due = pace.step() or request.concerns(trainer.replicas.workers)
+        due = pace.step() or (alone and request.signal is not None)
         if due:  # a step that takes long may well be waited for
             results.read(running=1 if pace.steps > 1 else 0)
         logs = metrics.result() | {"examples": metrics.examples}
@@ -119,7 +120,7 @@ def _train_epoch(
         "seconds": progress.seconds,
         "images_per_second": metrics.examples / progress.seconds,
         "waiting": waiting.share,
-        "memory_gib": peak_memory(),
+        "memory_gib": backend.peak_memory(),
     }
 
 

@@ -4,63 +4,39 @@ from typing import Any
 
 import keras
 
-from training.data.preprocessing import Preprocessing
 from training.data.types import Tensor
-from training.engine.forward import Execution, Forward, TrainedModel
-from training.optimisation.objective import Objective
+from training.engine.forward import ForwardPass
 
 
 class TrainingStep:
     """Trains a model one batch at a time, with Keras' backend.
 
     Args:
-        trained: The model.
-        preprocessing: Normalises pixels.
-        objective: The objective to minimise.
-        optimizer: Updates the trainable variables.
-        execution: How to compute the step; None: the defaults.
+        forward: The model and what it minimises.
 
     Attributes:
+        forward: The model and what it minimises.
         model: The model that is evaluated and saved.
         optimizer: The optimizer.
-        metrics: Metrics of the epoch so far: the mean loss, without weight decay and
-            auxiliary classifiers, and the top-1 accuracy (for mixed images, of the
-            class with the largest share).
+        metrics: The metrics of the epoch so far.
         replicas: The devices that train the model.
     """
 
-    def __init__(
-        self,
-        trained: TrainedModel,
-        preprocessing: Preprocessing,
-        objective: Objective,
-        optimizer: keras.optimizers.Optimizer,
-        execution: Execution | None = None,
-    ) -> None:
-        execution = execution or Execution()
-        self.model = trained.model
-        self.optimizer = optimizer
-        self.replicas = execution.replicas
-        self._forward = Forward(trained, preprocessing, objective, optimizer, execution)
-        self.metrics = self._forward.metrics
-        self._update = _make_update(self._forward)
+    def __init__(self, forward: ForwardPass) -> None:
+        self.forward = forward
+        self.model = forward.model
+        self.optimizer = forward.optimizer
+        self.metrics = forward.metrics
+        self.replicas = forward.execution.replicas
+        self._update = _make_update(forward)
         self._started: list[tuple[Tensor, int]] = []  # results and their copies
-        optimizer.build(self.network.trainable_variables)
-
-    @property
-    def network(self) -> keras.Model:
-        """The model that is trained; may be replaced before the first step."""
-        return self._forward.network
-
-    @network.setter
-    def network(self, network: keras.Model) -> None:
-        self._forward.network = network
+        self.optimizer.build(forward.network.trainable_variables)
 
     @property
     def variables(self) -> list[keras.Variable]:
         """All weights and other state of the trained model and of its average."""
-        average = self.model.variables if self._forward.average else []
-        return [*self.network.variables, *average]
+        average = self.model.variables if self.forward.average else []
+        return [*self.forward.network.variables, *average]
 
     def start(self, images: Any, labels: Any, copies: int = 1) -> None:
         """Updates the weights with one batch, without waiting for the device.
@@ -103,7 +79,7 @@ class TrainingStep:
         self._update.sync()
 
 
-def _make_update(forward: Forward) -> Any:
+def _make_update(forward: ForwardPass) -> Any:
     """Returns what computes the step with Keras' backend."""
     if keras.backend.backend() == "jax":
         from training.engine.jax_update import JaxUpdate

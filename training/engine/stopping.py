@@ -53,10 +53,6 @@ class StopRequest:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def concerns(self, workers: int) -> bool:
-        """Returns whether a signal was received that no other worker must hear of."""
-        return self.signal is not None and workers == 1
-
     def stopped(self, progress: Progress) -> Stopped:
         """Returns the exception that ends the command once the state is saved."""
         # This worker may have received none: a signal to one worker stops all.

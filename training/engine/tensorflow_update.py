@@ -13,7 +13,7 @@ from keras_resnet.errors import UsageError
 from keras_resnet.layers import GroupedConv2D, leaf_layers, synchronized, unchecked
 from training.data.types import Tensor
 from training.distributed.strategy import clip_gradients
-from training.engine.forward import Forward
+from training.engine.forward import ForwardPass
 from training.optimisation.accumulation import accumulate
 
 # Raised where XLA lacks an operation or a device.
@@ -32,7 +32,7 @@ class TensorFlowUpdate:
         forward: The model, its objective and its optimizer.
     """
 
-    def __init__(self, forward: Forward) -> None:
+    def __init__(self, forward: ForwardPass) -> None:
         self._forward = forward
         self._replicas = forward.execution.replicas
         jit_compile = forward.execution.jit_compile

@@ -11,7 +11,7 @@ from keras import ops
 
 from training.data.preprocessing import Preprocessing
 from training.data.types import Tensor
-from training.distributed.backend import compiled
+from training.distributed.backend import backend
 from training.distributed.replicas import Replicas
 from training.evaluation.predictions import COLUMNS, Logs, Predictions
 from training.evaluation.views import View
@@ -95,7 +95,7 @@ class Evaluator:
         self._model = model
         self._preprocessing = preprocessing
         self._views = views
-        self._step = compiled(
+        self._step = backend.compiled(
             self._all_replicas, lambda: model.variables, xla=jit_compile
         )
 
@@ -132,7 +132,7 @@ class Evaluator:
             }
             return ops.stack([ops.cast(columns[c], "float32") for c in COLUMNS], -1)
 
-        if len(self.replicas.shares) * self.replicas.workers == 1:
+        if self.replicas.parts == 1:
             return measured()
         # For an empty batch, oneDNN's convolution keeps its input's shape and channels.
         return ops.cond(

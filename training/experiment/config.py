@@ -17,7 +17,7 @@ import keras_resnet
 from keras_resnet.describe import count_macs, count_params
 from keras_resnet.errors import UsageError
 from training.data.identity import describe_dataset, resolved
-from training.distributed.backend import library_versions
+from training.distributed.backend import backend
 from training.experiment.augmentation import augmentation_names
 from training.experiment.experiment import Experiment
 from training.recipes.recipe import EPHEMERAL, Recipe
@@ -76,7 +76,7 @@ def describe_experiment(experiment: Experiment) -> dict[str, Any]:
         "seed": recipe.seed,
         "versions": {"python": platform.python_version()}
         | {name: package.__version__ for name, package in PACKAGES.items()}
-        | library_versions(plan.hardware),
+        | backend.library_versions(plan.hardware),
         "environment": _environment(),
     }
 

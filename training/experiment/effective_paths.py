@@ -46,8 +46,8 @@ def train_effective(
 
     def adapt(trainer: TrainingStep) -> list[keras.callbacks.Callback]:
         write_json(lengths, {"lengths": list(effective)})
-        gated = GatedNetwork(trainer.network)  # shares the layers
-        trainer.network = gated.model
+        gated = GatedNetwork(trainer.forward.network)  # shares the layers
+        trainer.forward.network = gated.model
         return [EffectivePaths(gated, effective, run.recipe.seed)]
 
     if not repeated.complete:

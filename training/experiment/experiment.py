@@ -16,7 +16,8 @@ from training.data.pipeline import TrainingData
 from training.data.preprocessing import Preprocessing
 from training.data.sources.cache import require_memory
 from training.data.types import Dataset
-from training.distributed import backend, devices
+from training.distributed import devices
+from training.distributed.backend import backend
 from training.distributed.devices import DevicePlan
 from training.distributed.replicas import Replicas, require_shares
 from training.experiment import finetuning

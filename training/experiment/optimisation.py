@@ -9,7 +9,7 @@ from keras_resnet.catalogue import with_auxiliary
 from keras_resnet.families.spec import AuxiliarySpec, Spec
 from training.data.preprocessing import Preprocessing
 from training.distributed.replicas import Replicas
-from training.engine.forward import Execution, TrainedModel
+from training.engine.forward import Execution, ForwardPass, TrainedModel
 from training.engine.step import TrainingStep
 from training.optimisation.averaging import Average
 from training.optimisation.losses import make_loss
@@ -72,17 +72,14 @@ def make_step(
         penalty=recipe.weight_decay if recipe.optimizer == "sgd" else 0.0,
         penalises_all=recipe.decay == "all",
     )
+    execution = Execution(
+        recipe.accumulation,
+        jit_compile,
+        jit_required=recipe.xla != "auto",
+        replicas=replicas or Replicas(),
+    )
     return TrainingStep(
-        trained,
-        preprocessing,
-        objective,
-        optimizer,
-        Execution(
-            recipe.accumulation,
-            jit_compile,
-            jit_required=recipe.xla != "auto",
-            replicas=replicas or Replicas(),
-        ),
+        ForwardPass(trained, preprocessing, objective, optimizer, execution)
     )
 
 

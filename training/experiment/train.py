@@ -169,7 +169,7 @@ def _epoch_batches(experiment: Experiment) -> loop.EpochBatches:
         for images, labels in replicas.batches(
             lambda share: data.batches(epoch, first_step=first_step, share=share)
         ):
-            yield images, labels, replicas_per_example(left, replicas.count)
+            yield images, labels, replicas_per_example(left, replicas.parts)
             left -= data.batch_size
 
     return batches

@@ -6,7 +6,7 @@ import time
 import keras
 from tqdm import tqdm
 
-from training.distributed.backend import peak_memory
+from training.distributed.backend import backend
 from training.engine.progress import Progress
 from training.evaluation.predictions import Logs
 from training.optimisation.optimizers import last_rate
@@ -55,7 +55,7 @@ class Display(keras.callbacks.Callback):
         if self._bar.update(int(logs["examples"]) - self._bar.n):  # it was redrawn
             steps = self._progress.epoch * self.params["steps"] + batch + 1
             rate = last_rate(self.model.optimizer, steps)
-            text = f"{_figures(logs)}, lr {rate:.3g}, {peak_memory():.1f} GiB"
+            text = f"{_figures(logs)}, lr {rate:.3g}, {backend.peak_memory():.1f} GiB"
             self._bar.set_postfix_str(text, refresh=False)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:

@@ -5,11 +5,7 @@ from collections.abc import Callable
 import keras
 from tqdm import tqdm
 
-from training.distributed.backend import (
-    profiled_step,
-    start_profile,
-    stop_profile,
-)
+from training.distributed.backend import backend
 from training.engine.step import TrainingStep
 from training.evaluation.predictions import Logs
 from training.runs.run import Run
@@ -35,10 +31,10 @@ class Profile(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Starts recording after the warm-up and marks the step."""
         if self._seen == WARMUP:
-            start_profile(str(self._folder))
+            backend.start_profile(str(self._folder))
             self._recording = True
         if self._recording:
-            self._mark = profiled_step("train", step_num=self._seen)
+            self._mark = backend.profiled_step("train", step_num=self._seen)
             self._mark.__enter__()
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
@@ -60,7 +56,7 @@ class Profile(keras.callbacks.Callback):
 
     def _stop(self) -> None:
         self._recording = False
-        stop_profile()
+        backend.stop_profile()
         count = self._seen - WARMUP
         tqdm.write(f"profile: {count} steps in {self._folder}/plugins/profile")
 
