@@ -7,6 +7,7 @@ from keras_resnet.errors import UsageError
 from training.distributed.backend import backend
 from training.distributed.devices import BFLOAT16_PAYS_FROM_MACS, plan_device
 from training.distributed.hardware import Hardware, cpu
+from training.distributed.memory import explain_memory_errors
 
 X86 = """processor\t: 0
 vendor_id\t: AuthenticAMD
@@ -135,3 +136,21 @@ def test_xla_is_automatic_on_gpus_only(hardware: Hardware, precision: str) -> No
 def test_wrong_choice_is_refused(choice: dict[str, str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         plan_device(CPU, **{"precision": "auto", "xla": "auto", "macs": 1, **choice})
+
+
+@pytest.mark.parametrize(
+    ("error", "explained"),
+    [
+        (tf.errors.ResourceExhaustedError(None, None, "OOM when allocating x"), True),
+        (tf.errors.ResourceExhaustedError(None, None, "No space left on disk"), False),
+        (tf.errors.InvalidArgumentError(None, None, "ROOM.jpg is damaged"), False),
+        (ValueError("OOM when allocating x"), False),
+    ],
+)
+def test_only_a_lack_of_memory_is_explained_as_one(
+    error: Exception, explained: bool
+) -> None:
+    expected = UsageError if explained else type(error)
+    with pytest.raises(expected) as raised, explain_memory_errors(32, 2):
+        raise error
+    assert ("--accumulation 4" in str(raised.value)) == explained
