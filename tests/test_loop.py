@@ -108,11 +108,11 @@ def auxiliary_step(weight: float) -> tuple[TrainingStep, dict[str, np.ndarray]]:
     optimizer = keras.optimizers.SGD(recipe.learning_rate)
     trained = make_trained_model(model, find_spec("googlenet", **recipe.spec_fields))
     made = make_step(trained, preprocessing, optimizer=optimizer, recipe=recipe)
-    trained = made.forward.network.trainable_variables
-    before = {v.path: v.numpy() for v in trained}
+    variables = made.forward.network.trainable_variables
+    before = {v.path: v.numpy() for v in variables}
     images = tf.random.stateless_uniform((4, 32, 32, 3), (0, 1), maxval=255.0)
     made.step(images, tf.range(4))
-    return made, {v.path: v.numpy() - before[v.path] for v in trained}
+    return made, {v.path: v.numpy() - before[v.path] for v in variables}
 
 
 @pytest.mark.slow
