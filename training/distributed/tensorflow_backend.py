@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import tensorflow as tf
@@ -47,8 +47,17 @@ def make_replicas() -> Replicas:
     devices = devices or tf.config.list_logical_devices("CPU")
     if len(devices) == 1:
         return Replicas()
-    names = [device.name for device in devices]
-    return StrategyReplicas(tf.distribute.MirroredStrategy(names))
+    return StrategyReplicas(_mirrored(*[device.name for device in devices]))
+
+
+@cache
+def _mirrored(*devices: str) -> tf.distribute.Strategy:
+    """Returns the strategy of these devices.
+
+    There is one in a process: a second one would name its exchanges as the first does,
+    which TensorFlow reports as a mismatch where their shapes differ.
+    """
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def make_deterministic() -> None:
