@@ -142,5 +142,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.load_backend("tensorflow")
+    command.load_backend("tensorflow", "jax")
     main()
