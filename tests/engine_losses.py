@@ -18,13 +18,13 @@ def first_losses(fields: dict[str, Any]) -> dict[str, Any]:
     from training.evaluation.assessment import predict
     from training.evaluation.metrics import Evaluator
     from training.experiment.experiment import build_experiment
-    from training.experiment.train import _epoch_batches, _make_training_step
+    from training.experiment.train import epoch_batches, make_training_step
     from training.recipes.recipe import Recipe
 
     experiment = build_experiment(Recipe.from_dict(fields))
     with experiment.replicas.scope():
-        step = _make_training_step(experiment)
-        batches = _epoch_batches(experiment)
+        step = make_training_step(experiment)
+        batches = epoch_batches(experiment)
         epochs = itertools.chain.from_iterable(batches(i, 0) for i in range(STEPS))
         losses = [step.step(*batch) for batch in itertools.islice(epochs, STEPS)]
         step.sync()

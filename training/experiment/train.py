@@ -94,7 +94,7 @@ def _train_and_test(
     """Trains from the newest checkpoint, if any, to the end, and tests the model."""
     recipe = experiment.recipe
     with report_write_errors(run.path), experiment.replicas.scope():
-        step = _make_training_step(experiment)
+        step = make_training_step(experiment)
         adapt_callbacks = adapt(step) if adapt else []
         checkpoints = _restore_checkpoints(experiment, run, step, saving)
         experiment.model.optimizer = step.optimizer  # callbacks read it
@@ -105,7 +105,7 @@ def _train_and_test(
                 checkpoints,
                 _callbacks(experiment, run, checkpoints, adapt_callbacks),
                 epochs=recipe.epochs,
-                batches=_epoch_batches(experiment),
+                batches=epoch_batches(experiment),
                 validate=_validation(experiment, evaluator),
             )
         if experiment.replicas.chief:
@@ -116,7 +116,8 @@ def _train_and_test(
         _test(experiment, run, evaluator)
 
 
-def _make_training_step(experiment: Experiment) -> TrainingStep:
+def make_training_step(experiment: Experiment) -> TrainingStep:
+    """Returns the training step of an experiment, in whose scope it must be called."""
     recipe, plan = experiment.recipe, experiment.plan
     trained = experiment.training_model or experiment.model
     finetuning.freeze(trained, recipe.freeze)
@@ -160,7 +161,7 @@ def _restore_checkpoints(
     return checkpoints
 
 
-def _epoch_batches(experiment: Experiment) -> loop.EpochBatches:
+def epoch_batches(experiment: Experiment) -> loop.EpochBatches:
     """Returns a function of epoch and first step that reads the rest of an epoch."""
     data, replicas = experiment.data, experiment.replicas
 
