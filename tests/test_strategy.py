@@ -5,8 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from data import gathered, pixel_dataset
 from launched import curves
 from replicated import RECIPE
@@ -19,6 +21,7 @@ from training.distributed.hardware import Hardware
 from training.distributed.replicas import Replicas, require_shares
 from training.evaluate import evaluate_run
 from training.experiment.augmentation import training_data
+from training.experiment.experiment import build_experiment
 from training.experiment.train import train
 from training.recipes.recipe import Recipe
 from training.runs.run import Run
@@ -93,14 +96,33 @@ def test_one_device_agrees_with_itself() -> None:
     [{"xla": "on", "precision": "auto"}, {"xla": "auto", "precision": "float16"}],
 )
 def test_what_several_devices_cannot_is_refused(forced: dict[str, str]) -> None:
-    with pytest.raises(UsageError, match=r"xla must be off .* on 2 devices, got"):
+    with pytest.raises(UsageError, match=r"must be .* on 2 devices, got .*; use auto"):
         plan_device(GPU, macs=1, replicas=2, **forced)
 
 
-def test_several_devices_leave_float16_and_xla_alone() -> None:
-    placed = plan_device(GPU, precision="auto", xla="auto", macs=1, replicas=2)
-    assert (placed.precision, placed.xla) == ("float32", False)
-    assert placed.xla_reason == "2 devices train together"
+@pytest.mark.parametrize(
+    ("batch_norm", "xla", "reason"),
+    [
+        ("synchronized", False, "2 devices train together"),
+        ("replica", True, "fuses operations on a GPU"),
+    ],
+)
+def test_what_several_devices_use(batch_norm: str, xla: bool, reason: str) -> None:
+    placed = plan_device(
+        GPU, precision="auto", xla="auto", macs=1, replicas=2, batch_norm=batch_norm
+    )
+    assert (placed.precision, placed.xla) == ("float32", xla)
+    assert placed.xla_reason == reason
+
+
+def test_devices_with_their_own_statistics_have_several_images() -> None:
+    own = {"devices": 4, "batch_norm": "replica"}
+    for batch_size, accumulation in ((8, 1), (16, 2), (12, 2)):
+        require_shares(64, batch_size, accumulation, **own)
+    require_shares(64, 1, 1, **own | {"devices": 1})
+    for batch_size, accumulation in ((4, 1), (8, 2)):
+        with pytest.raises(UsageError, match=r"at least 2 images, got batch_size"):
+            require_shares(64, batch_size, accumulation, **own)
 
 
 def replicated(count: int, out: Path, *recipes: dict[str, object]) -> list[Run]:
@@ -139,12 +161,69 @@ def test_three_devices_give_the_numbers_of_one(tmp_path: Path) -> None:
     assert wrong[0] == wrong[1]
 
 
+OWN: dict[str, object] = {  # 51 images in batches of 12: of the last 3, 2 and 1
+    "dataset": "synthetic:12x8x3:3:51",
+    "batch_norm": "replica",
+    "augmentation": "none",
+    "flip": "off",
+    "epochs": 1,
+    "schedule": "constant",
+    "warmup_epochs": 0.0,
+    "momentum": 0.0,
+    "nesterov": False,
+    "weight_decay": 0.0,
+}
+
+
+def trained_by_hand(recipe: Recipe, devices: int) -> list[np.ndarray]:
+    """Plain Keras: each part by its own statistics, of which the mean is kept."""
+    experiment = build_experiment(recipe)
+    model, data = experiment.model, experiment.data
+    entropy = keras.losses.SparseCategoricalCrossentropy(
+        from_logits=True, reduction="sum"
+    )
+    moving = model.non_trainable_variables
+    for images, labels in data.batches(epoch=0):
+        begin, shares = [v.numpy() for v in moving], []
+        for part in range(devices):
+            own, classes = images[part::devices], labels[part::devices]
+            for variable, value in zip(moving, begin, strict=True):
+                variable.assign(value)
+            with tf.GradientTape() as tape:
+                normalised = experiment.preprocessing.normalise(own)
+                loss = entropy(classes, model(normalised, training=True)) / len(labels)
+            weights = [v.value for v in model.trainable_variables]
+            weight = len(classes) / len(labels)
+            shares.append(
+                (tape.gradient(loss, weights), [weight * v.numpy() for v in moving])
+            )
+        gradients, statistics = zip(*shares, strict=True)
+        for variable, *parts in zip(moving, *statistics, strict=True):
+            variable.assign(sum(parts))
+        for variable, *parts in zip(model.trainable_variables, *gradients, strict=True):
+            variable.assign_sub(recipe.learning_rate * sum(parts))
+    return [v.numpy() for v in model.weights]
+
+
+@pytest.mark.slow
+def test_each_device_normalises_by_its_own_images(tmp_path: Path) -> None:
+    runs = replicated(2, tmp_path, OWN | {"xla": "on"}, OWN)
+    assert [run.config["device"]["xla"] for run in runs] == [True, False]
+    expected = trained_by_hand(Recipe.from_dict(RECIPE | OWN), devices=2)
+    for run in runs:
+        found = keras.saving.load_model(run.model, compile=False).weights
+        for name, value in zip(found, expected, strict=True):
+            np.testing.assert_allclose(
+                name.numpy(), value, rtol=1e-4, atol=2e-5, err_msg=name.path
+            )
+
+
 @pytest.mark.slow
 def test_stochastic_depth_on_two_devices_ends_in_float32(tmp_path: Path) -> None:
     depth = ["depths=(1,1,1)", "survival=0.5"]
     half = {"precision": "bfloat16", "ema": 0.9, "overrides": depth}
-    by_sample = {"overrides": [*depth, "drop_mode=sample"]}
-    run, _ = replicated(2, tmp_path, half, by_sample)
+    by_sample = {"overrides": [*depth, "drop_mode=sample"], "batch_norm": "replica"}
+    run, _ = replicated(2, tmp_path, half, by_sample | {"accumulation": 2, "ema": 0.9})
     before = run.evaluated
     assessed = evaluate_run(run)
     assert assessed["top1"] == before["top1"]

@@ -5,6 +5,7 @@ from keras_resnet.layers.local_response import LocalResponseNormalization
 from keras_resnet.layers.nested import Nested, branch_model, leaf_layers
 from keras_resnet.layers.normalization import (
     BatchNormalization,
+    moving_statistics,
     synchronized,
     unchecked,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "ZeroPaddedShortcut",
     "branch_model",
     "leaf_layers",
+    "moving_statistics",
     "synchronized",
     "unchecked",
 ]

@@ -150,6 +150,12 @@ def _count(x: Any) -> Any:
     return tf.cast(tf.reduce_prod(tf.shape(x)[:-1]), tf.float32)
 
 
+def moving_statistics(model: keras.Model) -> list[keras.Variable]:
+    """Returns the moving means and variances that training updates."""
+    norms = [layer for layer in _batch_norms(model) if layer.trainable]
+    return [x for n in norms for x in (n.moving_mean, n.moving_variance)]
+
+
 @contextmanager
 def synchronized(model: keras.Model, wanted: bool = True) -> Iterator[None]:
     """Computes batch statistics over all replicas inside the block, if ``wanted``.

@@ -51,7 +51,13 @@ class DevicePlan:
 
 
 def plan_device(
-    hardware: Hardware, *, precision: str, xla: str, macs: int, replicas: int = 1
+    hardware: Hardware,
+    *,
+    precision: str,
+    xla: str,
+    macs: int,
+    replicas: int = 1,
+    batch_norm: str = "synchronized",
 ) -> DevicePlan:
     """Returns the requested or automatically chosen precision and XLA setting.
 
@@ -61,12 +67,14 @@ def plan_device(
         xla: ``"auto"``, ``"on"`` or ``"off"``.
         macs: The network's multiply-accumulates per image.
         replicas: Number of devices that train together.
+        batch_norm: ``"synchronized"``, or ``"replica"``: the devices exchange nothing
+            during a forward or backward pass, so XLA can compile it.
 
     Raises:
-        UsageError: ``precision`` or ``xla`` has another value, or one that is
-            impossible on several devices.
+        UsageError: ``precision`` or ``xla`` has another value, or a value is impossible
+            on several devices.
     """
-    _require_possible(precision, xla, replicas)
+    _require_possible(precision, xla, replicas, batch_norm)
     chosen, reason = precision, "as requested"
     if precision == "auto":
         # TensorFlow's collectives cannot run inside the condition under which the
@@ -74,7 +82,8 @@ def plan_device(
         alone = replicas == 1 or _on_jax()
         able = replace(hardware, float16=hardware.float16 and alone)
         chosen, reason = _precision(able, macs)
-    compiles, why = _xla(hardware, xla, replicas)
+    exchanging = replicas if batch_norm == "synchronized" else 1
+    compiles, why = _xla(hardware, xla, exchanging)
     return DevicePlan(hardware, chosen, compiles, reason, why)
 
 
@@ -82,7 +91,7 @@ def _on_jax() -> bool:
     return keras.backend.backend() == "jax"
 
 
-def _require_possible(precision: str, xla: str, replicas: int) -> None:
+def _require_possible(precision: str, xla: str, replicas: int, batch_norm: str) -> None:
     if precision not in (*POLICIES, "auto"):
         raise UsageError(
             f"precision must be one of auto, {', '.join(POLICIES)}, got {precision!r}"
@@ -92,11 +101,27 @@ def _require_possible(precision: str, xla: str, replicas: int) -> None:
     if _on_jax():
         if xla == "off":
             raise UsageError("xla must be auto or on with KERAS_BACKEND=jax, got 'off'")
-    elif replicas > 1 and (xla == "on" or precision == "float16"):
-        value = "xla on" if xla == "on" else "precision float16"
+        if replicas > 1 and batch_norm == "replica":
+            raise UsageError(
+                "batch_norm must be synchronized on several devices with "
+                "KERAS_BACKEND=jax, got 'replica'"
+            )
+    elif replicas > 1:
+        _require_possible_together(precision, xla, replicas, batch_norm)
+
+
+def _require_possible_together(
+    precision: str, xla: str, replicas: int, batch_norm: str
+) -> None:
+    if precision == "float16":
         raise UsageError(
-            f"xla must be off and precision float32 or bfloat16 on {replicas} "
-            f"devices, got {value}; use auto"
+            f"precision must be float32 or bfloat16 on {replicas} devices, got "
+            "float16; use auto"
+        )
+    if xla == "on" and batch_norm == "synchronized":
+        raise UsageError(
+            f"xla must be off on {replicas} devices, got on; use auto, or batch_norm "
+            "replica"
         )
 
 

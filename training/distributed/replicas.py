@@ -1,5 +1,6 @@
 """Coordinates the replicas of a model on one or several devices and machines."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -110,7 +111,12 @@ class Replicas:
 
 
 def require_shares(
-    images: int, batch_size: int, accumulation: int, *, devices: int
+    images: int,
+    batch_size: int,
+    accumulation: int,
+    *,
+    devices: int,
+    batch_norm: str = "synchronized",
 ) -> None:
     """Checks that the devices can perform every step of an epoch together.
 
@@ -119,15 +125,24 @@ def require_shares(
         batch_size: Number of images per batch, of all devices together.
         accumulation: Number of parts in which a device computes its share of a batch.
         devices: Number of devices.
+        batch_norm: ``"synchronized"``, or ``"replica"``: the batch norms of each device
+            use the statistics of a part of its share only.
 
     Raises:
         UsageError: The devices' shares of a batch would differ in size, or the shares
-            in their number of parts.
+            in their number of parts, or the parts would have too few images.
     """
     if batch_size % devices:
         raise UsageError(
             f"batch_size must be a multiple of the number of devices ({devices}), got "
             f"{batch_size}"
+        )
+    part = math.ceil(batch_size // devices / accumulation)
+    if batch_norm == "replica" and devices > 1 and part < 2:
+        raise UsageError(
+            "with batch_norm replica, each of the parts that devices compute must have "
+            f"at least 2 images, got batch_size {batch_size} on {devices} devices with "
+            f"accumulation {accumulation}; use a larger batch_size or synchronized"
         )
     last = images % batch_size
     if accumulation > 1 and last > devices and last % devices:

@@ -98,3 +98,17 @@ def clip_gradients(gradients: Sequence[Tensor], norm: float) -> list[Tensor]:
     whole = context.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients))
     scale = norm / tf.maximum(tf.linalg.global_norm(whole), norm)
     return [scale * part for part in gradients]
+
+
+def average_values(variables: Sequence[Any], share: Tensor) -> None:
+    """Gives variables, in a replica, their weighted mean over all replicas.
+
+    Args:
+        variables: Variables whose values differ among replicas.
+        share: Weight of this replica's values; those of all replicas add up to 1.
+    """
+    context = tf.distribute.get_replica_context()
+    parts = [share * variable.value for variable in variables]
+    means = context.all_reduce(tf.distribute.ReduceOp.SUM, parts)
+    for variable, mean in zip(variables, means, strict=True):
+        variable.assign(mean)

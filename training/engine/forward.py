@@ -42,6 +42,8 @@ class Execution:
         jit_compile: Whether to compile the step with XLA; JAX always does.
         jit_required: Whether it is an error if XLA cannot compile the step; otherwise
             it is computed without XLA, with a warning.
+        synchronized: Whether batch norms use the statistics of the images of all
+            replicas; otherwise each uses those of its own images.
         replicas: The devices that train the model, in whose scope its variables were
             created.
     """
@@ -49,6 +51,7 @@ class Execution:
     accumulation: int = 1
     jit_compile: bool = False
     jit_required: bool = True
+    synchronized: bool = True
     replicas: Replicas = field(default_factory=Replicas)
 
 

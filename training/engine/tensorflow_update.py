@@ -10,9 +10,15 @@ import numpy as np
 import tensorflow as tf
 
 from keras_resnet.errors import UsageError
-from keras_resnet.layers import GroupedConv2D, leaf_layers, synchronized, unchecked
+from keras_resnet.layers import (
+    GroupedConv2D,
+    leaf_layers,
+    moving_statistics,
+    synchronized,
+    unchecked,
+)
 from training.data.types import Tensor
-from training.distributed.strategy import clip_gradients
+from training.distributed.strategy import average_values, clip_gradients
 from training.engine.forward import ForwardPass
 from training.optimisation.accumulation import accumulate
 
@@ -42,9 +48,12 @@ class TensorFlowUpdate:
             for layer in leaf_layers(network):
                 if isinstance(layer, GroupedConv2D):
                     layer.path = "split"
+        several = self._replicas.count > 1
         self._clip: float | None = None
-        if self._replicas.count > 1:  # Keras would clip each replica's part separately
+        if several:  # Keras would clip each replica's part separately
             self._clip, optimizer.global_clipnorm = optimizer.global_clipnorm, None
+        # Whether batch norms exchange statistics among replicas.
+        self._exchanges = several and forward.execution.synchronized
         self._state = [v for v in network.variables if v.dtype == "float32"]
         self._unproven = jit_compile  # XLA has not compiled a step yet
         self._compiled = self._graph(jit_compile=jit_compile)
@@ -79,15 +88,20 @@ class TensorFlowUpdate:
         """Does nothing: variables always have the values of the last step."""
 
     def _graph(self, *, jit_compile: bool) -> Any:
-        return tf.function(self._all_replicas, autograph=False, jit_compile=jit_compile)
+        several = self._replicas.count > 1
+        self._gradients = self._pass
+        if several and jit_compile:  # without the exchange, which XLA cannot compile
+            self._gradients = tf.function(self._pass, autograph=False, jit_compile=True)
+        return tf.function(
+            self._all_replicas, autograph=False, jit_compile=jit_compile and not several
+        )
 
     def _all_replicas(self, images: Tensor, labels: Tensor) -> Tensor:
         """Runs the step on all replicas; returns mean loss and ``metrics.sums``."""
-        forward, several = self._forward, self._replicas.count > 1
+        forward = self._forward
         # The layers' own checks are off, since an error on one worker would leave the
         # others waiting for it; the step checks the whole state instead.
-        together = synchronized(forward.network, several)
-        with together, unchecked(forward.network):
+        with synchronized(forward.network, self._exchanges), unchecked(forward.network):
             results = self._replicas.run(self._replica, images, labels)
         if forward.average:
             forward.average.update(forward.optimizer.iterations)
@@ -95,22 +109,31 @@ class TensorFlowUpdate:
 
     def _replica(self, images: Tensor, labels: Tensor) -> Tensor:
         """Runs one replica's step, whose results are summed over replicas."""
+        examples = self._replicas.examples(labels)
+        results, *gradients = self._gradients(images, labels, examples)
+        if self._clip:
+            gradients = clip_gradients(gradients, self._clip)
+        # The optimizer sums the gradients of all replicas.
+        variables = self._forward.network.trainable_variables
+        self._forward.optimizer.apply(gradients, variables)
+        if self._replicas.count > 1 and not self._exchanges:
+            share = tf.cast(tf.shape(labels)[0], tf.float32) / examples
+            average_values(moving_statistics(self._forward.network), share)
+        state = tf.add_n([tf.nn.l2_loss(v.value) for v in self._state])
+        return tf.where(tf.math.is_finite(state), results, math.nan)
+
+    def _pass(self, images: Tensor, labels: Tensor, examples: Tensor) -> list[Tensor]:
+        """Returns the results of a replica's batch, then its gradients."""
         variables = self._forward.network.trainable_variables
         results = tf.zeros(1 + len(self._forward.metrics.sums))
-        results, *gradients = accumulate(
-            partial(self._part, examples=self._replicas.examples(labels)),
+        return accumulate(
+            partial(self._part, examples=examples),
             images,
             labels,
             self._forward.execution.accumulation,
             like=[results, *(v.value for v in variables)],
-            unrolled=self._replicas.count > 1,
+            unrolled=self._exchanges,
         )
-        if self._clip:
-            gradients = clip_gradients(gradients, self._clip)
-        # The optimizer sums the gradients of all replicas.
-        self._forward.optimizer.apply(gradients, variables)
-        state = tf.add_n([tf.nn.l2_loss(v.value) for v in self._state])
-        return tf.where(tf.math.is_finite(state), results, math.nan)
 
     def _part(
         self, images: Tensor, labels: Tensor, share: float, *, examples: Tensor

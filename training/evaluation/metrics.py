@@ -76,7 +76,8 @@ class Evaluator:
     Args:
         model: Maps normalised images to float32 logits.
         preprocessing: Normalises pixels.
-        jit_compile: Whether to compile with XLA.
+        jit_compile: Whether to compile with XLA, which cannot compile a function that
+            runs replicas.
         replicas: The devices and workers that hold the model; None: one device.
         views: Transformations of a batch of pixels over which probabilities are
             averaged; empty: only the unchanged images are used.
@@ -96,7 +97,9 @@ class Evaluator:
         self._preprocessing = preprocessing
         self._views = views
         self._step = backend.compiled(
-            self._all_replicas, lambda: model.variables, xla=jit_compile
+            self._all_replicas,
+            lambda: model.variables,
+            xla=jit_compile and self.replicas.parts == 1,
         )
 
     def __call__(self, batches: Iterable[Any], examples: int) -> Predictions:

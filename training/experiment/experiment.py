@@ -113,6 +113,7 @@ def _load_dataset(recipe: Recipe, replicas: Replicas) -> Dataset:
         recipe.batch_size,
         recipe.accumulation,
         devices=replicas.count,
+        batch_norm=recipe.batch_norm,
     )
     return dataset
 
@@ -139,6 +140,7 @@ def _plan_device(
         xla=recipe.xla,
         macs=macs,
         replicas=replicas,
+        batch_norm=recipe.batch_norm,
     )
     if precision and recipe.precision == "auto":
         plan = replace(plan, precision_reason="as when the run began")

@@ -76,6 +76,7 @@ def make_step(
         recipe.accumulation,
         jit_compile,
         jit_required=recipe.xla != "auto",
+        synchronized=recipe.batch_norm == "synchronized",
         replicas=replicas or Replicas(),
     )
     return TrainingStep(

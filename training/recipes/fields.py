@@ -44,6 +44,10 @@ class Optimization:
     """Number of passes over the training images."""
     batch_size: Annotated[int, Range(1, 2**20)] = 128
     """Number of images per optimizer step."""
+    batch_norm: Literal["synchronized", "replica"] = "synchronized"
+    """On several devices, normalise a batch by the statistics of all its images, or
+    each device's part by its own, as the papers do on ImageNet. Then only gradients
+    and moving statistics are exchanged, and XLA compiles the rest."""
     accumulation: Annotated[int, Range(1)] = 1
     """Number of equal parts (the last may be smaller) into which a batch is split to
     save memory. The parts are computed one after the other; gradients are those of
@@ -169,7 +173,8 @@ class Machine:
     """Precision of training computations; weights stay in float32. auto: bfloat16 if
     the device supports it and gains from it; a resumed run keeps its precision."""
     xla: Literal["auto", "on", "off"] = "auto"
-    """Compile the training step with XLA."""
+    """Compile the training step with XLA. auto: on a GPU if XLA can compile the model,
+    and always with JAX."""
     deterministic: bool = False
     """Use only bit-reproducible operations, as a CPU always does. Slower on a GPU, but
     needed there for a resumed run to equal an uninterrupted one."""
