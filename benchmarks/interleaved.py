@@ -70,7 +70,7 @@ class Candidate:
     python: str = sys.executable
 
 
-def _start(
+def start(
     script: str, key: str, contender: Candidate, arguments: tuple[str, int]
 ) -> "LineProcess":
     """Starts a contender in its own process, which runs a step per line."""
@@ -84,13 +84,18 @@ def _start(
     return LineProcess(command, environment)
 
 
-def _step(process: "LineProcess", name: str) -> tuple[float, float, float]:
+def run_step(process: "LineProcess", name: str) -> tuple[float, float, float]:
     """Runs a step in a process; returns seconds, MiB and seconds of core time.
 
     Raises:
         RuntimeError: The process failed; the message ends with its last output.
     """
     process.send("step")
+    return receive(process, name)
+
+
+def receive(process: "LineProcess", name: str) -> tuple[float, float, float]:
+    """Returns the figures of a step that a process was sent, as ``run_step`` does."""
     answer = process.receive()
     if not answer:
         raise RuntimeError(f"{name} failed:\n{process.wait()[1][-2000:]}")
@@ -145,16 +150,18 @@ def measure(
     """
     with ExitStack() as stack:
         workers = {
-            key: stack.enter_context(_start(script, key, contender, arguments))
+            key: stack.enter_context(start(script, key, contender, arguments))
             for key, contender in contenders.items()
         }
         for key, worker in workers.items():
             for _ in range(warmup):
-                _step(worker, contenders[key].name)
+                run_step(worker, contenders[key].name)
         results = {key: Measured([]) for key in workers}
         for _ in range(rounds):
             for key, worker in workers.items():
-                seconds, results[key].memory, used = _step(worker, contenders[key].name)
+                seconds, results[key].memory, used = run_step(
+                    worker, contenders[key].name
+                )
                 results[key].seconds.append(seconds)
                 results[key].processor.append(used)
     return results

@@ -14,7 +14,7 @@ from typing import Any
 
 from interleaved import Candidate, Results, Step
 
-PACKAGES = ("tensorflow", "keras", "jax", "torch", "torchvision")
+PACKAGES = ("tensorflow", "keras", "jax", "jaxlib", "torch", "torchvision")
 
 PIXELS, CHANNELS = 28, 256  # of the convolution's input and output
 
@@ -38,14 +38,15 @@ SIZES = {"cpu": Size(4096, 16, 1), "gpu": Size(8192, 256, 10)}
 
 
 def describe() -> str:
-    """Returns the processor, cores, any GPU and the versions of installed packages."""
+    """Returns the processor, cores, any GPU, its driver and memory, and versions."""
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text("utf-8") if cpuinfo.is_file() else ""
     match = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
     name = match[1] if match else platform.processor() or platform.machine()
     parts = [name, f"{os.cpu_count()} cores"]
     if shutil.which("nvidia-smi"):
-        query = ("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
+        fields = "--query-gpu=name,driver_version,memory.total"
+        query = ("nvidia-smi", fields, "--format=csv,noheader")
         result = subprocess.run(query, capture_output=True, text=True, check=False)
         parts += result.stdout.split("\n")[:1] if result.returncode == 0 else []
     # A package may be installed under another name, such as tensorflow-cpu.

@@ -13,8 +13,17 @@ def keras_step(
     precision: str,
     batch: int,
     shape: tuple[int, int, int] = (224, 224, 3),
+    steps: int = 1,
 ) -> Step:
-    """Returns a step of SGD with momentum on a batch of noise in Keras' backend."""
+    """Returns SGD steps with momentum on a batch of noise in Keras' backend.
+
+    Args:
+        build: Returns the model.
+        precision: ``float32`` or ``bfloat16``.
+        batch: Images per step.
+        shape: Shape of an image.
+        steps: Training steps of a call, which waits for the device only at its end.
+    """
     import keras
 
     if precision == "bfloat16":
@@ -24,8 +33,20 @@ def keras_step(
     optimizer.build(model.trainable_variables)
     images = keras.random.normal((batch, *shape))
     labels = keras.ops.zeros((batch,), "int32")
-    steps = {"tensorflow": _tensorflow_step, "jax": _jax_step}
-    return steps[keras.backend.backend()](model, optimizer, images, labels)
+    makers = {"tensorflow": _tensorflow_step, "jax": _jax_step}
+    step = makers[keras.backend.backend()](model, optimizer, images, labels)
+    return _repeated(step, steps)
+
+
+def _repeated(start: Callable[[], Any], steps: int) -> Step:
+    """Returns a call that starts steps and waits for the loss of the last."""
+
+    def step() -> float:
+        for _ in range(steps):
+            loss = start()
+        return float(loss)
+
+    return step
 
 
 def _loss(labels: Any, logits: Any) -> Any:
@@ -37,7 +58,9 @@ def _loss(labels: Any, logits: Any) -> Any:
     )
 
 
-def _tensorflow_step(model: Any, optimizer: Any, images: Any, labels: Any) -> Step:
+def _tensorflow_step(
+    model: Any, optimizer: Any, images: Any, labels: Any
+) -> Callable[[], Any]:
     import tensorflow as tf
 
     @tf.function
@@ -48,10 +71,12 @@ def _tensorflow_step(model: Any, optimizer: Any, images: Any, labels: Any) -> St
         optimizer.apply(tape.gradient(loss, variables), variables)
         return loss
 
-    return lambda: train().numpy()
+    return train
 
 
-def _jax_step(model: Any, optimizer: Any, images: Any, labels: Any) -> Step:
+def _jax_step(
+    model: Any, optimizer: Any, images: Any, labels: Any
+) -> Callable[[], Any]:
     """Returns a step that XLA compiles as a whole; it updates the state in place."""
     import jax
 
@@ -74,35 +99,38 @@ def _jax_step(model: Any, optimizer: Any, images: Any, labels: Any) -> Step:
     )
     state: Any = tuple([v.value for v in variables] for variables in groups)
 
-    def step() -> float:
+    def step() -> Any:
         nonlocal state
         state, loss = train(state, images, labels)
-        return float(loss)
+        return loss
 
     return step
 
 
-def torch_step(model: Any, precision: str, batch: int) -> Step:
-    """Returns the same step of a PyTorch network: channels last, bfloat16 autocast."""
+def torch_step(
+    model: Any, precision: str, batch: int, side: int = 224, steps: int = 1
+) -> Step:
+    """Returns the same steps of a PyTorch network: channels last, bfloat16 autocast."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.backends.cudnn.benchmark = True  # the fastest convolutions, as XLA chooses
     model = model.to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
-    images = torch.randn(batch, 3, 224, 224, device=device)
+    images = torch.randn(batch, 3, side, side, device=device)
     images = images.to(memory_format=torch.channels_last)
     labels = torch.zeros(batch, dtype=torch.long, device=device)
     half = precision == "bfloat16"
 
-    def step() -> float:
+    def step() -> Any:
         optimizer.zero_grad()
         with torch.autocast(device, torch.bfloat16, enabled=half):
             loss = torch.nn.functional.cross_entropy(model(images), labels)
         loss.backward()
         optimizer.step()
-        return float(loss.item())  # waits for a GPU
+        return loss.detach()
 
-    return step
+    return _repeated(step, steps)
 
 
 def keras_applications(precision: str, batch: int, name: str) -> Step:
@@ -116,14 +144,15 @@ def keras_applications(precision: str, batch: int, name: str) -> Step:
 
 
 def torchvision(
-    precision: str, batch: int, name: str, *, compiled: bool = False
+    precision: str, batch: int, name: str, *, compiled: bool = False, **size: int
 ) -> Step:
-    """Returns a step of a network from torchvision."""
+    """Returns steps of a network from torchvision; ``size`` as for ``torch_step``."""
     import torch
     from torchvision import models
 
     network = getattr(models, name)()
-    return torch_step(torch.compile(network) if compiled else network, precision, batch)
+    network = torch.compile(network) if compiled else network
+    return torch_step(network, precision, batch, **size)
 
 
 def with_torchvision(
