@@ -136,7 +136,7 @@ def _require_gpu() -> None:
     platform = (found.stdout or found.stderr).strip().split("\n")[-1]
     if platform != "gpu":
         raise UsageError(
-            f"JAX must compute on a GPU, got {platform}; install jax[cuda12], or try "
+            f"JAX must compute on a GPU, got {platform}; install jax[cuda13], or try "
             "the benchmark with --rehearse"
         )
 
