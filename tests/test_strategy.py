@@ -57,6 +57,22 @@ def test_shares_have_each_example_once_in_as_many_steps(count: int, parts: int) 
         assert sum(len(x) for x, _ in pieces) == left * len(images)
 
 
+@pytest.mark.slow
+def test_blocks_have_the_examples_in_order() -> None:
+    """Or the whole last batch, if the four devices of two parts cannot share it."""
+    recipe = Recipe(augmentation="pad_crop", batch_size=12)
+    for count in (24, 28, 30, 25):
+        data = training_data(recipe, pixel_dataset(count), PREPARED)
+        read = [data.batches(1, 1, share, 4) for share in [(0, 2), (1, 2), (0, 1)]]
+        sizes = data.sizes(first_step=1)
+        steps = zip(*(each.as_numpy_iterator() for each in read), sizes, strict=True)
+        for *parts, whole, size in steps:
+            for first, second, one in zip(*parts, whole, strict=True):
+                both = np.concatenate([first, second]) if size % 4 == 0 else first
+                np.testing.assert_array_equal(both, one)
+                assert len(one) == size and len(first) == len(second)
+
+
 def test_devices_have_parts_of_one_size() -> None:
     require_shares(51, 12, 1, devices=2)
     with pytest.raises(UsageError, match=r"batch_size must be a multiple of .* got 13"):

@@ -48,7 +48,18 @@ class TrainingData:
         """Number of batches in an epoch."""
         return math.ceil(len(self.split) / self.batch_size)
 
-    def batches(self, epoch: int, first_step: int = 0, share: Share = WHOLE) -> Batches:
+    def sizes(self, first_step: int = 0) -> list[int]:
+        """Returns the numbers of examples of an epoch's batches from ``first_step``."""
+        starts = range(first_step * self.batch_size, len(self.split), self.batch_size)
+        return [min(self.batch_size, len(self.split) - start) for start in starts]
+
+    def batches(
+        self,
+        epoch: int,
+        first_step: int = 0,
+        share: Share = WHOLE,
+        devices: int = 0,
+    ) -> Batches:
         """Returns one epoch's batches of augmented pixels and labels.
 
         An epoch has each example once. If the augmentation's ``repeats`` is N, it has a
@@ -59,6 +70,10 @@ class TrainingData:
             first_step: Number of batches to skip at the beginning.
             share: The part of every batch to read; the batch size must be a multiple of
                 the number of parts.
+            devices: 0: Part i of n has every n-th example of a batch, and parts may
+                differ in size by one. Otherwise it has the i-th of n equal blocks, and
+                all parts have all of a last batch that this number of devices, a
+                multiple of n, cannot share evenly.
 
         Returns:
             Batches ``(uint8 (B, H, W, C), int64 (B,))``. The last one may be smaller;
@@ -81,13 +96,16 @@ class TrainingData:
         positions = range(first_step * self.batch_size, len(self.split))
         last_size = len(self.split) % self.batch_size
         _, parts = share
-        if positions and 0 < last_size < parts:
-            # The last batch has fewer examples than there are parts: all read it whole.
+        blocks = devices > 0 and parts > 1
+        whole = last_size % devices if blocks else last_size < parts
+        if positions and last_size and (whole or blocks):
             full, last = positions[:-last_size], positions[-last_size:]
-            batches = _batches(full, load_example, self.batch_size, share)
-            batches = batches.concatenate(_batches(last, load_example, last_size))
+            batches = _batches(full, load_example, self.batch_size, share, blocks)
+            part = WHOLE if whole else share
+            rest = _batches(last, load_example, last_size, part, blocks)
+            batches = batches.concatenate(rest)
         else:
-            batches = _batches(positions, load_example, self.batch_size, share)
+            batches = _batches(positions, load_example, self.batch_size, share, blocks)
         if self.augmentation.mixing:
             batches = _mixed(batches, self.augmentation.mixing, epoch_seed, first_step)
         return Batches(batches.prefetch(PREFETCH).with_options(threading_options()))
@@ -159,23 +177,25 @@ def _batches(
     load_example: Callable[[Tensor], tuple[Tensor, Tensor]],
     batch_size: int,
     share: Share = WHOLE,
+    blocks: bool = False,
 ) -> tf.data.Dataset:
     """Loads the batches of one share, in parallel and in order.
 
-    All shares have the same number of batches: one without examples for the last batch
-    gets an empty one.
+    A share has every n-th example, or a block of each batch. All shares have the same
+    number of batches: one without examples for the last batch gets an empty one.
     """
     part, parts = share
     size = max(batch_size // parts, 1)
-    batches = (
-        tf.data.Dataset.range(indices.start + part, indices.stop, parts)
-        .map(
-            do_not_convert(load_example),
-            num_parallel_calls=cpu_count(),
-            deterministic=True,
+    positions = tf.data.Dataset.range(indices.start + part, indices.stop, parts)
+    if blocks:
+        starts = indices[part * size :: batch_size]
+        positions = tf.data.Dataset.range(starts.start, starts.stop, batch_size)
+        positions = positions.flat_map(
+            do_not_convert(lambda first: tf.data.Dataset.range(first, first + size))
         )
-        .batch(size)
-    )
+    batches = positions.map(
+        do_not_convert(load_example), num_parallel_calls=cpu_count(), deterministic=True
+    ).batch(size)
     own = math.ceil(len(indices[part::parts]) / size)
     most = math.ceil(len(indices[::parts]) / size)  # of the first share
     if own < most:
