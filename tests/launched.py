@@ -19,10 +19,14 @@ LONG = [
 ]
 
 
-def start(out: Path, *arguments: str) -> subprocess.Popen[str]:
+def start(out: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
     line = [sys.executable, "-m", "training.fit", "--out", str(out), *arguments]
     return subprocess.Popen(
-        line, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        line,
+        env=os.environ | environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
 
 

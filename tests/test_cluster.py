@@ -6,7 +6,13 @@ import math
 import pytest
 
 from keras_resnet.errors import UsageError
-from training.distributed.cluster import config, expand_nodes, is_chief, tf_config
+from training.distributed.cluster import (
+    config,
+    expand_nodes,
+    hosts,
+    is_chief,
+    tf_config,
+)
 
 TWO = config(["a:1", "b:1"], 1)
 CHIEF = {"cluster": {"chief": ["a:1"], "worker": ["b:1"]}}
@@ -17,6 +23,14 @@ SLURM = {
     "SLURM_STEP_TASKS_PER_NODE": "2(x2),1",
     "SLURM_PROCID": "3",
 }
+
+
+def test_the_chief_is_the_first_of_the_workers() -> None:
+    cluster = {"worker": ["b:1", "c:1"], "chief": ["a:1"]}
+    for index, (kind, place) in enumerate([("chief", 0), ("worker", 0), ("worker", 1)]):
+        configured = {"cluster": cluster, "task": {"type": kind, "index": place}}
+        assert hosts(configured) == (["a:1", "b:1", "c:1"], index)
+    assert hosts(TWO) == (["a:1", "b:1"], 1)
 
 
 @pytest.mark.parametrize(

@@ -117,11 +117,6 @@ def main() -> None:
         return
     several = options.ray or options.workers > 1 or options.max_restarts
     if several and place is None and launch.WATCHED not in os.environ:
-        if options.workers > 1 and os.environ.get("KERAS_BACKEND") == "jax":
-            raise UsageError(
-                f"workers must be 1 with KERAS_BACKEND=jax, got {options.workers}; one "
-                "process trains on all devices of a machine"
-            )
         _launch(options)
         return
     if place is not None:
@@ -136,21 +131,24 @@ def train_here(options: Options) -> None:
     Raises:
         Stopped: Another worker is gone, or ``train`` was stopped.
     """
-    import tensorflow as tf
-
+    from training.distributed.backend import backend
     from training.engine.callbacks.profiling import profiling
     from training.experiment.train import train
 
     run, adapt = options.run, profiling(options.run, options.profile)
-    try:
-        train(options.hyperparameters, run, options.saving, adapt=adapt)
-    except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
-        if launch.WATCHED in os.environ:
-            sys.exit(launch.LOST)  # the parent process reports why
-        raise Stopped(
-            f"all workers must run to the end, got {str(error).splitlines()[0]:.200}; "
-            "the last checkpoint is kept: restart all workers with --resume"
-        ) from error
+    with backend.ending_soon():
+        try:
+            train(options.hyperparameters, run, options.saving, adapt=adapt)
+        except Exception as error:
+            if not backend.is_lost(error):
+                raise
+            if launch.WATCHED in os.environ:
+                sys.exit(launch.LOST)  # the parent process reports why
+            reason = str(error).splitlines()[0]
+            raise Stopped(
+                f"all workers must run to the end, got {reason:.200}; "
+                "the last checkpoint is kept: restart all workers with --resume"
+            ) from error
 
 
 def work(arguments: list[str]) -> None:

@@ -40,6 +40,14 @@ def config(hosts: list[str], index: int) -> dict[str, Any]:
     return {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}}
 
 
+def hosts(configured: dict[str, Any]) -> tuple[list[str], int]:
+    """Returns the addresses of all workers, the chief's first, and this one's index."""
+    cluster, task = configured["cluster"], configured["task"]
+    ahead = sum(len(cluster[kind]) for kind in cluster if kind < task["type"])
+    addresses = [host for kind in sorted(cluster) for host in cluster[kind]]
+    return addresses, ahead + task["index"]
+
+
 def is_chief(configured: dict[str, Any] | None) -> bool:
     """Checks whether the process with this configuration writes files and prints."""
     if configured is None:

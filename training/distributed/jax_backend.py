@@ -10,12 +10,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_resnet.errors import UsageError
 from training.data.types import Tensor
-from training.distributed import cluster
+from training.distributed import jax_processes
 from training.distributed.hardware import Hardware, cpu, gpu
 from training.distributed.replicas import Replicas
-from training.distributed.sharding import ShardedReplicas
 from training.storage import system
 
 tf.config.set_visible_devices([], "GPU")  # it would claim the memory that JAX needs
@@ -23,11 +21,13 @@ tf.config.set_visible_devices([], "GPU")  # it would claim the memory that JAX n
 start_profile: Any = jax.profiler.start_trace
 stop_profile: Any = jax.profiler.stop_trace
 profiled_step: Any = jax.profiler.StepTraceAnnotation
+ending_soon = jax_processes.ending_soon
+is_lost = jax_processes.is_lost
 
 
 def detect_hardware() -> Hardware:
     """Returns JAX's first device."""
-    device = jax.devices()[0]
+    device = jax.local_devices()[0]
     if device.platform == "cpu":
         return cpu(system.cpu_info())
     if device.platform == "gpu":
@@ -44,17 +44,11 @@ def peak_memory() -> float:
 
 
 def make_replicas() -> Replicas:
-    """Returns the replicas on all devices.
+    """Returns the replicas on all devices and workers.
 
-    Raises:
-        UsageError: This process is one of several workers.
+    It connects to the other workers of ``TF_CONFIG``. Call it before using JAX.
     """
-    if cluster.tf_config(os.environ):
-        raise UsageError(
-            "several workers need KERAS_BACKEND=tensorflow, got jax; on JAX, one "
-            "process trains on all devices of a machine"
-        )
-    return ShardedReplicas(jax.devices())
+    return jax_processes.connect(os.environ)
 
 
 def make_deterministic() -> None:
@@ -101,5 +95,7 @@ def library_versions(hardware: Hardware) -> dict[str, str]:
     """Returns the versions of JAX and of what its device runs on."""
     found = {"jax": jax.__version__}
     if hardware.kind != "cpu":
-        found["platform"] = " ".join(jax.devices()[0].client.platform_version.split())
+        found["platform"] = " ".join(
+            jax.local_devices()[0].client.platform_version.split()
+        )
     return found

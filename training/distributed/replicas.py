@@ -54,6 +54,18 @@ class Replicas:
         """
         yield from of(WHOLE)
 
+    def training_batches(
+        self, of: Callable[[Share, int], Iterable[Any]], sizes: Sequence[int]
+    ) -> Iterator[Any]:
+        """Yields batches like ``batches``, to compute each together with all workers.
+
+        Args:
+            of: Maps a share, and its ``devices`` in ``TrainingData.batches``, to its
+                batches.
+            sizes: Numbers of examples of the batches, on all workers together.
+        """
+        yield from self.batches(lambda share: of(share, 0))
+
     def run(self, step: Callable[..., Tensor], *batch: Any) -> Any:
         """Runs a step on every replica of this worker."""
         return step(*batch)
@@ -77,6 +89,14 @@ class Replicas:
     def locals(self, value: Any) -> tuple[Tensor, ...]:
         """Returns the values of a variable or result on this worker's replicas."""
         return (value,)
+
+    def to_all(self, values: Any) -> Any:
+        """Returns arrays of this worker, which all workers have, on all devices."""
+        return values
+
+    def to_worker(self, values: Any) -> Any:
+        """Returns arrays on all devices as arrays of this worker."""
+        return values
 
     def total(self, values: np.ndarray) -> np.ndarray:
         """Returns the sum over workers, in float64."""

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cache, partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from training.storage import system
 start_profile: Any = tf.profiler.experimental.start
 stop_profile: Any = tf.profiler.experimental.stop
 profiled_step: Any = partial(tf.profiler.experimental.Trace, _r=1)  # 1: it marks a step
+ending_soon: Any = nullcontext  # a worker that fails exits without waiting
 
 
 def detect_hardware() -> Hardware:
@@ -83,6 +85,11 @@ def is_out_of_memory(error: Exception) -> bool:
     """Checks whether a computation failed for lack of memory, not of disk space."""
     exhausted = isinstance(error, tf.errors.ResourceExhaustedError)
     return exhausted and "OOM when allocating" in str(error)
+
+
+def is_lost(error: Exception) -> bool:
+    """Checks whether a computation failed because another worker is gone."""
+    return isinstance(error, tf.errors.UnavailableError | tf.errors.AbortedError)
 
 
 def library_versions(hardware: Hardware) -> dict[str, str]:

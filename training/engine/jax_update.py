@@ -29,9 +29,9 @@ class JaxUpdate:
     def __init__(self, forward: ForwardPass) -> None:
         self._forward = forward
         self._values: list[Values] | None = None
-        self._replicated = forward.execution.replicas.replicated
+        self._replicas = forward.execution.replicas
         self._compiled = jax.jit(
-            self._run, donate_argnums=0, out_shardings=self._replicated
+            self._run, donate_argnums=0, out_shardings=self._replicas.replicated
         )
 
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ class JaxUpdate:
             *values, average = [[v.value for v in vs] for vs in self._variables()]
             # A new average has the very arrays of the model, whose memory is reused.
             values.append([jnp.copy(x) for x in average])
-            self._values = jax.device_put(values, self._replicated)
+            self._values = self._replicas.to_all(values)
         batch = [
             x if isinstance(x, jax.Array) else np.asarray(x) for x in (images, labels)
         ]
@@ -55,7 +55,8 @@ class JaxUpdate:
         """Gives the variables the values of the last step."""
         if self._values is None:
             return
-        for group, values in zip(self._variables(), self._values, strict=True):
+        own = self._replicas.to_worker(self._values)
+        for group, values in zip(self._variables(), own, strict=True):
             for variable, value in zip(group, values, strict=True):
                 variable.assign(value)
         self._values = None

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import keras
@@ -166,12 +167,11 @@ def epoch_batches(experiment: Experiment) -> loop.EpochBatches:
     data, replicas = experiment.data, experiment.replicas
 
     def batches(epoch: int, first_step: int) -> Iterator[tuple[Any, Any, int]]:
-        left = len(data.split) - first_step * data.batch_size
-        for images, labels in replicas.batches(
-            lambda share: data.batches(epoch, first_step=first_step, share=share)
-        ):
-            yield images, labels, replicas_per_example(left, replicas.parts)
-            left -= data.batch_size
+        read = partial(data.batches, epoch, first_step)
+        sizes = data.sizes(first_step)
+        batches = replicas.training_batches(read, sizes)
+        for (images, labels), size in zip(batches, sizes, strict=True):
+            yield images, labels, replicas_per_example(size, replicas.parts)
 
     return batches
 

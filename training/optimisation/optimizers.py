@@ -1,5 +1,6 @@
 """Adapts Keras' optimizers to their use in the papers."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import keras
@@ -149,10 +150,12 @@ def last_rate(
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     rate = inner.get_config()["learning_rate"]
     if isinstance(rate, dict):  # ``inner.learning_rate`` is that of the next step
+        # While it computes steps, a GPU would answer late. On JAX, "cpu" is worker 0's.
+        place: Any = nullcontext() if iterations is None else keras.device("cpu")
         if iterations is None:
             iterations = int(ops.convert_to_numpy(inner.iterations))
         schedule = keras.optimizers.schedules.deserialize(rate)
-        with keras.device("cpu"):
+        with place:
             rate = schedule(max(iterations - 1, 0))
     return float(rate)
 
