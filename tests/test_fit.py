@@ -264,6 +264,15 @@ def test_cache_may_change_when_a_run_is_resumed(
     now = json.loads(json.dumps(run.config))
     now["recipe"]["cache"] = "memory"
     config.require_same(run.config, now)
+    with pytest.raises(
+        UsageError, match=r"cache must be .*disk', to resume it, got 'd"
+    ):
+        fit.read_options([*asked[:3], "--cache", "decoded"])
+    now["recipe"]["cache"] = "decoded"
+    with pytest.raises(UsageError, match=r"same cache, .* got 'decoded'$"):
+        config.require_same(run.config, now)
+    config.require_same(now, now)
+    now["recipe"]["cache"] = "memory"
     now["recipe"]["max_pixels"] = 1
     with pytest.raises(UsageError, match=r"the same max_pixels, \d+, got 1$"):
         config.require_same(run.config, now)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import fsspec
 import numpy as np
@@ -12,7 +11,7 @@ from test_cache import home, photos, trained_on  # noqa: F401 - fixtures
 from test_idx import IDX
 
 from keras_resnet.errors import UsageError
-from training.data.reading import ReadOptions
+from training.data.reading import Cache, ReadOptions
 from training.data.sources import load_dataset
 from training.experiment.train import train
 from training.recipes.recipe import Recipe
@@ -38,7 +37,7 @@ def bucket(photos: Path) -> Iterator[str]:  # noqa: F811
 @pytest.mark.parametrize("cache", ["none", "memory", "disk"])
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_folder_behind_a_url_is_the_folder(
-    cache: Literal["none", "memory", "disk"],
+    cache: Cache,
     slash: str,
     bucket: str,
     photos: Path,  # noqa: F811
@@ -53,6 +52,14 @@ def test_folder_behind_a_url_is_the_folder(
     assert labels_of(there, "train") == labels_of(here, "train")
     assert trained_on(there) == trained_on(here)
     assert there.splits["test"].encoded(1) == here.splits["test"].encoded(1)
+
+
+def test_originals_of_decoded_images_are_copied_from_a_url(
+    bucket: str,
+    home: Path,  # noqa: F811
+) -> None:
+    dataset = load_dataset(f"folder:{bucket}", reading=ReadOptions(cache="decoded"))
+    assert {split.kind for split in dataset.splits.values()} == {"files"}
 
 
 def test_splits_behind_a_url(bucket: str) -> None:

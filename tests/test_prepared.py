@@ -148,7 +148,7 @@ def test_data_set_kept_on_disk_is_the_one_in_memory(
     place = f"tfds:{prepared / name / '1.0.0'}"
     in_memory = load_dataset(place)
     monkeypatch.setattr("training.data.sources.cache.MEMORY_SHARE", 0.0)
-    on_disk = load_dataset(place, reading=ReadOptions(cache="disk"))
+    on_disk = load_dataset(place, reading=ReadOptions(cache="decoded"))
     assert on_disk.notes == (f"images cached in {tmp_path}",)
     assert (on_disk.size, on_disk.channels) == (in_memory.size, in_memory.channels)
     for split, theirs in in_memory.splits.items():

@@ -101,7 +101,7 @@ def test_synthetic_needs_memory(size: str) -> None:
         load_dataset(f"synthetic:{size}")
 
 
-@pytest.mark.parametrize("cache", ["memory", "disk"])
+@pytest.mark.parametrize("cache", ["memory", "decoded"])
 def test_what_is_in_memory_is_not_cached(cache: str) -> None:
     dataset = load_dataset("digits", reading=ReadOptions(cache=cache))
     assert dataset.notes[0] == f"--cache {cache} has no effect: digits is in memory"

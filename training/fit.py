@@ -16,7 +16,7 @@ from training.distributed.processes import MOST_WORKERS
 from training.engine.saving import CheckpointOptions
 from training.recipes.catalogue import RECIPES, load_recipe
 from training.recipes.checks import Range, check_ranges
-from training.recipes.recipe import EPHEMERAL, Recipe
+from training.recipes.recipe import Recipe
 from training.runs.run import Run
 from training.storage.writing import output_exists_error
 
@@ -85,18 +85,13 @@ def read_options(argv: list[str]) -> Options:
     if not base:
         default = Options(stored, out=options.run.path)
         options = command.parse(Options, argv, default=default, prog=prog)
-    given = options.hyperparameters.to_dict()
-    changed = [
-        name
-        for name, value in stored.to_dict().items()
-        if given[name] != value and name not in EPHEMERAL
-    ]
-    if changed:
-        name = changed[0]
-        raise UsageError(
-            f"{name} must be the run's, {stored.to_dict()[name]!r}, to resume it, got "
-            f"{given[name]!r}; omit the option or train into another folder"
-        )
+    given = options.hyperparameters.fixed
+    for name, value in stored.fixed.items():
+        if given[name] != value:
+            raise UsageError(
+                f"{name} must be the run's, {value!r}, to resume it, got "
+                f"{given[name]!r}; omit the option or train into another folder"
+            )
     return options
 
 

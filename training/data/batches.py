@@ -26,21 +26,25 @@ class Batches:
     dataset: tf.data.Dataset
 
     def __iter__(self) -> Iterator[Any]:
-        with _report_changed_files():
+        with report_changed_files():
             yield from self.dataset
 
     def as_numpy_iterator(self) -> Iterator[Any]:
         """Iterates over batches of NumPy arrays."""
-        with _report_changed_files():
+        with report_changed_files():
             yield from self.dataset.as_numpy_iterator()
 
 
 @contextmanager
-def _report_changed_files() -> Iterator[None]:
+def report_changed_files() -> Iterator[None]:
+    """Converts the errors of files that changed since their check to ``Stopped``."""
     try:
         yield
     except tf.errors.OpError as error:
-        text = re.sub(r"^{{function_node .*?}} ", "", str(error)).split("\n")[0]
+        lines = str(error).split("\n\t [[")[0].split("\n")
+        # A function's error, unlike a data set's, comes after places in the code.
+        line = lines[-1] if lines[0].startswith("Graph execution error") else lines[0]
+        text = re.sub(r"^{{function_node .*?}} ", "", line)
         found = re.fullmatch(rf"assertion failed: \[({CHANGED})\] \[(.*)\]", text)
         place, reason = (found[2], found[1]) if found else ("", "")
         if re.search("ReadFile|PyFunc", str(error)):

@@ -1,6 +1,7 @@
 """Reads one example of a split in a graph, as pixels of the input's size."""
 
 from functools import partial
+from typing import Any
 
 import tensorflow as tf
 
@@ -14,7 +15,7 @@ CHANGED = "its contents have changed"
 def read_window(
     split: Split,
     index: Tensor,
-    shape: tuple[int, int, int],
+    shape: tuple[Any, Any, int],
     window_of: images.WindowOf | None,
     *,
     quickly: bool = False,
@@ -24,7 +25,7 @@ def read_window(
     Args:
         split: The split that has the image.
         index: Index of the image in the split.
-        shape: Height, width and channels to return.
+        shape: Height, width and channels to return; height and width may be tensors.
         window_of: Maps the image's height and width to the window; None: whole image.
         quickly: Use a fast JPEG transform, at a reduced scale if the window stays at
             least as large as the input, and ``images.resize_quickly``. This is good
@@ -38,6 +39,9 @@ def read_window(
     window_of = window_of or partial(images.centre_window, size=size, crop=1.0)
     if split.kind == "pixels":
         image = images.crop_to_window(stored, window_of(stored.shape[:2]))
+    elif split.kind == "decoded":
+        whole = _decoded(split, index, channels)
+        image = images.crop_to_window(whole, window_of(tf.shape(whole)[:2]))
     else:
         image = images.decode_window(
             _contents(split, index),
@@ -47,7 +51,16 @@ def read_window(
             at_least=size if quickly else None,
         )
     resize = images.resize_quickly if quickly else images.resize
-    return tf.ensure_shape(resize(image, size), shape)
+    return tf.reshape(resize(image, size), shape)
+
+
+def _decoded(split: Split, index: Tensor, channels: int) -> Tensor:
+    """Reads the pixels with which a file of a split of kind ``"decoded"`` begins."""
+    assert split.facts is not None
+    height, width = tf.unstack(split.facts.sizes[index])
+    octets = tf.io.decode_raw(_contents(split, index), tf.uint8)
+    pixels = octets[: height * width * channels]
+    return tf.reshape(pixels, (height, width, channels))
 
 
 def _contents(split: Split, index: Tensor) -> Tensor:

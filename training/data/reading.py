@@ -7,7 +7,7 @@ from typing import Literal
 # bytes per pixel (progressive JPEG), which is 430 MB for this limit.
 MAX_PIXELS = 50_000_000
 
-Cache = Literal["none", "memory", "disk"]
+Cache = Literal["none", "memory", "disk", "decoded"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class ReadOptions:
 
     Attributes:
         skip_bad_images: Whether to skip bad image files, with a note.
-        cache: Where encoded images are kept.
+        cache: Where encoded images are kept. ``"decoded"`` (some of them will be kept
+            decoded) is ``"none"`` for local files and ``"disk"`` for others.
         max_pixels: Largest image to decode, as width times height.
         stand_ins: Whether a valid image with a hash of zeros takes the place of each
             skipped file of a folder, so that the others keep their positions.

@@ -33,6 +33,7 @@ class ImageInfo:
         jpegs: Whether all images are JPEGs.
         cmyk: Whether some images are CMYK JPEGs.
         largest: Greatest height and greatest width of the images as shown.
+        sizes: Height and width of each image as shown, int32 ``(N, 2)``.
         fingerprints: Fingerprints of the contents, int64 ``(N,)``.
     """
 
@@ -41,6 +42,7 @@ class ImageInfo:
     jpegs: bool
     cmyk: bool
     largest: Size
+    sizes: Tensor
     fingerprints: Tensor
 
 
@@ -51,7 +53,8 @@ class Split:
     Attributes:
         kind: What ``images`` holds: ``"pixels"``, uint8 ``(N, H, W, C)``; ``"bytes"``,
             encoded images, string ``(N,)``; ``"files"``, their paths, string ``(N,)``;
-            ``"remote"``, their URLs, string ``(N,)``.
+            ``"remote"``, their URLs, string ``(N,)``; ``"decoded"``, paths of files
+            that begin with the pixels of one image, string ``(N,)``.
         images: The images, as one tensor.
         labels: Class numbers, int64 ``(N,)``.
         facts: Facts about encoded images; None: unknown.
@@ -61,7 +64,7 @@ class Split:
             do not come from files.
     """
 
-    kind: Literal["pixels", "bytes", "files", "remote"]
+    kind: Literal["pixels", "bytes", "files", "remote", "decoded"]
     images: Tensor
     labels: Tensor
     facts: ImageInfo | None = None
@@ -84,11 +87,9 @@ class Split:
             images, labels = (tf.gather(x, indices) for x in (self.images, self.labels))
             facts = self.facts
             if facts is not None:
-                orientations = tf.gather(facts.orientations, indices)
-                fingerprints = tf.gather(facts.fingerprints, indices)
-                facts = replace(
-                    facts, orientations=orientations, fingerprints=fingerprints
-                )
+                each = ("orientations", "sizes", "fingerprints")
+                taken = {n: tf.gather(getattr(facts, n), indices) for n in each}
+                facts = replace(facts, **taken)
             origins = self.origins
             if origins is not None:
                 origins = tf.gather(origins, indices)
@@ -121,8 +122,8 @@ class Split:
 
 
 def read_encoded(stored: Tensor, kind: str) -> Tensor:
-    """Reads an encoded image of any kind except pixels, also in a graph."""
-    if kind == "files":
+    """Reads the bytes of an image of any kind except pixels, also in a graph."""
+    if kind in ("files", "decoded"):
         return tf.io.read_file(stored)
     if kind == "remote":
         data = tf.numpy_function(_fetch, [stored], tf.string, stateful=False)

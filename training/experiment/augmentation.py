@@ -1,11 +1,14 @@
 """Builds the training data and augmentation that a recipe specifies."""
 
+from dataclasses import replace
+
 from keras_resnet.errors import UsageError
 from training.data.augmentation.augmentation import Augmentation, Geometry
 from training.data.augmentation.mixing import Mixing
 from training.data.augmentation.policies import POLICIES, RandAugment, TrivialAugment
 from training.data.pipeline import TrainingData
 from training.data.preprocessing import Preprocessing
+from training.data.sources.decoded import decode_once
 from training.data.types import Dataset, Size
 from training.recipes.recipe import Recipe
 
@@ -45,6 +48,26 @@ def training_data(
         batch_size=recipe.batch_size,
         seed=recipe.seed,
     )
+
+
+def with_decoded_images(
+    data: TrainingData, recipe: Recipe, crop: float
+) -> tuple[TrainingData, tuple[str, ...]]:
+    """Returns training data with decoded copies if the recipe asks for them, and notes.
+
+    Args:
+        data: The training data; pixels in memory stay as they are.
+        recipe: The hyperparameters.
+        crop: Fraction of the image's sides that evaluation uses. By default, this part
+            of a copy has the size of the largest training images.
+    """
+    if recipe.cache != "decoded" or data.split.kind == "pixels":
+        return data, ()
+    height, width = data.augmentation.sizes[-1]
+    scale = recipe.cache_side / min(height, width) if recipe.cache_side else 1 / crop
+    least = (round(scale * height), round(scale * width))
+    split, note = decode_once(data.split, least, data.channels)
+    return replace(data, split=split), (note,)
 
 
 def resolve_geometry(recipe: Recipe, dataset: Dataset) -> Geometry:

@@ -20,7 +20,7 @@ from training.data.identity import describe_dataset, resolved
 from training.distributed.backend import backend
 from training.experiment.augmentation import augmentation_names
 from training.experiment.experiment import Experiment
-from training.recipes.recipe import EPHEMERAL, Recipe
+from training.recipes.recipe import Recipe
 from training.runs.run import Run
 from training.storage.system import cpu_count
 
@@ -124,10 +124,10 @@ def _fixed_settings(config: dict[str, Any], digests: bool) -> dict[str, Any]:
     """
     config = json.loads(json.dumps(config))  # tuples become lists, as in the file
     # Fields that are missing from the recipe of an older version get their defaults.
-    recipe = Recipe.from_dict(config["recipe"]).to_dict()
+    recipe = Recipe.from_dict(config["recipe"])
     dataset = config["dataset"]
     return {
-        **{name: value for name, value in recipe.items() if name not in EPHEMERAL},
+        **recipe.fixed,
         **({} if digests else {"dataset": resolved(_location(config))}),
         **{f"{name} images": n for name, n in dataset["examples"].items()},
         **{f"class {i}": name for i, name in enumerate(dataset["labels"])},

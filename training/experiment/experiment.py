@@ -21,7 +21,7 @@ from training.distributed.backend import backend
 from training.distributed.devices import DevicePlan
 from training.distributed.replicas import Replicas, require_shares
 from training.experiment import finetuning
-from training.experiment.augmentation import training_data
+from training.experiment.augmentation import training_data, with_decoded_images
 from training.experiment.data import load_recipe_dataset
 from training.experiment.infer_preprocessing import infer_preprocessing
 from training.experiment.models import build_model
@@ -77,6 +77,7 @@ def build_experiment(recipe: Recipe, precision: str | None = None) -> Experiment
     dataset = _load_dataset(recipe, replicas)
     preprocessing = infer_preprocessing(recipe, dataset, spec.input_shape[:2])
     data = training_data(recipe, dataset, preprocessing)
+    data, cache_notes = with_decoded_images(data, recipe, preprocessing.crop)
     classes = len(dataset.labels)
     plan = _plan_device(
         recipe,
@@ -100,7 +101,7 @@ def build_experiment(recipe: Recipe, precision: str | None = None) -> Experiment
         model=model,
         replicas=replicas,
         training_model=training_model,
-        notes=tuple(notes),
+        notes=(*cache_notes, *notes),
     )
 
 

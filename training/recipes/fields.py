@@ -29,9 +29,13 @@ class Task:
     """Fraction of the training images to hold out if there is no validation split."""
     skip_bad_images: bool = False
     """Skip bad image files of a data set instead of stopping with an error."""
-    cache: Literal["none", "memory", "disk"] = "none"
+    cache: Literal["none", "memory", "disk", "decoded"] = "none"
     """Keep the encoded images in memory or on a local disk, after a check that they
-    fit. Training gives bit-identical results with and without a cache."""
+    fit; training gives bit-identical results with and without these. decoded: keep the
+    training images on a local disk, decoded and shrunk to cache_side."""
+    cache_side: Annotated[int | None, Range(1, 2**15)] = None
+    """Shorter side in pixels of the images that `--cache decoded` keeps. None: the side
+    of the training images, divided by eval_crop (256 for 224)."""
     max_pixels: Annotated[int, Range(1)] = MAX_PIXELS
     """Largest image to decode, as width times height according to the file header."""
 

@@ -98,6 +98,14 @@ class Recipe(
         """Returns the fields as JSON values."""
         return asdict(self)
 
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """The fields, as JSON values, that all sessions of a run must share."""
+        fixed = {k: v for k, v in self.to_dict().items() if k not in EPHEMERAL}
+        # Decoded images have other pixels, because they are shrunk before the crop.
+        cache = "decoded" if self.cache == "decoded" else "none, memory or disk"
+        return {**fixed, "cache": cache}
+
 
 # Overrides that restore the former architectures of these names; older configs, which
 # have no network spec, and older sweeps, which have no trial prefix, refer to them.
@@ -130,7 +138,8 @@ def as_trained(config: Any) -> Any:
 
 
 # Fields that may differ when a run is resumed: they change no bit of the result, or
-# the run warns. Of the data set, only the place may differ (config.require_same).
+# the run warns. Of the data set, only the place may differ (config.require_same), and
+# of the cache, only what ``Recipe.fixed`` allows.
 EPHEMERAL = ("cache", "dataset", "deterministic")
 
 

@@ -53,7 +53,7 @@ def centre_window(shape: Tensor, size: Size, crop: float) -> Tensor:
         crop: Fraction of the window's sides to keep, 0 to 1; 0.875 is 224 of 256.
     """
     sides = tf.cast(shape, tf.float32)
-    wanted = tf.constant(size, tf.float32)
+    wanted = tf.cast(size, tf.float32)
     extent = tf.round(crop * tf.reduce_min(sides / wanted) * wanted)
     extent = tf.clip_by_value(tf.cast(extent, tf.int32), 1, shape)
     return tf.concat([(shape - extent) // 2, extent], 0)

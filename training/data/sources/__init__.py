@@ -11,6 +11,7 @@ from training.data.reading import ReadOptions
 from training.data.sources import folder, idx, memory, tfds
 from training.data.splits import hold_out, with_test
 from training.data.types import Dataset
+from training.storage.filesystem import is_remote
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,9 @@ def load_splits(name: str, reading: ReadOptions) -> Dataset:
     require_text("path of a data set", absolute(name))
     source = SOURCES[kind]
     if source.reads_files:
+        if reading.cache == "decoded":
+            local = kind == "folder" and not is_remote(argument)
+            reading = replace(reading, cache="none" if local else "disk")
         return replace(source.load(argument, reading), name=name)
     dataset = source.load(argument)
     if reading.cache != "none":

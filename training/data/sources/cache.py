@@ -41,9 +41,8 @@ def _usable(place: str) -> Path:
     return Path(place)
 
 
-def write_copy(data: bytes, sha256: bytes) -> bool:
+def write_copy(copy: Path, data: bytes) -> bool:
     """Writes a copy unless an intact one exists; returns whether it wrote one."""
-    copy = copy_path(sha256)
     with suppress(OSError):
         if copy.read_bytes() == data:
             return False

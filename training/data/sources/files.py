@@ -96,7 +96,7 @@ def inspect_headers(
         if not paths:
             return _map(look, images, os.cpu_count() or 1)
         known = InspectionCache("headers", os.path.dirname(paths[0]), max_pixels)
-        return _recall(known, paths, look)
+        return recall(known, paths, look)
 
 
 def intact(files: Sequence[str], hashes: Sequence[bytes], name: str) -> list[bool]:
@@ -115,12 +115,12 @@ def intact(files: Sequence[str], hashes: Sequence[bytes], name: str) -> list[boo
             return InspectionResult(bad=filesystem.reason(error))
         return InspectionResult(sha256=hashlib.sha256(data).digest())
 
-    found = _recall(InspectionCache("contents", name), files, look)
+    found = recall(InspectionCache("contents", name), files, look)
     pairs = zip(found, hashes, strict=True)
     return [finding.sha256 == sha256 for finding, sha256 in pairs]
 
 
-def _recall(
+def recall(
     known: InspectionCache,
     files: Sequence[str],
     look: Callable[[str], InspectionResult],
@@ -202,8 +202,8 @@ def _check_file(
         return CheckedFile(data, finding)
     if reading.cache == "none" or finding.bad is not None:
         return CheckedFile(place, finding)
-    copied = cache.write_copy(data, finding.sha256)
-    return CheckedFile(str(cache.copy_path(finding.sha256)), finding, copied)
+    copy = cache.copy_path(finding.sha256)
+    return CheckedFile(str(copy), finding, cache.write_copy(copy, data))
 
 
 def _map(work: Callable[[Item], T], items: Iterable[Item], threads: int) -> list[T]:
@@ -211,7 +211,7 @@ def _map(work: Callable[[Item], T], items: Iterable[Item], threads: int) -> list
     listed = list(items)
     with ThreadPoolExecutor(threads) as pool:
         done = map(work, listed) if threads == 1 else pool.map(work, listed)
-        label = "checking images"
+        label = "reading images"
         return list(
             tqdm(done, label, len(listed), disable=None, leave=False, delay=0.5)
         )

@@ -50,6 +50,7 @@ def image_info(findings: Sequence[InspectionResult]) -> ImageInfo:
             jpegs=all(finding.kind in JPEGS for finding in findings),
             cmyk=any(finding.cmyk for finding in findings),
             largest=(max(heights), max(widths)),
+            sizes=tf.constant([finding.size for finding in findings], tf.int32),
             fingerprints=tf.constant([f.fingerprint for f in findings], tf.int64),
         )
 

@@ -76,7 +76,8 @@ class Display(keras.callbacks.Callback):
             print(
                 f"warning: {logs['waiting']:.0%} of epoch {epoch + 1} was spent "
                 "waiting for images: the input pipeline, not the device, is the "
-                'bottleneck; see docs/train.md, "Watching a run"',
+                "bottleneck; --cache decoded takes load off it; see docs/train.md, "
+                '"Watching a run"',
                 file=sys.stderr,
             )
 
