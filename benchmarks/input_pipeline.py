@@ -2,6 +2,7 @@
 
     python benchmarks/input_pipeline.py
     python benchmarks/input_pipeline.py --torch-python OTHER_ENVIRONMENT/bin/python
+    python benchmarks/input_pipeline.py --caches
     python benchmarks/input_pipeline.py --train
 
 The script creates files of 500×375 once in the folder for temporary files. Like most
@@ -15,21 +16,26 @@ cache with the same number of threads:
 - the pipeline draws order and crops, reads, decodes, crops, resizes to 224, mirrors and
   batches.
 
+``--caches`` compares the pipeline with each kind of ``training.fit --cache`` instead,
+and tells how many cores keep a device busy. All copies are in the page cache, too.
+
 Ratios of core times depend less on other programs than ratios of median times.
 """
 
 import os
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from interleaved import Candidate, Step, measure, report, work
 from machine import describe
-from peers import with_torchvision
+from peers import torchvision_loader, with_torchvision
 from photos import SHAPE, make
 
+Cache = Literal["none", "memory", "disk", "decoded"]
 BATCH, TRAINED = 64, 16
 TRAINING_STEPS = 4  # per turn
 
@@ -44,18 +50,24 @@ class Options:
     """Timed turns per contender."""
     augmentation: Literal["area_crop", "scale_crop"] = "area_crop"
     """Inception's crop, which torchvision's loader also uses, or the ResNet paper's."""
+    caches: bool = False
+    """Measure the pipeline with each kind of cache instead."""
+    rate: float = 7157
+    """Images per second that a device trains on, for --caches; the default follows from
+    MLPerf's results of ResNet-50 for an H100."""
     train: bool = False
     """Measure steps of ResNet-50 from files and from memory instead."""
     torch_python: str | None = None
     """Python interpreter with torch and torchvision; None: omit torchvision."""
 
 
-def data(folder: str, augmentation: str) -> tuple[Any, Any, Any]:
+def data(folder: str, augmentation: str, cache: Cache = "none") -> tuple[Any, Any, Any]:
     """Returns the recipe, the data set and the preprocessing of this pipeline."""
     from dataclasses import replace
 
     from training.data.preprocessing import Preprocessing
-    from training.data.sources import folder as source
+    from training.data.reading import ReadOptions
+    from training.data.sources import load_splits
     from training.recipes.catalogue import RECIPES
 
     recipe = replace(
@@ -63,19 +75,23 @@ def data(folder: str, augmentation: str) -> tuple[Any, Any, Any]:
         batch_size=BATCH,
         augmentation=augmentation,
         lighting=0.0,
+        cache=cache,
     )
     preprocessing = Preprocessing((224, 224), 3, 0.875, (0.0,) * 3, (1.0,) * 3)
-    return recipe, source.load(folder), preprocessing
+    dataset = load_splits(f"folder:{folder}", ReadOptions(cache=cache))
+    return recipe, dataset, preprocessing
 
 
-def ours(folder: str, count: int) -> Step:
-    from training.experiment.augmentation import training_data
+def ours(folder: str, count: int, cache: Cache = "none") -> Step:
+    from training.experiment.augmentation import training_data, with_decoded_images
 
-    recipe, dataset, preprocessing = data(*folder.split("|"))
+    recipe, dataset, preprocessing = data(*folder.split("|"), cache)
+    pipeline = training_data(recipe, dataset, preprocessing)
+    pipeline, _ = with_decoded_images(pipeline, recipe, preprocessing.crop)
 
     def step() -> None:
         read = 0
-        for images, _ in training_data(recipe, dataset, preprocessing).batches(epoch=0):
+        for images, _ in pipeline.batches(epoch=0):
             read += images.shape[0]
         assert read == count, (read, count)
 
@@ -134,31 +150,6 @@ def drawn(recipe: Any, split: Any, way_in: Any) -> tuple[Any, Any]:
     return next(iter(examples))
 
 
-def torchvision(folder: str, count: int) -> Step:
-    import torch
-    from torchvision import datasets, transforms
-
-    crops = transforms.Compose(
-        [
-            transforms.RandomResizedCrop(224),
-            transforms.RandomHorizontalFlip(),
-            transforms.PILToTensor(),
-        ]
-    )
-    loader = torch.utils.data.DataLoader(
-        datasets.ImageFolder(folder.split("|", maxsplit=1)[0], crops),
-        batch_size=BATCH,
-        shuffle=True,
-        num_workers=os.cpu_count() or 1,
-        persistent_workers=True,
-    )
-
-    def step() -> None:
-        assert sum(len(labels) for _, labels in loader) == count
-
-    return step
-
-
 def training(folder: str, *, in_memory: bool) -> Step:
     """Returns steps of ResNet-50, from files or always with the same images."""
     from dataclasses import replace
@@ -198,14 +189,18 @@ READING = {
         lambda f, _: bound(f, cropped=False, threads=False),
     ),
     "torchvision": Candidate(
-        "torchvision ImageFolder, DataLoader, a process a core", torchvision
+        "torchvision ImageFolder, DataLoader, a process a core", torchvision_loader
     ),
+}
+CACHES = {
+    cache: Candidate(f"--cache {cache}", partial(ours, cache=cache))
+    for cache in get_args(Cache)
 }
 TRAINING = {
     "files": Candidate(
         "resnet50 from files", lambda f, _: training(f, in_memory=False)
     ),
-    "memory": Candidate(
+    "held": Candidate(
         "resnet50 from images held in memory", lambda f, _: training(f, in_memory=True)
     ),
 }
@@ -214,7 +209,8 @@ RATIOS = (
     ("ours", "decode"),
     ("ours", "default"),
     ("ours", "torchvision"),
-    ("files", "memory"),
+    ("decoded", "none"),
+    ("files", "held"),
 )
 
 
@@ -225,31 +221,29 @@ def main() -> None:
     options = tyro.cli(Options)
     folder = Path(tempfile.gettempdir()) / f"residual-keras-{options.images}-photos"
     make(folder, options.images)
-    contenders = with_torchvision(READING, options.torch_python)
-    contenders, count = (
-        (TRAINING, TRAINED * TRAINING_STEPS)
-        if options.train
-        else (
-            contenders,
-            options.images,
-        )
-    )
+    os.environ["KERAS_RESNET_CACHE"] = f"{folder}-cache"
+    contenders, count = with_torchvision(READING, options.torch_python), options.images
+    if options.caches:
+        contenders = CACHES
+    if options.train:
+        contenders, count = TRAINING, TRAINED * TRAINING_STEPS
     print(describe())
     arguments = (f"{folder}|{options.augmentation}", count)
     results = measure(__file__, contenders, arguments, rounds=options.rounds, warmup=1)
     title = f"{options.images} JPEG files of 500×375, {options.augmentation}"
     ratios = [(mine, peer) for mine, peer in RATIOS if mine in contenders]
     report(title, count, contenders, results, ratios)
+    used = {key: np.median(found.processor) / count for key, found in results.items()}
     for mine, peer in ratios:
         if peer in results and peer != "torchvision":  # its children use the time
-            share = np.median(results[peer].processor) / np.median(
-                results[mine].processor
-            )
-            print(f"  {mine} / {peer}, by core time: {share:.2f}×")
-    for key in results:
-        used = 1e6 * np.median(results[key].processor) / count
-        print(f"  {key}: {used:.0f} µs of core time per image")
+            print(f"  {mine} / {peer}, by core time: {used[peer] / used[mine]:.2f}×")
+    for key, seconds in used.items():
+        line = (
+            f"{1e6 * seconds:.0f} µs of core time per image, {1 / seconds:.0f} a second"
+        )
+        cores = f"{options.rate * seconds:.1f} cores for {options.rate:,.0f} a second"
+        print(f"  {key}: {line}{f', {cores}' if options.caches else ''}")
 
 
-if __name__ == "__main__" and not work(READING | TRAINING):
+if __name__ == "__main__" and not work(READING | CACHES | TRAINING):
     main()

@@ -1,5 +1,6 @@
 """Builds the measured training steps of Keras and PyTorch networks."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -153,6 +154,37 @@ def torchvision(
     network = getattr(models, name)()
     network = torch.compile(network) if compiled else network
     return torch_step(network, precision, batch, **size)
+
+
+def torchvision_loader(folder: str, count: int) -> Step:
+    """Returns a step that reads ``count`` images as torchvision's ImageNet recipe does.
+
+    Args:
+        folder: The image folder, and after ``|`` what torchvision does not use.
+        count: Number of images in it.
+    """
+    import torch
+    from torchvision import datasets, transforms
+
+    crops = transforms.Compose(
+        [
+            transforms.RandomResizedCrop(224),
+            transforms.RandomHorizontalFlip(),
+            transforms.PILToTensor(),
+        ]
+    )
+    loader = torch.utils.data.DataLoader(
+        datasets.ImageFolder(folder.split("|", maxsplit=1)[0], crops),
+        batch_size=64,
+        shuffle=True,
+        num_workers=os.cpu_count() or 1,
+        persistent_workers=True,
+    )
+
+    def step() -> None:
+        assert sum(len(labels) for _, labels in loader) == count
+
+    return step
 
 
 def with_torchvision(
