@@ -81,6 +81,7 @@ def test_each_field_of_a_recipe_is_used_or_refused(tmp_path: Path) -> None:
     choices = {
         **{"dataset": "digits2", "cache": "memory", "augmentation": "none"},
         **{"flip": "on", "policy": "randaugment", "eval_crop": 0.5},
+        "batch_norm": "replica",
     }
     default = Recipe()
     for name in {field.name for field in fields(Recipe)} - USED:
