@@ -19,6 +19,9 @@ command.load_backend("tensorflow")
 import tensorflow as tf
 
 from keras_resnet.errors import UsageError
+from training.data.preprocessing import Preprocessing
+from training.distributed.backend import backend
+from training.distributed.hardware import gpu
 from training.engine.step import TrainingStep
 from training.experiment.train import train
 from training.recipes.recipe import Recipe
@@ -50,13 +53,29 @@ def main() -> None:
 
     TrainingStep.__init__ = remembered  # type: ignore[method-assign]
     for number, fields in enumerate(recipes):
-        recipe = Recipe.from_dict(RECIPE | json.loads(fields))
+        given = json.loads(fields)
+        if given.pop("uncompilable", False):
+            choose_xla_in_vain()
+        recipe = Recipe.from_dict(RECIPE | given)
         try:
             train(recipe, Run(Path(out, str(number))))
         except UsageError as error:
             print(json.dumps({"refused": str(error)}))
         else:
             print(json.dumps(held_by(trainers[-1])))
+
+
+def choose_xla_in_vain() -> None:
+    """Makes recipes choose XLA, as on a GPU, and use an operation that it lacks."""
+    backend.detect_hardware = lambda: gpu("GPU", 7)
+    normalise = Preprocessing.normalise
+
+    def uncompilable(self: Preprocessing, pixels: tf.Tensor) -> tf.Tensor:
+        normalised = normalise(self, pixels)
+        same = tf.numpy_function(lambda x: x, [normalised], tf.float32)
+        return tf.ensure_shape(same, normalised.shape)
+
+    Preprocessing.normalise = uncompilable  # type: ignore[method-assign]
 
 
 def held_by(trainer: TrainingStep) -> dict[str, object]:
@@ -67,7 +86,12 @@ def held_by(trainer: TrainingStep) -> dict[str, object]:
     ]
     equal = all((copy.numpy() == v[0].numpy()).all() for v in held for copy in v)
     digest = hashlib.sha256(b"".join(v[0].numpy().tobytes() for v in held)).hexdigest()
-    return {"replicas": len(held[0]), "equal": bool(equal), "digest": digest}
+    return {
+        "replicas": len(held[0]),
+        "equal": bool(equal),
+        "digest": digest,
+        "steps": int(trainer.optimizer.iterations.numpy()),
+    }
 
 
 if __name__ == "__main__":

@@ -104,13 +104,14 @@ def _require_possible(precision: str, xla: str, replicas: int, batch_norm: str) 
         if replicas > 1 and batch_norm == "replica":
             raise UsageError(
                 "batch_norm must be synchronized on several devices with "
-                "KERAS_BACKEND=jax, got 'replica'"
+                "KERAS_BACKEND=jax, got 'replica'; use KERAS_BACKEND=tensorflow, or "
+                "one device"
             )
     elif replicas > 1:
-        _require_possible_together(precision, xla, replicas, batch_norm)
+        _require_possible_with_tensorflow(precision, xla, replicas, batch_norm)
 
 
-def _require_possible_together(
+def _require_possible_with_tensorflow(
     precision: str, xla: str, replicas: int, batch_norm: str
 ) -> None:
     if precision == "float16":
@@ -120,8 +121,8 @@ def _require_possible_together(
         )
     if xla == "on" and batch_norm == "synchronized":
         raise UsageError(
-            f"xla must be off on {replicas} devices, got on; use auto, or batch_norm "
-            "replica"
+            f"xla must be auto or off on {replicas} devices with batch_norm "
+            "synchronized, got on; use auto, or batch_norm replica"
         )
 
 

@@ -55,16 +55,16 @@ class Replicas:
         yield from of(WHOLE)
 
     def training_batches(
-        self, of: Callable[[Share, int], Iterable[Any]], sizes: Sequence[int]
+        self, of: Callable[[Share, int | None], Iterable[Any]], sizes: Sequence[int]
     ) -> Iterator[Any]:
-        """Yields batches like ``batches``, to compute each together with all workers.
+        """Yields batches like ``batches``, which all workers compute together.
 
         Args:
-            of: Maps a share, and its ``devices`` in ``TrainingData.batches``, to its
-                batches.
+            of: Maps a share and the ``block_devices`` of ``TrainingData.batches`` to
+                the share's batches.
             sizes: Numbers of examples of the batches, on all workers together.
         """
-        yield from self.batches(lambda share: of(share, 0))
+        yield from self.batches(lambda share: of(share, None))
 
     def run(self, step: Callable[..., Tensor], *batch: Any) -> Any:
         """Runs a step on every replica of this worker."""
@@ -157,8 +157,9 @@ def require_shares(
             f"batch_size must be a multiple of the number of devices ({devices}), got "
             f"{batch_size}"
         )
-    part = math.ceil(batch_size // devices / accumulation)
-    if batch_norm == "replica" and devices > 1 and part < 2:
+    share = batch_size // devices
+    part = math.ceil(share / accumulation)
+    if batch_norm == "replica" and devices > 1 and (share % part or part) < 2:
         raise UsageError(
             "with batch_norm replica, each of the parts that devices compute must have "
             f"at least 2 images, got batch_size {batch_size} on {devices} devices with "

@@ -107,6 +107,8 @@ def average_values(variables: Sequence[Any], share: Tensor) -> None:
         variables: Variables whose values differ among replicas.
         share: Weight of this replica's values; those of all replicas add up to 1.
     """
+    if not variables:  # of which TensorFlow cannot form the sum
+        return
     context = tf.distribute.get_replica_context()
     parts = [share * variable.value for variable in variables]
     means = context.all_reduce(tf.distribute.ReduceOp.SUM, parts)

@@ -66,7 +66,9 @@ class TensorFlowUpdate:
         try:
             return self._compiled(images, labels)
         except XLA_ERRORS as error:  # before it has updated anything
-            reason = " ".join(error.message.split())
+            # A graph of several devices adds where each error was raised.
+            reason = error.message.rpartition("<stack traces unavailable>")[2]
+            reason = " ".join(reason.split())
             if self._forward.execution.jit_required:
                 raise UsageError(
                     "xla must be auto or off for a model that XLA cannot compile on "
@@ -88,10 +90,11 @@ class TensorFlowUpdate:
         """Does nothing: variables always have the values of the last step."""
 
     def _graph(self, *, jit_compile: bool) -> Any:
+        """Returns the step as a graph, of which XLA compiles all but exchanges."""
         several = self._replicas.count > 1
-        self._gradients = self._pass
-        if several and jit_compile:  # without the exchange, which XLA cannot compile
-            self._gradients = tf.function(self._pass, autograph=False, jit_compile=True)
+        self._compute = self._pass
+        if several and jit_compile:
+            self._compute = tf.function(self._pass, autograph=False, jit_compile=True)
         return tf.function(
             self._all_replicas, autograph=False, jit_compile=jit_compile and not several
         )
@@ -110,12 +113,14 @@ class TensorFlowUpdate:
     def _replica(self, images: Tensor, labels: Tensor) -> Tensor:
         """Runs one replica's step, whose results are summed over replicas."""
         examples = self._replicas.examples(labels)
-        results, *gradients = self._gradients(images, labels, examples)
+        results, *gradients = self._compute(images, labels, examples)
         if self._clip:
             gradients = clip_gradients(gradients, self._clip)
-        # The optimizer sums the gradients of all replicas.
         variables = self._forward.network.trainable_variables
-        self._forward.optimizer.apply(gradients, variables)
+        # If XLA cannot compile the computation, the optimizer must not count the step.
+        with tf.control_dependencies([results, *gradients]):
+            # It sums the gradients of all replicas.
+            self._forward.optimizer.apply(gradients, variables)
         if self._replicas.count > 1 and not self._exchanges:
             share = tf.cast(tf.shape(labels)[0], tf.float32) / examples
             average_values(moving_statistics(self._forward.network), share)
