@@ -41,7 +41,7 @@ EXTRAS = {
         f"tensorflow{_TENSORFLOW}; {_OTHER}",
     ],
     "gpu": [f"tensorflow[and-cuda]{_TENSORFLOW}"],
-    "jax": ["jax>=0.6"],  # the other backend; JAX' own extras add GPUs and TPUs
+    "jax": ["jax>=0.8.2"],  # the other backend; JAX' own extras add GPUs and TPUs
     "onnx": _ONNX,
     "openvino": _OPENVINO,
     "torch": ["torch>=2.6", "safetensors>=0.4"],
@@ -53,7 +53,7 @@ EXTRAS = {
         f"tensorflow-serving-api{_TENSORFLOW}",
         *("pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9", "mypy>=1.13"),
         "filelock>=3",  # for artifacts that the processes of the tests share
-        *("jax>=0.6", "safetensors>=0.4", "pyyaml>=6", "twine>=6", "build>=1.2"),
+        *("jax>=0.8.2", "safetensors>=0.4", "pyyaml>=6", "twine>=6", "build>=1.2"),
     ],
 }
 

@@ -7,9 +7,9 @@ import pytest
 
 from keras_resnet.errors import UsageError
 from training.distributed.cluster import (
+    addresses_and_index,
     config,
     expand_nodes,
-    hosts,
     is_chief,
     tf_config,
 )
@@ -29,8 +29,8 @@ def test_the_chief_is_the_first_of_the_workers() -> None:
     cluster = {"worker": ["b:1", "c:1"], "chief": ["a:1"]}
     for index, (kind, place) in enumerate([("chief", 0), ("worker", 0), ("worker", 1)]):
         configured = {"cluster": cluster, "task": {"type": kind, "index": place}}
-        assert hosts(configured) == (["a:1", "b:1", "c:1"], index)
-    assert hosts(TWO) == (["a:1", "b:1"], 1)
+        assert addresses_and_index(configured) == (["a:1", "b:1", "c:1"], index)
+    assert addresses_and_index(TWO) == (["a:1", "b:1"], 1)
 
 
 @pytest.mark.parametrize(

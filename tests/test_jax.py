@@ -1,4 +1,4 @@
-"""Training on JAX is training on TensorFlow, on one or several devices or processes."""
+"""Training on JAX is training on TensorFlow, on one device and on several."""
 
 import json
 import os
@@ -12,15 +12,11 @@ import keras
 import numpy as np
 import pytest
 from engine_losses import first_losses
-from launched import LONG, curves, start, wait_for_checkpoint, workers_of
 
 from export import saved_model
 from export.verify import verify
 from keras_resnet import load_model
-from keras_resnet.errors import Stopped, UsageError
-from training.distributed import jax_processes
-from training.distributed.cluster import config
-from training.distributed.launch import LOST, free_ports
+from keras_resnet.errors import Stopped
 from training.engine.step import TrainingStep
 from training.experiment.train import train
 from training.recipes.recipe import Recipe
@@ -169,84 +165,6 @@ def test_runs_stop_resume_move_and_are_exported(
     assert same.config["device"]["backend"] == "jax"
     assert "jax" in same.config["versions"]
     assert verify(saved_model.export(same, tmp_path / "out"), same)["same"]
-
-
-@pytest.mark.slow
-def test_two_processes_train_as_one_with_two_devices(tmp_path: Path) -> None:
-    """To the last bit, although one of them was killed and they started again."""
-    one, two = Run(tmp_path / "one"), Run(tmp_path / "two")
-    short = [*LONG, "--overrides", "depths=(1,)", "--epochs", "3"]
-    local = ["--workers", "2", "--max-restarts", "1"]
-    process = start(two.path, *short, *local, KERAS_BACKEND="jax", XLA_FLAGS=QUICK)
-    wait_for_checkpoint(two.path)
-    os.kill(workers_of(process.pid)[1], signal.SIGKILL)
-    stdout, stderr = process.communicate(timeout=400)
-    assert process.returncode == 0, stderr
-    assert "worker 1 of 2 died of SIGKILL; all workers restart" in stderr
-    assert stderr.count("\n") == 1 and stdout.count("resuming at epoch") == 1
-    assert "Gloo" not in stdout
-    flags = f"{QUICK} --xla_force_host_platform_device_count=2"
-    process = start(one.path, *short, KERAS_BACKEND="jax", XLA_FLAGS=flags)
-    _, stderr = process.communicate(timeout=400)
-    assert process.returncode == 0, stderr
-    assert one.config["device"]["replicas"] == two.config["device"]["replicas"] == 2
-    for mine, other in zip(weights(two), weights(one), strict=True):
-        np.testing.assert_array_equal(mine, other)
-    np.testing.assert_allclose(curves(two.path), curves(one.path), rtol=0, atol=1e-6)
-    assert two.evaluated == {**one.evaluated, "loss": two.evaluated["loss"]}
-
-
-@pytest.mark.slow
-def test_a_worker_does_not_wait_for_ever_for_the_others() -> None:
-    (port,) = free_ports(1)
-    place = {"TF_CONFIG": json.dumps(config([f"127.0.0.1:{port}", "b:1"], 0))}
-    code = (
-        "from keras_resnet import command; command.load_backend('tensorflow', 'jax'); "
-        "from training.distributed import jax_processes as processes; "
-        f"processes.START = 1; processes.connect({place})"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert done.stderr == (
-        f"error: all 2 workers must start within 1 seconds and reach 127.0.0.1:{port}, "
-        "got fewer; start all of them again\n"
-    )
-
-
-@pytest.mark.parametrize("name", ["JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES"])
-def test_only_one_description_of_the_workers_is_read(name: str) -> None:
-    place = json.dumps(config(["a:1", "b:1"], 0))
-    with pytest.raises(UsageError, match=rf"^the workers must be .*, got {name}='2'"):
-        jax_processes.connect({"TF_CONFIG": place, name: "2"})
-
-
-@pytest.mark.parametrize(
-    ("error", "registered"),
-    [
-        (UsageError("no"), (jax_processes._exit_after, jax_processes.END, 2)),
-        (ValueError("UNKNOWN: Gloo AllGather failed"), (os._exit, LOST)),
-    ],
-)
-def test_a_worker_that_fails_does_not_wait_for_the_others(
-    error: Exception, registered: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(jax_processes.atexit, "register", lambda *x: found.append(x))
-    monkeypatch.setattr("jax.distributed.is_initialized", lambda: True)
-    with pytest.raises((UsageError, SystemExit)), jax_processes.ending_soon():
-        try:
-            raise error
-        except ValueError:
-            if not jax_processes.is_lost(error):
-                raise
-            sys.exit(LOST)
-    assert found == [registered]
 
 
 def weights(run: Run) -> list[np.ndarray]:

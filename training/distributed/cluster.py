@@ -40,7 +40,7 @@ def config(hosts: list[str], index: int) -> dict[str, Any]:
     return {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}}
 
 
-def hosts(configured: dict[str, Any]) -> tuple[list[str], int]:
+def addresses_and_index(configured: dict[str, Any]) -> tuple[list[str], int]:
     """Returns the addresses of all workers, the chief's first, and this one's index."""
     cluster, task = configured["cluster"], configured["task"]
     ahead = sum(len(cluster[kind]) for kind in cluster if kind < task["type"])
@@ -62,7 +62,7 @@ def _from_tf_config(text: str) -> dict[str, Any] | None:
         read = json.loads(text)
         cluster, task = read["cluster"], read["task"]
         task["index"] = int(task["index"])
-        hosts = [host for listed in cluster.values() for host in _strings(listed)]
+        hosts = [host for listed in cluster.values() for host in _addresses(listed)]
         known = 0 <= task["index"] < len(cluster[task["type"]])
     except (
         ValueError,
@@ -81,10 +81,10 @@ def _from_tf_config(text: str) -> dict[str, Any] | None:
     return read if len(hosts) > 1 else None
 
 
-def _strings(values: Any) -> list[str]:
-    if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
-        raise TypeError
-    return values
+def _addresses(values: Any) -> list[str]:
+    if not all(re.fullmatch(r"\S+:\d+", value) for value in values):
+        raise ValueError
+    return list(values)
 
 
 def _from_worker_hosts(environment: Environment) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,7 +36,7 @@ def connect(environment: Mapping[str, str]) -> ShardedReplicas:
             )
     configured = cluster.tf_config(environment)
     if configured and not jax.distributed.is_initialized():
-        _initialize(*cluster.hosts(configured))
+        _initialize(*cluster.addresses_and_index(configured))
     devices = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
     counts = Counter(device.process_index for device in devices)
     if len(set(counts.values())) > 1:
@@ -58,17 +59,21 @@ def _initialize(hosts: list[str], worker: int) -> None:
         f"error: all {len(hosts)} workers must start within {START} seconds and reach "
         f"{hosts[0]}, got fewer; start all of them again\n"
     )
-    timer = _exit_after(START, 1, line)
+    timer = threading.Timer(START, _exit, (1, line))
+    timer.daemon = True
+    timer.start()
     local = re.match(r"127\.|localhost:|\[::1\]:", hosts[0])
-    jax.distributed.initialize(
-        hosts[0],
-        len(hosts),
-        worker,
-        cluster_detection_method="deactivate",
-        initialization_timeout=2 * START,  # JAX would abort
-        coordinator_bind_address=hosts[0] if local else None,  # None: all interfaces
-    )
-    timer.cancel()
+    try:
+        jax.distributed.initialize(
+            hosts[0],
+            len(hosts),
+            worker,
+            cluster_detection_method="deactivate",
+            initialization_timeout=2 * START,  # JAX would abort
+            coordinator_bind_address=hosts[0] if local else None,  # None: all of them
+        )
+    finally:
+        timer.cancel()
 
 
 @contextmanager
@@ -82,28 +87,31 @@ def ending_soon() -> Iterator[None]:
     except BaseException as error:
         if jax.distributed.is_initialized():
             status = getattr(error, "code", getattr(error, "status", 1))
-            if is_lost(error.__context__):
-                atexit.register(os._exit, status)
-            else:
-                atexit.register(_exit_after, END, status)
+            seconds = 0 if is_lost(error.__context__) else END
+            ending = threading.Event()
+            # At the exit itself, Python starts no threads.
+            threading.Thread(
+                target=_exit_after, args=(ending, seconds, status), daemon=True
+            ).start()
+            atexit.register(ending.set)
         raise
 
 
 def is_lost(error: BaseException | None) -> bool:
     """Checks whether a computation failed because another worker is gone."""
     failed = isinstance(error, jax.errors.JaxRuntimeError | ValueError)
+    failed = failed and jax.distributed.is_initialized()
     return failed and re.search(r"\bGloo\b|\bNCCL\b", str(error)) is not None
 
 
-def _exit_after(seconds: float, status: int, line: str = "") -> threading.Timer:
-    """Prints a line and ends the process after a time, whatever it does then."""
+def _exit_after(ending: threading.Event, seconds: float, status: int) -> None:
+    """Ends the process some time after an event, whatever it does then."""
+    ending.wait()
+    time.sleep(seconds)
+    _exit(status)
 
-    def end() -> None:
-        sys.stderr.write(line)
-        sys.stderr.flush()
-        os._exit(status)
 
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
-    return timer
+def _exit(status: int, line: str = "") -> None:
+    sys.stderr.write(line)
+    sys.stderr.flush()
+    os._exit(status)
