@@ -64,6 +64,7 @@ def supervise(
         "run": str(run.path.absolute()),
         "arguments": arguments,
         "work": work,
+        "backend": os.environ.get("KERAS_BACKEND", ""),
     }
     with tempfile.TemporaryDirectory() as notes:  # for Ray only; ours are in the run
         failures = train.FailureConfig(max_failures=restarts)
@@ -83,6 +84,8 @@ def supervise(
 
 def _work(config: dict[str, Any]) -> None:
     """Trains in one of Ray's workers; Ray has set ``TF_CONFIG``."""
+    if config["backend"]:  # Ray's workers have the variables of its own start
+        os.environ["KERAS_BACKEND"] = config["backend"]
     os.chdir(config["folder"])
     sys.argv = ["fit", *config["arguments"]]
     line = [*config["arguments"], "--out", config["run"]]
