@@ -3,8 +3,8 @@
     python benchmarks/gpu.py --out gpu --fashion-mnist FOLDER
     python benchmarks/gpu.py --out gpu --rehearse --minutes 30
 
-The measurements run in the order of their worth, each in its own process with its own
-limit. What no longer fits before the end is skipped. ``results.json`` and
+The measurements run in order, the most valuable first, each in its own process with its
+own limit. What no longer fits before the end is skipped. ``results.json`` and
 ``results.md`` are written again after each measurement, and SIGTERM ends the program
 with what it has. ``--rehearse`` runs everything on a CPU, too, with tiny sizes.
 """
@@ -130,10 +130,12 @@ def _require_gpu() -> None:
     """Raises UsageError unless JAX computes on a GPU."""
     script = "import jax; print(jax.devices()[0].platform)"
     python = [sys.executable, "-c", script]
-    found = subprocess.run(
-        python, capture_output=True, text=True, check=False, timeout=120
-    )
-    platform = (found.stdout or found.stderr).strip().split("\n")[-1]
+    options: dict[str, Any] = {"capture_output": True, "text": True}
+    try:
+        found = subprocess.run(python, check=False, **options, timeout=120)
+        platform = (found.stdout or found.stderr).strip().split("\n")[-1]
+    except subprocess.TimeoutExpired:
+        platform = "no answer in 120 s"
     if platform != "gpu":
         raise UsageError(
             f"JAX must compute on a GPU, got {platform}; install jax[cuda13], or try "

@@ -98,15 +98,26 @@ Job = tuple[str, str, str]  # network, precision, kind of candidate
 
 
 def turns(
-    workers: "dict[Job, LineProcess]", options: Options, rounds: int
+    workers: "dict[Job, LineProcess]",
+    failures: dict[str, str],
+    options: Options,
+    rounds: int,
 ) -> list[dict[str, Any]]:
-    """Has the workers run in turns; returns images per second and peak memory."""
+    """Has the workers run in turns; returns images per second and peak memory.
+
+    A worker that fails is removed, and its last line added to ``failures``.
+    """
     seconds: dict[Job, list[float]] = {job: [] for job in workers}
     memory: dict[Job, float] = {}
-    for _ in range(rounds):
-        for job, worker in workers.items():
-            duration, memory[job], _ = run_step(worker, "/".join(job))
+    for job in [*workers] * rounds:
+        if job not in workers:
+            continue
+        try:
+            duration, memory[job], _ = run_step(workers[job], "/".join(job))
             seconds[job].append(duration)
+        except RuntimeError as error:
+            failures["/".join(job)] = str(error).splitlines()[-1]
+            del workers[job]
     images = options.batch * STEPS[options.size]
     return [
         dict(zip(("network", "precision", "kind"), job, strict=True))
@@ -117,6 +128,7 @@ def turns(
             "memory_mib": memory[job],
         }
         for job, taken in seconds.items()
+        if taken
     ]
 
 
@@ -151,7 +163,7 @@ def main() -> None:
             except RuntimeError as error:
                 failures["/".join(job)] = str(error).splitlines()[-1]
             rounds = options.rounds if job == jobs[-1] else BRIEF
-            figures = turns(ready, options, rounds)
+            figures = turns(ready, failures, options, rounds)
             print(json.dumps({"steps": figures, "failures": failures}), flush=True)
 
 
