@@ -31,10 +31,10 @@ PACKAGES = {
     "numpy": np,
 }
 
-# Prefixes of environment variables that change what TensorFlow computes, or where.
+# Prefixes of environment variables that change what a backend computes, or where.
 VARIABLES = (
     *("TF_CONFIG", "TF_DETERMINISTIC", "TF_DISABLE", "TF_ENABLE", "TF_GPU", "TF_NUM"),
-    *("TF_XLA", "XLA_", "CUDA_VISIBLE", "NVIDIA_TF32", "OMP_", "ONEDNN_"),
+    *("TF_XLA", "XLA_", "CUDA_VISIBLE", "NVIDIA_TF32", "OMP_", "ONEDNN_", "JAX_"),
 )
 
 
@@ -174,9 +174,12 @@ def warn_of_rounding(stored: dict[str, Any], now: dict[str, Any]) -> None:
     for name in ("threads", "replicas"):
         before, after = stored["device"].get(name), now["device"][name]
         if before not in (None, after):
+            change = "result will differ by rounding from an uninterrupted run"
+            if name == "replicas" and now["recipe"]["batch_norm"] == "replica":
+                change = "batch norms now see other numbers of images"
             print(
                 f"warning: resumed with {after} {name}, begun with {before}: the "
-                "result will differ by rounding from an uninterrupted run",
+                f"{change}",
                 file=sys.stderr,
             )
 
