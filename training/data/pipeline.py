@@ -58,7 +58,7 @@ class TrainingData:
         epoch: int,
         first_step: int = 0,
         share: Share = WHOLE,
-        devices: int = 0,
+        block_devices: int | None = None,
     ) -> Batches:
         """Returns one epoch's batches of augmented pixels and labels.
 
@@ -70,10 +70,10 @@ class TrainingData:
             first_step: Number of batches to skip at the beginning.
             share: The part of every batch to read; the batch size must be a multiple of
                 the number of parts.
-            devices: 0: Part i of n has every n-th example of a batch, and parts may
-                differ in size by one. Otherwise it has the i-th of n equal blocks, and
-                all parts have all of a last batch that this number of devices, a
-                multiple of n, cannot share evenly.
+            block_devices: None: part i of n has every n-th example of a batch, and the
+                parts of the last batch may differ in size by one. Otherwise part i is
+                the i-th of n equal blocks; a last batch that this number of devices, a
+                multiple of n, cannot share evenly is in all parts as a whole.
 
         Returns:
             Batches ``(uint8 (B, H, W, C), int64 (B,))``. The last one may be smaller;
@@ -96,8 +96,10 @@ class TrainingData:
         positions = range(first_step * self.batch_size, len(self.split))
         last_size = len(self.split) % self.batch_size
         _, parts = share
-        blocks = devices > 0 and parts > 1
-        whole = last_size % devices if blocks else last_size < parts
+        blocks = block_devices is not None and parts > 1
+        whole = last_size < parts
+        if block_devices is not None:
+            whole = last_size % block_devices > 0
         if positions and last_size and (whole or blocks):
             full, last = positions[:-last_size], positions[-last_size:]
             batches = _batches(full, load_example, self.batch_size, share, blocks)
@@ -166,7 +168,7 @@ def replicas_per_example(examples: int, shares: int) -> int:
     """Returns how many shares hold each example of a training batch.
 
     Args:
-        examples: Number of examples left in the epoch, including this batch.
+        examples: Number of examples in the batch.
         shares: Number of parts of every batch.
     """
     return shares if examples < shares else 1

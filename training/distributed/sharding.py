@@ -19,9 +19,9 @@ class ShardedReplicas(Replicas):
     model on its own devices, with which it evaluates its share of the images.
 
     Args:
-        devices: The devices of all processes, as many and in a row for each; a batch
-            that they cannot share evenly, such as the last one of an epoch, is computed
-            as a whole on each.
+        devices: The devices of all processes, grouped by process, equally many each. A
+            batch that they cannot share evenly, such as the last one of an epoch, is
+            computed as a whole on each.
     """
 
     def __init__(self, devices: Sequence[jax.Device]) -> None:
@@ -49,13 +49,13 @@ class ShardedReplicas(Replicas):
             yield tuple(self._own.put(values, len(values)) for values in batch)
 
     def training_batches(
-        self, of: Callable[[Share, int], Iterable[Any]], sizes: Sequence[int]
+        self, of: Callable[[Share, int | None], Iterable[Any]], sizes: Sequence[int]
     ) -> Iterator[Any]:
         """Yields batches whose examples are spread over all devices.
 
         Args:
-            of: Maps a share, and its ``devices`` in ``TrainingData.batches``, to its
-                batches.
+            of: Maps a share and the ``block_devices`` of ``TrainingData.batches`` to
+                the share's batches.
             sizes: Numbers of examples of the batches, on all workers together.
         """
         for batch, size in zip(of(self.shares[0], self.count), sizes, strict=True):
@@ -74,7 +74,8 @@ class ShardedReplicas(Replicas):
         """Returns the sum over workers, in float64."""
         if self.workers == 1:
             return values
-        bits = np.asarray(values, np.float64, order="C").view(np.uint8)  # JAX has 32
+        # JAX's floats have 32 bits; bytes keep all 64.
+        bits = np.asarray(values, np.float64, order="C").view(np.uint8)
         each = self.count // self.workers
         rows = self._all.put(np.stack([bits] * each), self.count)
         return np.asarray(self._gather(rows))[::each].view(np.float64).sum(0)
@@ -96,7 +97,7 @@ class _Placement:
         )
 
     def adopt(self, array: jax.Array) -> jax.Array:
-        """Returns a replicated array, of which this process has copies, as one here."""
+        """Returns this process' copies of an array as an array on these devices."""
         copies = [shard.data for shard in array.addressable_shards]
         return jax.make_array_from_single_device_arrays(
             array.shape, self.replicated, copies

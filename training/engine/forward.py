@@ -35,7 +35,10 @@ class TrainedModel:
 
 @dataclass(frozen=True)
 class Execution:
-    """How a step is computed; the results differ by rounding only.
+    """How a step is computed.
+
+    Except for ``synchronized``, and for the batch norms of ``accumulation``, the
+    results differ by rounding only.
 
     Attributes:
         accumulation: Number of parts in which a batch is computed.

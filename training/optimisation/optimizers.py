@@ -150,7 +150,9 @@ def last_rate(
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     rate = inner.get_config()["learning_rate"]
     if isinstance(rate, dict):  # ``inner.learning_rate`` is that of the next step
-        # While it computes steps, a GPU would answer late. On JAX, "cpu" is worker 0's.
+        # During training a GPU would answer only after the steps that it computes;
+        # at other times iterations are on the device, and JAX's "cpu" is that of
+        # worker 0.
         place: Any = nullcontext() if iterations is None else keras.device("cpu")
         if iterations is None:
             iterations = int(ops.convert_to_numpy(inner.iterations))

@@ -49,9 +49,9 @@ class Optimization:
     batch_size: Annotated[int, Range(1, 2**20)] = 128
     """Number of images per optimizer step."""
     batch_norm: Literal["synchronized", "replica"] = "synchronized"
-    """On several devices, normalise a batch by the statistics of all its images, or
-    each device's part by its own, as the papers do on ImageNet. Then only gradients
-    and moving statistics are exchanged, and XLA compiles the rest."""
+    """On several devices, the statistics of a training batch: of all its images, or of
+    each device's own (TensorFlow only), so that devices exchange only gradients and
+    moving statistics, and XLA can compile the rest. No effect on one device."""
     accumulation: Annotated[int, Range(1)] = 1
     """Number of equal parts (the last may be smaller) into which a batch is split to
     save memory. The parts are computed one after the other; gradients are those of
@@ -177,8 +177,8 @@ class Machine:
     """Precision of training computations; weights stay in float32. auto: bfloat16 if
     the device supports it and gains from it; a resumed run keeps its precision."""
     xla: Literal["auto", "on", "off"] = "auto"
-    """Compile the training step with XLA. auto: on a GPU if XLA can compile the model,
-    and always with JAX."""
+    """Compile the training step with XLA. auto: on a GPU if XLA can compile the model
+    (not on several with synchronized batch norms), and always with JAX."""
     deterministic: bool = False
     """Use only bit-reproducible operations, as a CPU always does. Slower on a GPU, but
     needed there for a resumed run to equal an uninterrupted one."""
