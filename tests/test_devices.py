@@ -42,7 +42,9 @@ ALL = (CPU, CPU_BF16, GPU_BF16, GPU_FP16, GPU_FP32)
     ],
 )
 def test_cpu_is_read_from_cpuinfo(text: str, name: str, bfloat16: bool) -> None:
-    assert cpu(text) == Hardware("cpu", name, bfloat16=bfloat16, float16=False)
+    amx = "amx_bf16" in text
+    expected = Hardware("cpu", name, bfloat16=bfloat16, float16=False, amx=amx)
+    assert cpu(text) == expected
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,7 @@ EXTRA = {  # file -> package, and whether only inside functions
     ("figures/walk.py", "matplotlib", True),
     ("layers/grouped_conv.py", "tensorflow", True),
     ("layers/normalization.py", "tensorflow", True),
+    ("layers/pointwise.py", "tensorflow", True),
     ("layers/recomputed.py", "tensorflow", True),
     ("layers/stochastic_depth.py", "tensorflow", True),
     ("network.py", "tensorflow", True),

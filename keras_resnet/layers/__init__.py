@@ -9,6 +9,7 @@ from keras_resnet.layers.normalization import (
     synchronized,
     unchecked,
 )
+from keras_resnet.layers.pointwise import gradients_by_products
 from keras_resnet.layers.pooling import MaxPooling2D
 from keras_resnet.layers.recomputed import Recomputed
 from keras_resnet.layers.shortcut import ZeroPaddedShortcut
@@ -27,6 +28,7 @@ __all__ = [
     "TableConv2D",
     "ZeroPaddedShortcut",
     "branch_model",
+    "gradients_by_products",
     "leaf_layers",
     "moving_statistics",
     "synchronized",

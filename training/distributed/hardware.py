@@ -15,12 +15,14 @@ class Hardware:
         name: Name to display.
         bfloat16: Whether it computes natively in bfloat16.
         float16: Whether it computes natively in float16.
+        amx: Whether it is a CPU with matrix units for bfloat16.
     """
 
     kind: str
     name: str
     bfloat16: bool
     float16: bool
+    amx: bool = False
 
 
 def cpu(cpuinfo: str) -> Hardware:
@@ -29,7 +31,8 @@ def cpu(cpuinfo: str) -> Hardware:
     flags = re.search(r"^(?:flags|Features)\s*: (.*)$", cpuinfo, re.MULTILINE)
     known = set(flags[1].split()) if flags else set()
     bfloat16 = bool(known & BFLOAT16_CPU_FLAGS)
-    return Hardware("cpu", name[1] if name else "CPU", bfloat16, float16=False)
+    label = name[1] if name else "CPU"
+    return Hardware("cpu", label, bfloat16, float16=False, amx="amx_bf16" in known)
 
 
 def gpu(name: str, capability: float) -> Hardware:

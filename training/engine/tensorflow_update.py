@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras_resnet.errors import UsageError
 from keras_resnet.layers import (
     GroupedConv2D,
+    gradients_by_products,
     leaf_layers,
     moving_statistics,
     synchronized,
@@ -19,6 +20,7 @@ from keras_resnet.layers import (
 )
 from training.data.types import Tensor
 from training.distributed.strategy import average_values, clip_gradients
+from training.distributed.tensorflow_backend import detect_hardware
 from training.engine.forward import ForwardPass
 from training.optimisation.accumulation import accumulate
 
@@ -55,6 +57,7 @@ class TensorFlowUpdate:
         # Whether batch norms exchange statistics among replicas.
         self._exchanges = several and forward.execution.synchronized
         self._state = [v for v in network.variables if v.dtype == "float32"]
+        self._by_products = detect_hardware().amx and not jit_compile
         self._unproven = jit_compile  # XLA has not compiled a step yet
         self._compiled = self._graph(jit_compile=jit_compile)
 
@@ -104,7 +107,11 @@ class TensorFlowUpdate:
         forward = self._forward
         # The layers' own checks are off, since an error on one worker would leave the
         # others waiting for it; the step checks the whole state instead.
-        with synchronized(forward.network, self._exchanges), unchecked(forward.network):
+        with (
+            synchronized(forward.network, self._exchanges),
+            unchecked(forward.network),
+            gradients_by_products(forward.network, self._by_products),
+        ):
             results = self._replicas.run(self._replica, images, labels)
         if forward.average:
             forward.average.update(forward.optimizer.iterations)
