@@ -110,6 +110,7 @@ def test_every_field_is_described() -> None:
         ("loss", "hinge", "one of softmax, bce, got 'hinge'"),
         ("label_smoothing", 1.0, r"between 0 and 0\.99, got 1\.0"),
         ("bce_threshold", 0.2, r"None unless loss is bce, got 0\.2 with loss softmax"),
+        ("cache_side", 64, r"None unless cache is decoded, got 64 with cache none"),
         ("policy", "auto", "one of none, randaugment, .*, got 'auto'"),
         ("policy_count", 0, "between 1 and 10, got 0"),
         ("policy_magnitude", 11.0, r"between 0 and 10, got 11\.0"),

@@ -85,12 +85,13 @@ def read_options(argv: list[str]) -> Options:
     if not base:
         default = Options(stored, out=options.run.path)
         options = command.parse(Options, argv, default=default, prog=prog)
-    given = options.hyperparameters.fixed
+    given = options.hyperparameters
     for name, value in stored.fixed.items():
-        if given[name] != value:
+        if given.fixed[name] != value:
             raise UsageError(
                 f"{name} must be the run's, {value!r}, to resume it, got "
-                f"{given[name]!r}; omit the option or train into another folder"
+                f"{getattr(given, name)!r}; omit the option or train into another "
+                "folder"
             )
     return options
 

@@ -61,6 +61,11 @@ class Recipe(
                 f"bce_threshold must be None unless loss is bce, got "
                 f"{self.bce_threshold} with loss {self.loss}"
             )
+        if self.cache_side is not None and self.cache != "decoded":
+            raise UsageError(
+                f"cache_side must be None unless cache is decoded, got "
+                f"{self.cache_side} with cache {self.cache}"
+            )
 
     @cached_property
     def spec_fields(self) -> dict[str, Any]:
