@@ -8,8 +8,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 from exported import SharedFolders
 
+from keras_resnet import load_model
 from training.runs.run import Run
 
 LONG = [
@@ -69,6 +71,10 @@ def _train_with_two_local_workers(out: Path) -> None:
 def workers_of(parent: int) -> list[int]:
     listed = Path(f"/proc/{parent}/task/{parent}/children").read_text()
     return [int(number) for number in listed.split()]
+
+
+def weights(run: Run) -> list[np.ndarray]:
+    return list(load_model(run.model).get_weights())
 
 
 def curves(out: Path) -> list[list[float]]:

@@ -12,10 +12,10 @@ import keras
 import numpy as np
 import pytest
 from engine_losses import first_losses
+from launched import weights
 
 from export import saved_model
 from export.verify import verify
-from keras_resnet import load_model
 from keras_resnet.errors import Stopped
 from training.engine.step import TrainingStep
 from training.experiment.train import train
@@ -24,7 +24,6 @@ from training.runs.run import Run
 
 SCRIPT = Path(__file__).with_name("engine_losses.py")
 RUNS = Path(__file__).with_name("jax_runs.py")
-QUICK = "--xla_backend_optimization_level=0"  # compiles sooner
 
 # 50 images in batches of 16: the last batch of an epoch has two, for all devices.
 BASE: dict[str, Any] = {
@@ -165,7 +164,3 @@ def test_runs_stop_resume_move_and_are_exported(
     assert same.config["device"]["backend"] == "jax"
     assert "jax" in same.config["versions"]
     assert verify(saved_model.export(same, tmp_path / "out"), same)["same"]
-
-
-def weights(run: Run) -> list[np.ndarray]:
-    return list(load_model(run.model).get_weights())

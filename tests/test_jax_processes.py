@@ -9,16 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from launched import LONG, curves, start, wait_for_checkpoint, workers_of
+from launched import LONG, curves, start, wait_for_checkpoint, weights, workers_of
 
-from keras_resnet import load_model
 from keras_resnet.errors import UsageError
 from training.distributed import jax_processes
 from training.distributed.cluster import config
 from training.distributed.launch import free_ports
 from training.runs.run import Run
 
-QUICK = "--xla_backend_optimization_level=0"  # compiles sooner
 LOAD = "from keras_resnet import command; command.load_backend('tensorflow', 'jax'); "
 LOAD += "from training.distributed import jax_processes as processes; "
 
@@ -29,7 +27,7 @@ def test_two_processes_train_as_one_with_two_devices(tmp_path: Path) -> None:
     one, two = Run(tmp_path / "one"), Run(tmp_path / "two")
     short = [*LONG, "--overrides", "depths=(1,)", "--epochs", "3"]
     local = ["--workers", "2", "--max-restarts", "1"]
-    process = start(two.path, *short, *local, KERAS_BACKEND="jax", XLA_FLAGS=QUICK)
+    process = start(two.path, *short, *local, KERAS_BACKEND="jax")
     wait_for_checkpoint(two.path)
     os.kill(workers_of(process.pid)[1], signal.SIGKILL)
     stdout, stderr = process.communicate(timeout=400)
@@ -37,7 +35,7 @@ def test_two_processes_train_as_one_with_two_devices(tmp_path: Path) -> None:
     assert "worker 1 of 2 died of SIGKILL; all workers restart" in stderr
     assert stderr.count("\n") == 1 and stdout.count("resuming at epoch") == 1
     assert "Gloo" not in stdout
-    flags = f"{QUICK} --xla_force_host_platform_device_count=2"
+    flags = "--xla_force_host_platform_device_count=2"
     process = start(one.path, *short, KERAS_BACKEND="jax", XLA_FLAGS=flags)
     _, stderr = process.communicate(timeout=400)
     assert process.returncode == 0, stderr
@@ -95,7 +93,3 @@ def ended(code: str) -> "subprocess.CompletedProcess[str]":
         check=False,
         timeout=300,
     )
-
-
-def weights(run: Run) -> list[np.ndarray]:
-    return list(load_model(run.model).get_weights())
