@@ -41,9 +41,6 @@ class ShardedReplicas(Replicas):
         """Yields batches whose examples are spread over this worker's devices.
 
         The copy to the devices goes on while they compute the steps before.
-
-        Args:
-            of: Maps a share to its batches.
         """
         for batch in of(self.shares[0]):
             yield tuple(self._own.put(values, len(values)) for values in batch)
@@ -51,13 +48,7 @@ class ShardedReplicas(Replicas):
     def training_batches(
         self, of: Callable[[Share, int | None], Iterable[Any]], sizes: Sequence[int]
     ) -> Iterator[Any]:
-        """Yields batches whose examples are spread over all devices.
-
-        Args:
-            of: Maps a share and the ``block_devices`` of ``TrainingData.batches`` to
-                the share's batches.
-            sizes: Numbers of examples of the batches, on all workers together.
-        """
+        """Yields batches whose examples are spread over all devices."""
         for batch, size in zip(of(self.shares[0], self.count), sizes, strict=True):
             yield tuple(self._all.put(values, size) for values in batch)
 
