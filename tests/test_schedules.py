@@ -28,6 +28,13 @@ def close(value: float) -> object:
     return pytest.approx(value, rel=1e-5, abs=1e-7)
 
 
+def test_a_name_without_a_schedule_is_refused() -> None:
+    unfinished = recipe("constant")
+    object.__setattr__(unfinished, "schedule", "exponential")  # no field has this value
+    with pytest.raises(AssertionError, match="unreachable, but got: 'exponential'"):
+        learning_rate(unfinished, STEPS)
+
+
 @pytest.mark.parametrize("step", [0, 1, 250, 500, 999, 1000])
 def test_cosine(step: int) -> None:
     rate = learning_rate(recipe("cosine"), STEPS)

@@ -1,6 +1,6 @@
 """Creates the optimizer, learning-rate schedule and training step of a recipe."""
 
-from typing import Any
+from typing import Any, assert_never
 
 import keras
 from keras.optimizers import schedules
@@ -113,29 +113,39 @@ def learning_rate(
     peak = recipe.learning_rate
     if recipe.base_batch_size:  # Goyal et al., 2017: the linear scaling rule
         peak *= recipe.batch_size / recipe.base_batch_size
+    schedule = _base_schedule(recipe, peak, total)
     if recipe.schedule == "one_cycle":
-        return OneCycle(peak, total, recipe.peak_at)
+        return schedule
     warmup = recipe.warmup_steps or round(recipe.warmup_epochs * steps_per_epoch)
-    return WarmUp(
-        _base_schedule(recipe, peak, total),
-        warmup,
-        recipe.warmup_from,
-        rises=recipe.warmup == "linear",
-    )
+    return WarmUp(schedule, warmup, recipe.warmup_from, rises=recipe.warmup == "linear")
 
 
 def _base_schedule(
     recipe: Recipe, peak: float, total: int
 ) -> schedules.LearningRateSchedule:
     """Returns the schedule without its warm-up."""
-    if recipe.schedule == "cosine":  # Loshchilov & Hutter, 2017, one period
-        return schedules.CosineDecay(peak, total)
-    if recipe.schedule == "linear":
-        return schedules.PolynomialDecay(peak, total, end_learning_rate=0.0)
+    match recipe.schedule:
+        case "one_cycle":
+            return OneCycle(peak, total, recipe.peak_at)
+        case "cosine":  # Loshchilov & Hutter, 2017, one period
+            return schedules.CosineDecay(peak, total)
+        case "linear":
+            return schedules.PolynomialDecay(peak, total, end_learning_rate=0.0)
+        case "constant":
+            return _steps(peak, total, ())
+        case "step":
+            return _steps(peak, total, recipe.milestones)
+        case _:
+            assert_never(recipe.schedule)
+
+
+def _steps(
+    peak: float, total: int, milestones: tuple[float, ...]
+) -> schedules.LearningRateSchedule:
+    """Returns a schedule that divides the rate by ten at fractions of the run."""
     # Keras requires a boundary: without milestones, one that is never reached. Keras'
     # boundary is the last step of the higher rate, a milestone the first step of the
     # lower rate.
-    shares = recipe.milestones if recipe.schedule == "step" else ()
-    boundaries = [round(share * total) - 1 for share in shares] or [total]
+    boundaries = [round(share * total) - 1 for share in milestones] or [total]
     values = [peak * 0.1**i for i in range(len(boundaries) + 1)]
     return schedules.PiecewiseConstantDecay(boundaries, values)
