@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
@@ -28,7 +29,9 @@ class Options:
     Latency is that of one image; throughput is that of the best batch size.
     """
 
-    artifacts: tyro.conf.Positional[tuple[Path, ...]]
+    artifacts: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="ARTIFACT...")
+    ]
     """Version folders of SavedModels, folders of versions, .tflite or .onnx files."""
     run: tuple[Path, ...] = ()
     """Runs whose plain model.export() is measured too; if omitted, the runs that the

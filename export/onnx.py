@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
@@ -17,7 +18,7 @@ __all__ = ["Options", "export", "main"]
 class Options:
     """Export the model of a run as an ONNX file."""
 
-    run: tyro.conf.Positional[Path]
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Folder of the run."""
     out: Path
     """Output file, NAME.onnx; a complete new file replaces an older one."""

@@ -3,6 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
@@ -24,12 +25,14 @@ class Options:
     """Classify image files with an artifact of any format.
 
     A file that is not an image, or is too large, is reported on stderr; the other files
-    are classified, and the exit status is 1.
+    are classified, and the exit code is 1.
     """
 
-    artifact: tyro.conf.Positional[Path]
+    artifact: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="ARTIFACT")]
     """Version folder of a SavedModel, folder of versions, .tflite or .onnx file."""
-    images: tyro.conf.Positional[tuple[Path, ...]]
+    images: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="IMAGES...")
+    ]
     """Image files, and folders with image files at any depth (.jpg, .jpeg, .jpe,
     .jfif, .png, .gif, .bmp, .webp); names with a leading dot are hidden and skipped."""
     top: int = 1

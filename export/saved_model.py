@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
@@ -20,7 +21,7 @@ __all__ = ["Options", "export", "main"]
 class Options(GraphOptions):
     """Export the model of a run as a SavedModel, in a new version folder of DIR."""
 
-    run: tyro.conf.Positional[Path]
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Folder of the run."""
     out: Path
     """Folder of the versions: DIR/1, then DIR/2, …"""

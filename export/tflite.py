@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
@@ -19,10 +20,10 @@ class Options:
     """Export the model of a run as a TensorFlow Lite file.
 
     The accuracy on the test split is measured before and after the conversion. If it
-    drops by more than --max-drop, nothing is written and the exit status is 1.
+    drops by more than --max-drop, nothing is written and the exit code is 1.
     """
 
-    run: tyro.conf.Positional[Path]
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Folder of the run."""
     out: Path
     """Output file, NAME.tflite; a complete new file replaces an older one."""
@@ -32,7 +33,7 @@ class Options:
     images: int | None = None
     """Number of test images for the accuracy, spread evenly; if omitted, all."""
     max_drop: float = 1.0
-    """Largest allowed loss of accuracy in points (0.01)."""
+    """Largest allowed loss of accuracy, in percentage points."""
     dataset: str | None = None
     """Current location of the run's data set, if it has moved."""
 

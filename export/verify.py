@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
@@ -25,12 +25,13 @@ class Options:
     The files must match the manifest, the labels must be the run's, and a SavedModel
     must not contain operations that reach outside the graph. Then each installed
     runtime that reads the artifact classifies test images, in a process independent of
-    this project. The exit status is 0 only if all of them find the same network.
+    this project. The exit code is 0 only if the predictions agree with the run's in all
+    of them.
     """
 
-    artifact: tyro.conf.Positional[Path]
+    artifact: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="ARTIFACT")]
     """Version folder of a SavedModel, folder of versions, .tflite or .onnx file."""
-    run: tyro.conf.Positional[Path]
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Folder of the run."""
     images: int = 500
     """Number of images of the test split to compare on, spread evenly."""
@@ -40,7 +41,8 @@ class Options:
     c_api: bool = False
     """Also build (with cc) and run a C program that uses TensorFlow's C library."""
     max_drop: float = MAX_DROP
-    """Largest loss of accuracy, in points (0.01), below 32 bits of precision."""
+    """Largest allowed loss of accuracy, in percentage points, for artifacts with fewer
+    than 32 bits."""
     dataset: str | None = None
     """Current location of the run's data set, if it has moved."""
 

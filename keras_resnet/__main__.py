@@ -9,12 +9,16 @@ import tyro
 
 from keras_resnet import command
 
+Name = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
+
 
 @dataclass(frozen=True)
 class List:
     """Print the names of the networks."""
 
-    pattern: tyro.conf.Positional[str] = "*"
+    pattern: Annotated[
+        tyro.conf.Positional[str], tyro.conf.arg(metavar="[PATTERN]")
+    ] = "*"
     """Shell-style pattern, e.g. 'resnet*_cifar'."""
 
 
@@ -22,7 +26,7 @@ class List:
 class Describe:
     """Print a network's feature-map sizes, parameters and multiply-accumulates."""
 
-    name: tyro.conf.Positional[str]
+    name: Name
     """One of the names that `list` prints."""
     image_size: int | None = None
     """Side of the input in pixels; default: the paper's."""
@@ -38,7 +42,7 @@ class Describe:
 class Units:
     """Draw residual units: the branch, the shortcut and their operations."""
 
-    figure: tyro.conf.Positional[Path]
+    figure: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE")]
     """The .svg or .png file to write."""
     order: str = "original"
     """Order of activations, or `all` for one row per order."""
@@ -52,7 +56,7 @@ class Units:
 class Deviations:
     """Print how a network differs from its paper, keras.applications, torchvision."""
 
-    name: tyro.conf.Positional[str]
+    name: Name
     """One of the names that `list` prints."""
 
 

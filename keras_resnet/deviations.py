@@ -218,8 +218,8 @@ DEVIATIONS = (
             _is(ResNetSpec, ResNeXtSpec, DenseNetSpec, for_cifar=False),
             _is(VGGSpec, normalised=True),
         ),
-        torchvision_momentum="momentum 0.9 is torchvision's 0.1, which is the weight "
-        "of new statistics; torchvision averages the unbiased variance, this network "
-        "the biased one",
+        torchvision_momentum="momentum 0.9 weights the old statistics and equals "
+        "torchvision's 0.1, which weights the new ones; the running variance here is "
+        "the biased one, in torchvision the unbiased one",
     ),
 )

@@ -243,8 +243,8 @@ def test_report_is_in_the_order_of_peers() -> None:
     assert text.startswith("resnet50_v1_5:\n\nunlike the paper\n- bottlenecks halve")
     assert text.index(PAPER) < text.index(KERAS)
     assert report("plain18") == (
-        "plain18:\n\nunlike torchvision\n- momentum 0.9 is torchvision's 0.1, which "
-        "is the weight of new statistics; torchvision averages the unbiased variance, "
-        "this network the biased one"
+        "plain18:\n\nunlike torchvision\n- momentum 0.9 weights the old statistics and "
+        "equals torchvision's 0.1, which weights the new ones; the running variance "
+        "here is the biased one, in torchvision the unbiased one"
     )
     assert report("plain20_cifar") == "plain20_cifar: no known differences"

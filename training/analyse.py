@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from training.runs.run import Run
 
 Count = Annotated[int, Range(1)]
+RunFolder = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
 
 
 @dataclass(frozen=True)
 class LesionsOf:
     """Delete and reorder the units of a trained model (Veit et al., 2016)."""
 
-    run: tyro.conf.Positional[Path]
+    run: RunFolder
     """Folder of the run."""
     images: Count = 2000
     """Number of test images on which every error is measured."""
@@ -46,7 +47,7 @@ class LesionsOf:
 class PathsOf:
     """Measure the gradient along paths of every length (Veit et al., 2016)."""
 
-    run: tyro.conf.Positional[Path]
+    run: RunFolder
     """Folder of the run."""
     images: Count = 512
     """Number of training images from which batches are drawn."""
@@ -68,9 +69,11 @@ class PathsOf:
 
 @dataclass(frozen=True)
 class GradientsOf:
-    """Measure gradients and dead units of models before and after training."""
+    """Measure gradients and dead ReLU channels of models before and after training."""
 
-    runs: tyro.conf.Positional[tuple[Path, ...]]
+    runs: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN...")
+    ]
     """Folders of the runs to compare; the results are written to the first one."""
     images: Count = 128
     """Number of training images in the batch."""

@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -30,7 +30,7 @@ MOST_CLASSES = 100  # maximum for printing the class table and the confusion mat
 class Options:
     """Evaluate a trained model on every image of a split, exactly once."""
 
-    run: tyro.conf.Positional[Path]
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Folder of the run."""
     split: str = "test"
     """Split to evaluate: train, val or test."""

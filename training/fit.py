@@ -14,7 +14,7 @@ from keras_resnet.errors import Stopped, UsageError
 from training.distributed import cluster, launch
 from training.distributed.processes import MOST_WORKERS
 from training.engine.saving import CheckpointOptions
-from training.recipes.catalogue import RECIPES, load_recipe
+from training.recipes.catalogue import RECIPE_HELP, RECIPES, load_recipe
 from training.recipes.checks import Range, check_ranges
 from training.recipes.recipe import Recipe
 from training.runs.run import Run
@@ -29,9 +29,7 @@ class Options:
     """
 
     hyperparameters: tyro.conf.OmitArgPrefixes[Recipe] = field(default_factory=Recipe)
-    base: Annotated[str, tyro.conf.arg(name="recipe")] = "default"
-    """Source of the other options' defaults: the name of a recipe (an unknown name
-    lists all recipes), a JSON file of recipe fields, or a run's config.json."""
+    base: Annotated[str, tyro.conf.arg(name="recipe", help=RECIPE_HELP)] = "default"
     out: Path | None = None
     """Folder of the run; None: runs/MODEL-DATASET."""
     resume: bool = False

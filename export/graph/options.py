@@ -14,7 +14,8 @@ class GraphOptions:
     freeze: bool = True
     """Fold batch norms into convolutions and store weights as constants: faster."""
     compute: Literal["float32", "bf16"] = "float32"
-    """Type of the weights and the computation. Probabilities are float32."""
+    """Type of the weights and the computation; bf16 is bfloat16. Probabilities are
+    float32."""
     max_pixels: int = MAX_PIXELS
     """Largest image that classify_bytes decodes, in pixels."""
 

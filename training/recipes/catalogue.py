@@ -163,6 +163,11 @@ RECIPES = {
     ),
 }
 
+RECIPE_HELP = (
+    "Source of the other options' defaults: the name of a recipe "
+    f"({', '.join(RECIPES)}), a JSON file of recipe fields, or a run's config.json."
+)
+
 
 def load_recipe(name: str) -> Recipe:
     """Returns the recipe called ``name``, or reads it from the JSON file ``name``.

@@ -24,15 +24,16 @@ class Task:
     """digits, tfds:NAME, idx:DIR, folder:DIR or synthetic:HxWxC:CLASSES:N. DIR may be
     a URL, such as gs://bucket/photos."""
     image_size: Annotated[int | None, Range(1, 2**15)] = None
-    """Side of the input in pixels. None: the size of all images, else the paper's."""
+    """Side of the input in pixels. None: the images' own size if all have the same one,
+    otherwise the size in the network's paper."""
     validation: Annotated[float, Range(0, 0.9)] = 0.0
     """Fraction of the training images to hold out if there is no validation split."""
     skip_bad_images: bool = False
     """Skip bad image files of a data set instead of stopping with an error."""
     cache: Literal["none", "memory", "disk", "decoded"] = "none"
-    """Keep the encoded images in memory or on a local disk, after a check that they
-    fit; training gives bit-identical results with and without these. decoded: keep the
-    training images on a local disk, decoded and shrunk to cache_side."""
+    """none: read each file every time. memory, disk: keep the encoded images in memory
+    or on a local disk; results are bit-identical. decoded: keep the training images on
+    a local disk, decoded and shrunk to cache_side; results differ."""
     cache_side: Annotated[int | None, Range(1, 2**15)] = None
     """Shorter side in pixels of the images that `--cache decoded` keeps. None: the side
     of the training images, divided by eval_crop (256 for 224)."""
@@ -49,9 +50,9 @@ class Optimization:
     batch_size: Annotated[int, Range(1, 2**20)] = 128
     """Number of images per optimizer step."""
     batch_norm: Literal["synchronized", "replica"] = "synchronized"
-    """On several devices, the statistics of a training batch: of all its images, or of
-    each device's own (TensorFlow only), so that devices exchange only gradients and
-    moving statistics, and XLA can compile the rest. No effect on one device."""
+    """Images whose statistics batch norms use in a training step on several devices.
+    synchronized: the whole batch. replica: each device's own images (TensorFlow only),
+    which exchanges less data and lets XLA compile the step."""
     accumulation: Annotated[int, Range(1)] = 1
     """Number of equal parts (the last may be smaller) into which a batch is split to
     save memory. The parts are computed one after the other; gradients are those of
@@ -64,8 +65,8 @@ class Optimization:
     """Batch size that the learning rates are given for. They are multiplied by
     batch_size / base_batch_size. 0: no scaling."""
     schedule: Literal["constant", "step", "cosine", "linear", "one_cycle"] = "cosine"
-    """Learning rate schedule of the whole run; the warm-up multiplies it. one_cycle
-    rises by itself."""
+    """Learning-rate schedule of the whole run, multiplied by the warm-up factor.
+    one_cycle has its own rise and ignores the warm-up options."""
     milestones: Annotated[tuple[float, ...], Range(0, 1)] = (0.5, 0.75)
     """Fractions of the run at which `step` divides the learning rate by ten."""
     peak_at: Annotated[float, Range(0.01, 0.99)] = 0.3
@@ -83,7 +84,8 @@ class Optimization:
     nesterov: bool = True
     """Use Nesterov momentum (SGD only)."""
     weight_decay: Annotated[float, Range(0)] = 5e-4
-    """SGD: λ of the penalty λ/2·‖w‖² added to the loss. AdamW and LAMB: decoupled."""
+    """SGD: λ of the penalty λ/2·‖w‖² added to the loss. AdamW and LAMB: decay rate,
+    applied apart from the gradient of the loss."""
     decay: Literal["kernels", "all"] = "kernels"
     """Decay only kernels, or biases and batch-norm parameters too, as in the papers."""
     clip_norm: Annotated[float, Range(0)] = 0.0
@@ -102,7 +104,7 @@ class Objective:
     label_smoothing: Annotated[float, Range(0, 0.99)] = 0.0
     """Fraction of each target to spread evenly over all classes."""
     bce_threshold: Annotated[float | None, Range(0, 0.99)] = None
-    """bce: set targets above it to 1 and the others to 0. None: keep mixed targets."""
+    """With bce: set targets above this value to 1, the others to 0. None: keep them."""
 
 
 @dataclass(frozen=True)
@@ -137,12 +139,13 @@ class Augmentation:
     erasing: Annotated[float, Range(0, 1)] = 0.0
     """Probability of replacing a random rectangle with the mean colour."""
     mixup: Annotated[float, Range(0, 1000)] = 0.0
-    """α of mixup's Beta(α, α); 0: no mixup. If cutmix is set too, a batch draws one."""
+    """α of mixup's Beta(α, α); 0: no mixup. If cutmix is set too, each batch randomly
+    uses one of them."""
     cutmix: Annotated[float, Range(0, 1000)] = 0.0
     """α of cutmix's Beta(α, α); 0: no cutmix."""
     repeats: Annotated[int, Range(1, 1000)] = 1
-    """Number of copies of an image, augmented independently, that stand side by side
-    in an epoch. An epoch then uses one in `repeats` images."""
+    """Number of consecutive, independently augmented copies of each image. An epoch
+    keeps its length, so it uses only 1/repeats of the images."""
     train_size: Annotated[int | None, Range(1, 2**15)] = None
     """Side of the training images in pixels. None: the size used for evaluation."""
     progressive: Annotated[tuple[float, ...], Range(0.1, 1)] = ()
@@ -178,7 +181,7 @@ class Machine:
     the device supports it and gains from it; a resumed run keeps its precision."""
     xla: Literal["auto", "on", "off"] = "auto"
     """Compile the training step with XLA. auto: on a GPU if XLA can compile the model
-    (not on several with synchronized batch norms), and always with JAX."""
+    (on several GPUs only with --batch-norm replica), and always with JAX."""
     deterministic: bool = False
     """Use only bit-reproducible operations, as a CPU always does. Slower on a GPU, but
     needed there for a resumed run to equal an uninterrupted one."""

@@ -9,7 +9,7 @@ import tyro
 from keras_resnet import command
 from keras_resnet.errors import UsageError, require_choice, require_positive
 from training.distributed.processes import MOST_WORKERS
-from training.recipes.catalogue import RECIPES, load_recipe
+from training.recipes.catalogue import RECIPE_HELP, RECIPES, load_recipe
 from training.recipes.checks import check_range
 from training.recipes.recipe import Recipe
 
@@ -39,8 +39,9 @@ class Search:
     seeds: int = 1
     """How often each point of a grid is trained, with seeds from --seed upwards."""
     match: tuple[str, ...] = ()
-    """`params` or `macs`, and the network whose number all networks match: `self` for
-    the recipe's own, `2*self` for twice that. A width is chosen accordingly."""
+    """Cost to match: `params` or `macs`, followed by a network, `self` (the recipe's
+    own) or `2*self` (twice its cost). One width of each network is chosen to reach
+    it."""
     max_params: int | None = None
     """Maximum number of parameters of a network."""
     max_macs: int | None = None
@@ -78,11 +79,9 @@ class Options:
 
     search: tyro.conf.OmitArgPrefixes[Search] = field(default_factory=Search)
     hyperparameters: tyro.conf.OmitArgPrefixes[Recipe] = field(default_factory=Recipe)
-    base: Annotated[str, tyro.conf.arg(name="recipe")] = "default"
-    """Recipe that sets all other fields: a name, a JSON file or a run's
-    config.json."""
+    base: Annotated[str, tyro.conf.arg(name="recipe", help=RECIPE_HELP)] = "default"
     out: Path | None = None
-    """Folder of the sweep."""
+    """Folder of the sweep (required)."""
     resume: bool = False
     """Resume the sweep in --out."""
     workers: int = 1
