@@ -122,7 +122,7 @@ DEVIATIONS = (
     ),
     *_unlike_paper(
         _is(AlexNetSpec, VGGSpec, GoogLeNetSpec),
-        he_initial="initial weights follow He et al. (2015) and biases are 0; the "
+        he_initial="initial weights follow He et al. (ICCV 2015) and biases are 0; the "
         "paper uses a normal distribution of fixed deviation",
     ),
     *_unlike_paper(
@@ -185,8 +185,8 @@ DEVIATIONS = (
         _in_keras,
         keras_epsilon="ε of batch normalisation is 1e-5; Keras has 1.001e-5",
         keras_momentum="the statistics' momentum is 0.9; Keras has 0.99",
-        keras_initial="initial weights follow He et al. (2015); in Keras they follow "
-        "Glorot",
+        keras_initial="initial weights follow He et al. (ICCV 2015); in Keras they "
+        "follow Glorot",
     ),
     *_unlike_keras(
         lambda spec: _in_keras(spec) and spec.stem == "imagenet",

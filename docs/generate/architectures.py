@@ -28,14 +28,14 @@ _ALEX = "Krizhevsky et al., 2012"
 _VGG = "Simonyan & Zisserman, 2015, tables 2 and 3"
 _GOOGLE = "Szegedy et al., 2015, table 1"
 _HIGHWAY = "Srivastava et al., 2015 (layer)"
-_V1 = "He et al., 2016, tables 1 and 3 (10-crop)"
-_V1_SMALL = "He et al., 2016, tables 1 and 2 (10-crop)"
-_CIFAR = "He et al., 2016, table 6"
+_V1 = "He et al., CVPR 2016, tables 1 and 3 (10-crop)"
+_V1_SMALL = "He et al., CVPR 2016, tables 1 and 2 (10-crop)"
+_CIFAR = "He et al., CVPR 2016, table 6"
 _V2 = "He et al., ECCV 2016"
-_SD = "Huang et al., 2016, table 1"
-_SD_1202 = "Huang et al., 2016, section 4"
+_SD = "Huang et al., ECCV 2016, table 1"
+_SD_1202 = "Huang et al., ECCV 2016, section 4"
 _NEXT = "Xie et al., 2017"
-_DENSE = "Huang et al., 2017"
+_DENSE = "Huang et al., CVPR 2017"
 
 SOURCES = {
     "lenet5": Source(_LENET, "60,000 (without the output)", "", "0.95 MNIST"),
@@ -107,7 +107,8 @@ HEAD = """# Architectures
 `python docs/generate/architectures.py` generates this page from the networks.
 Parameters are the trainable ones. Multiply-accumulates (MACs) are those of convolutions
 and dense layers for one image; the papers call them FLOPs. Errors are the papers' top-1
-test errors in percent and were not measured here.
+test errors in percent and were not measured here. The sources'
+titles are [references](papers.md#references).
 
 | network | input | parameters | MACs | printed: parameters, MACs | error | source |
 |---|---|---|---|---|---|---|"""

@@ -31,11 +31,11 @@ class Published:
     macs: float
 
 
-_CIFAR = "He et al., 2016, section 4.2"
+_CIFAR = "He et al., CVPR 2016, section 4.2"
 _V2 = "He et al., ECCV 2016, appendix"
 _NEXT = "Xie et al., 2017, section 5.3"
-_DENSE = "Huang et al., 2017, section 4.2, table 2"
-_SD = "Huang et al., 2016, section 4"
+_DENSE = "Huang et al., CVPR 2017, section 4.2, table 2"
+_SD = "Huang et al., ECCV 2016, section 4"
 _RSB = "Wightman et al., 2021, table 2"
 
 PUBLISHED = {
@@ -57,7 +57,7 @@ PUBLISHED = {
     "stochastic_depth1202_cifar": Published(_SD, "95.09 `resnet1202_sd_cifar`", 2.13e9),
     "fast_cifar": Published("in the spirit of Page, 2018–19", "", 31.7e6),
     "resnet_imagenet": Published(
-        "He et al., 2016, section 3.4; fb.resnet.torch",
+        "He et al., CVPR 2016, section 3.4; fb.resnet.torch",
         "75.3 `resnet50`, one crop (authors' release)",
         3.86e9,
     ),

@@ -1,11 +1,11 @@
 """Builds residual units: x' = f(h(x) + d·F(x)).
 
 The branch F is a tuple of convolutions with an order of activations (``branch.py``).
-The field ``shortcut`` says how h changes the shape (He et al., 2016a), the field
-``skip`` what else h does (He et al., 2016b): scale, gate, project or drop. Stochastic
-depth draws d, which is 1 without it. Plain networks have no h; Highway networks have
-gates on F and h. Layers are named after the unit. The names are part of the interface;
-checkpoints and weight imports use them::
+The field ``shortcut`` says how h changes the shape (He et al., CVPR 2016), the field
+``skip`` what else h does (He et al., ECCV 2016): scale, gate, project or drop.
+Stochastic depth draws d, which is 1 without it. Plain networks have no h; Highway
+networks have gates on F and h. Layers are named after the unit. The names are part of
+the interface; checkpoints and weight imports use them::
 
     {unit}_pre_norm  {unit}_pre_relu     before the branch
     {unit}_conv1 … {unit}_conv3          the branch's convolutions

@@ -46,11 +46,11 @@ PRESETS = {
         match=("params", "self"),
     ),
     "depth": Preset(
-        "He et al., 2016, table 6: deeper residual networks",
+        "He et al., CVPR 2016, table 6: deeper residual networks",
         _networks(*(f"resnet{depth}_cifar" for depth in (*CIFAR_DEPTHS, 110))),
     ),
     "degradation": Preset(
-        "He et al., 2016, figure 6: deeper plain networks, and deeper residual ones",
+        "He et al., CVPR 2016, figure 6: deeper plain and residual networks",
         _networks(
             *(f"{kind}{d}_cifar" for d in CIFAR_DEPTHS for kind in ("plain", "resnet"))
         ),
