@@ -6,8 +6,7 @@ from setuptools import find_packages, setup
 
 # What building, describing and loading networks needs, with any backend of Keras. Each
 # package's reason is in docs/extend.md. The tests run with TensorFlow 2.21 and Keras
-# 3.15. The next versions are admitted when they are out and pass; `make test-next`
-# tries their nightly builds.
+# 3.15; `make test-next` runs the fast ones with nightly builds.
 REQUIRES = ["keras>=3.15,<3.16", "numpy>=2.0,<3", "tyro>=1.0,<2"]
 
 _TENSORFLOW = ">=2.21,<2.22"
