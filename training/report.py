@@ -57,12 +57,15 @@ def write_report(run: Run, dataset: str | None = None) -> Path:
 
 def contents(run: Run, dataset: str | None = None) -> dict[str, Any]:
     """Returns the variables of the page's template by name."""
+    import numpy as np
+
     from keras_resnet import describe
     from keras_resnet.archive import load_model
-    from training.reports import facts, illustrations
+    from training.reports import facts, illustrations, pictures
 
     config, assessed, columns = run.config, assessment(run, dataset), facts.history(run)
-    model = load_model(run.model)
+    model, names = load_model(run.model), config["dataset"]["labels"]
+    counts = np.array(assessed["confusion"])
     shown = {
         "title": facts.title(config),
         "config": config,
@@ -76,7 +79,12 @@ def contents(run: Run, dataset: str | None = None) -> dict[str, Any]:
         "analyses": illustrations.analyses(run),
         "environment": facts.environment(config),
         **illustrations.images(run, assessed["mistakes"][:MISTAKES], dataset),
-        **plots(config, assessed, columns),
+        "curves": pictures.curves(columns),
+        "confusion": pictures.confusion(counts, names),
+        "confused": pictures.confused(counts, names),
+        "calibration": pictures.calibration(
+            assessed["calibration"], assessed["calibration_error"]
+        ),
     }
     missing = {name for name in SECTIONS if name in shown and not shown[name]}
     titles = {name: t for name, t in SECTIONS.items() if name not in missing}
@@ -95,31 +103,6 @@ def is_current(artifact: dict[str, Any]) -> bool:
     return all(
         (manifest.parent / name).is_file() for name in json.loads(content)["files"]
     )
-
-
-def plots(
-    config: dict[str, Any], assessed: dict[str, Any], columns: dict[str, list[float]]
-) -> dict[str, Any]:
-    """Returns the page's matplotlib figures by name.
-
-    Args:
-        config: The run's config.
-        assessed: The run's assessment.
-        columns: The run's history, by column.
-    """
-    import numpy as np
-
-    from training.reports import pictures
-
-    names, counts = config["dataset"]["labels"], np.array(assessed["confusion"])
-    return {
-        "curves": pictures.curves(columns),
-        "confusion": pictures.confusion(counts, names),
-        "confused": pictures.confused(counts, names),
-        "calibration": pictures.calibration(
-            assessed["calibration"], assessed["calibration_error"]
-        ),
-    }
 
 
 def assessment(run: Run, dataset: str | None = None) -> dict[str, Any]:
