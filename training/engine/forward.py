@@ -10,8 +10,7 @@ from training.data.types import Tensor
 from training.distributed.replicas import Replicas
 from training.evaluation.metrics import Metrics
 from training.optimisation.averaging import Average
-from training.optimisation.losses import dominant_class, l2_loss
-from training.optimisation.objective import Objective
+from training.optimisation.losses import Objective, dominant_class, l2_loss
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ class ForwardPass:
         self.average = trained.average
         self.optimizer = optimizer
         self.execution = execution
-        self.metrics = Metrics("top1")
+        self.metrics = Metrics()
         self._auxiliary_weight = trained.auxiliary_weight
         self._preprocessing = preprocessing
         self._objective = objective

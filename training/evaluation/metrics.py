@@ -1,8 +1,7 @@
 """Computes the metrics and predictions of a classifier."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -17,27 +16,16 @@ from training.evaluation.predictions import COLUMNS, Logs, Predictions
 from training.evaluation.views import View
 from training.optimisation.losses import cross_entropy
 
-Measure = Callable[[Tensor, Tensor], Tensor]  # labels, logits -> a value per example
-
-MEASURES: dict[str, Measure] = {
-    "top1": keras.metrics.sparse_categorical_accuracy,
-    "top5": partial(keras.metrics.sparse_top_k_categorical_accuracy, k=5),
-}
-
 
 class Metrics:
-    """Averages the loss (in nats) and top-k accuracy (0 to 1) over examples.
-
-    Args:
-        *names: Any of ``"top1"``, ``"top5"``; ``"loss"`` is always included.
+    """Averages the loss (in nats) and the top-1 accuracy (0 to 1) over examples.
 
     Attributes:
-        sums: Sums of the loss and of each name, then the number of examples; float64.
+        sums: Sums of the loss and of the accuracy, and the number of examples; float64.
     """
 
-    def __init__(self, *names: str) -> None:
-        self._names = ("loss", *names)
-        self.sums = np.zeros(len(names) + 2)
+    def __init__(self) -> None:
+        self.sums = np.zeros(3)
 
     @property
     def examples(self) -> int:
@@ -45,15 +33,15 @@ class Metrics:
         return int(self.sums[-1])
 
     def batch_sums(self, losses: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
-        """Returns a batch's contribution to ``sums``, float32 ``(len(names) + 2,)``.
+        """Returns a batch's contribution to ``sums``, float32 ``(3,)``.
 
         Args:
             losses: Loss of each example, ``(N,)``.
             logits: ``(N, classes)``.
             labels: Class numbers ``(N,)``.
         """
-        values = [losses, *(MEASURES[n](labels, logits) for n in self._names[1:])]
-        values.append(ops.ones_like(losses))
+        right = keras.metrics.sparse_categorical_accuracy(labels, logits)
+        values = (losses, right, ops.ones_like(losses))
         return ops.stack([ops.sum(ops.cast(v, "float32")) for v in values])
 
     def add(self, sums: Tensor) -> None:
@@ -61,9 +49,9 @@ class Metrics:
         self.sums = self.sums + np.asarray(sums, np.float64)
 
     def result(self) -> Logs:
-        """Returns ``loss`` (nats) and each name (0 to 1); 0 without examples."""
-        means = self.sums[:-1] / max(self.examples, 1)
-        return dict(zip(self._names, means.tolist(), strict=True))
+        """Returns ``loss`` (nats) and ``top1`` (0 to 1); 0 without examples."""
+        loss, top1 = (self.sums[:-1] / max(self.examples, 1)).tolist()
+        return {"loss": loss, "top1": top1}
 
     def reset(self) -> None:
         """Resets all sums to zero."""
@@ -131,7 +119,9 @@ class Evaluator:
                 "predicted": ops.argmax(logits, -1),
                 "confidence": ops.max(ops.softmax(logits), -1),
                 "losses": cross_entropy(labels, logits),
-                "top5": MEASURES["top5"](labels, logits),
+                "top5": keras.metrics.sparse_top_k_categorical_accuracy(
+                    labels, logits, k=5
+                ),
             }
             return ops.stack([ops.cast(columns[c], "float32") for c in COLUMNS], -1)
 

@@ -12,8 +12,7 @@ from training.distributed.replicas import Replicas
 from training.engine.forward import Execution, ForwardPass, TrainedModel
 from training.engine.step import TrainingStep
 from training.optimisation.averaging import Average
-from training.optimisation.losses import make_loss
-from training.optimisation.objective import Objective
+from training.optimisation.losses import Objective, make_loss
 from training.optimisation.optimizers import SGD, AdamW, Lamb
 from training.optimisation.schedules import OneCycle, WarmUp
 from training.recipes.recipe import Recipe
