@@ -1,5 +1,6 @@
 """Describes a network: its feature-map sizes, parameters and operations."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -184,15 +185,24 @@ def describe(model: keras.Model) -> str:
     ]
     macs = "?" if "?" in (row[-1] for row in rows) else f"{count_macs(model):,}"
     rows.append(("total", "", "", "", f"{count_params(model):,}", macs))
+    shape, outputs = format_shape(model.input_shape[1:]), model.output_shape[-1]
+    title = f"{model.name}: {shape} → {outputs}"
+    return "\n".join([title, "", *align(rows, "<<<<>>")])
+
+
+def align(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
+    """Returns the rows of a table as lines with aligned columns.
+
+    Args:
+        rows: The cells of each row.
+        sides: ``<`` (left) or ``>`` (right, for numbers) for each column.
+    """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    sides = "<<<<>>"  # numbers to the right
     lines = []
     for row in rows:
         columns = zip(row, sides, widths, strict=True)
         lines.append("  ".join(f"{x:{side}{w}}" for x, side, w in columns).rstrip())
-    shape, outputs = format_shape(model.input_shape[1:]), model.output_shape[-1]
-    title = f"{model.name}: {shape} → {outputs}"
-    return "\n".join([title, "", *lines])
+    return lines
 
 
 def _stage(layer: Layer) -> str:

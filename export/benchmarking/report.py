@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from export.benchmarking.candidates import PLAIN
 from export.benchmarking.measurement import Measurement
+from keras_resnet.describe import align
 from keras_resnet.figures.fonts import savefig
 from training.storage.writing import (
     make_folder,
@@ -45,14 +46,7 @@ def describe(measured: list[Measurement]) -> str:
                 *(f"{m.throughput:.1f}", str(m.batch), times),
             )
         )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if i < 2 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    lines = align(rows, "<<" + ">" * (len(rows[0]) - 2))  # numbers to the right
     return "\n".join([hardware(), "", *lines, "", *advice(measured)]) + "\n"
 
 
