@@ -65,7 +65,7 @@ def load(path: Path, runtime: str | None = None) -> Session:
     """
     artifact = find(path)
     name = choose(artifact.kind, runtime)
-    return RUNTIMES[name].open(artifact.path, artifact.kind)
+    return RUNTIMES[name].open(artifact.path)
 
 
 def choose(kind: str, runtime: str | None = None) -> str:

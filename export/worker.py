@@ -214,7 +214,7 @@ def main() -> None:
     try:
         artifact = find(Path(path))
         entry = RUNTIMES[choose(artifact.kind, runtime)]
-        session = entry.open(artifact.path, artifact.kind)
+        session = entry.open(artifact.path)
         installed = _version(entry.package)
         facts = {name: getattr(session, name) for name in ("device", "shape", "stays")}
         reply({"version": installed, **facts})

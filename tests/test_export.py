@@ -175,7 +175,7 @@ class WorkerHere:
     facts: ClassVar = {"version": "", "stays": False}
 
     def __init__(self, artifact: Path, runtime: str) -> None:
-        self._session = RUNTIMES[runtime].open(artifact, find(artifact).kind)
+        self._session = RUNTIMES[runtime].open(artifact)
         self._runtime = runtime
 
     def request(self, classify: str) -> dict[str, Any]:

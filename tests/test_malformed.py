@@ -204,7 +204,7 @@ SESSIONS = [
 def test_sessions_say_what_is_wrong(
     name: str, runtime: str, artifacts: Artifacts
 ) -> None:
-    session = RUNTIMES[runtime].open(artifacts[name], name.split(maxsplit=1)[0])
+    session = RUNTIMES[runtime].open(artifacts[name])
     expected = session.classify(images(3))
     for shape in WRONG.values():
         with pytest.raises(ValueError, match=r"images must be \(N, 12, 8, 3\), got"):

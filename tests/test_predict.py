@@ -303,7 +303,7 @@ from pathlib import Path
 from export.runtimes import RUNTIMES
 
 faulthandler.enable()  # gives the main thread a stack for signals, as pytest does
-sessions = [RUNTIMES["openvino"].open(Path(p), "ONNX") for p in sys.argv[1:] * 3]
+sessions = [RUNTIMES["openvino"].open(Path(p)) for p in sys.argv[1:] * 3]
 while sessions:
     del sessions[0]
 signal.signal(signal.SIGTERM, lambda *_: print("handled"))

@@ -27,7 +27,7 @@ def asked(
     folder = tmp_path_factory.mktemp("question")
     version = artifacts["SavedModel"]
     question = make_reference(run, folder, 40)
-    session = tensorflow.open_session(version, "SavedModel")
+    session = tensorflow.open_session(version)
     _classify(session, "tensorflow", folder)
     files = folder.glob("tensorflow-*.npy")
     return question, {file.stem.split("-")[1]: np.load(file) for file in files}

@@ -54,7 +54,7 @@ def measure_accuracy(
     from training.data.pipeline import evaluation_batches
     from training.data.preprocessing import Preprocessing
 
-    before = tensorflow.open_session(saved, "SavedModel")
+    before = tensorflow.open_session(saved)
     with streams.descriptor_silenced(2):  # LiteRT logs to stderr
         after = litert.session(
             Interpreter(model_content=flatbuffer, num_threads=os.cpu_count())

@@ -131,7 +131,7 @@ def load_classifier(
     try:
         about = read(artifact)
         with streams.descriptor_silenced(2):  # C++ libraries log to stderr
-            session = RUNTIMES[name].open(artifact.path, artifact.kind)
+            session = RUNTIMES[name].open(artifact.path)
     except Exception as error:  # each runtime raises its own types
         reason = str(error) or type(error).__name__
         raise Stopped(

@@ -1,6 +1,6 @@
 """Runs artifacts in various runtimes, independently of the rest of this project.
 
-Each runtime has a module with ``open_session(path, kind)``, which loads an artifact and
+Each runtime has a module with ``open_session(path)``, which loads an artifact and
 returns a ``Session``. Only that module imports the runtime's packages, so that each
 runtime works without the others.
 """
@@ -66,15 +66,14 @@ class Runtime:
         found = find_spec(self.package) is not None
         return found and (self.program is None or which(self.program) is not None)
 
-    def open(self, path: Path, kind: str) -> Session:
+    def open(self, path: Path) -> Session:
         """Loads an artifact of one of its kinds.
 
         The session raises ValueError for inputs of other shapes and dtypes than its
         fields state. It returns NaN for an image with a NaN or infinite pixel.
         """
-        opened: Session = import_module(f"{__name__}.{self.module}").open_session(
-            path, kind
-        )
+        module = import_module(f"{__name__}.{self.module}")
+        opened: Session = module.open_session(path)
         features = opened.features and _checked(opened.features, opened.shape)
         classify = _checked(opened.classify, opened.shape)
         return replace(opened, classify=classify, features=features)

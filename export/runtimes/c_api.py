@@ -18,12 +18,11 @@ SOURCE = Path(__file__).with_name("classify.c")
 LIBRARIES = ("libtensorflow_cc.so.2", "libtensorflow_framework.so.2")
 
 
-def open_session(path: Path, kind: str) -> Session:
+def open_session(path: Path) -> Session:
     """Compiles the program, which each call of the session runs once.
 
     The program finds tensors by the names in the SavedModel's signatures.
     """
-    del kind  # SavedModel
     folder = tempfile.mkdtemp(prefix="classify-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     program = build(Path(folder))

@@ -9,9 +9,8 @@ from ai_edge_litert.interpreter import Interpreter
 from export.runtimes import Array, Session, levels
 
 
-def open_session(path: Path, kind: str) -> Session:
+def open_session(path: Path) -> Session:
     """Loads the ``serving_default`` of a .tflite file, to run on all cores."""
-    del kind  # TFLite
     return session(Interpreter(str(path), num_threads=os.cpu_count()))
 
 

@@ -8,9 +8,8 @@ import onnxruntime
 from export.runtimes import Array, Session
 
 
-def open_session(path: Path, kind: str) -> Session:
+def open_session(path: Path) -> Session:
     """Loads an .onnx file, on a GPU if this build of ONNX Runtime supports one."""
-    del kind  # ONNX
     providers = onnxruntime.get_available_providers()
     wanted = [p for p in PROVIDERS if p in providers]
     session = onnxruntime.InferenceSession(str(path), providers=wanted)

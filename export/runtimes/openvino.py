@@ -12,9 +12,8 @@ from export.runtimes import Array, Session, levels
 PROPERTIES = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
-def open_session(path: Path, kind: str) -> Session:
+def open_session(path: Path) -> Session:
     """Compiles an artifact for the CPU, in its own precision."""
-    del kind
     core = openvino.Core()
     # OpenVINO gives the thread that compiles another stack for signals and frees it too
     # early. In the main thread, the next signal, such as Ctrl-C, would end the process.

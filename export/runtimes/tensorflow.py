@@ -11,13 +11,12 @@ from export.runtimes import Array, Session
 ANSWERS = ("probabilities", "class_id", "label")  # of classify_bytes
 
 
-def open_session(path: Path, kind: str) -> Session:
+def open_session(path: Path) -> Session:
     """Loads a SavedModel's ``serving_default``, ``classify_bytes`` and ``features``.
 
     It accepts any SavedModel whose ``serving_default`` maps a batch of images to one
     output, for example one of Keras' own ``model.export``.
     """
-    del kind  # SavedModel
     # Only the loaded object keeps the variables of its signatures alive.
     loaded = tf.saved_model.load(str(path))
     pixels = loaded.signatures["serving_default"]
