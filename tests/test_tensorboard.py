@@ -9,7 +9,7 @@ from conftest import TINY
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 
-from training.engine.callbacks.profiling import WARMUP, profiling
+from training.engine.callbacks.profiling import WARMUP, Profile
 from training.engine.callbacks.run_files import History
 from training.engine.progress import Progress
 from training.experiment.train import train
@@ -63,7 +63,7 @@ def test_a_profile_of_some_steps(
     run = Run(tmp_path / "run")
     batches = WARMUP + 3  # in two epochs
     recipe = dict(TINY.to_dict(), batch_size=60 // (batches // 2), epochs=2)
-    train(type(TINY).from_dict(recipe), run, adapt=profiling(run, steps))
+    train(type(TINY).from_dict(recipe), run, adapt=lambda _: [Profile(run, steps)])
     assert f"profile: {recorded} steps" in capsys.readouterr().out
     (profile,) = run.tensorboard.glob("plugins/profile/*/*.xplane.pb")
     assert b"train" in profile.read_bytes()
@@ -72,8 +72,5 @@ def test_a_profile_of_some_steps(
 def test_a_run_of_few_steps_says_that_it_has_no_profile(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    adapt = profiling(run, 3)
-    assert adapt is not None and profiling(run, 0) is None
-    (callback,) = adapt(None)  # type: ignore[arg-type]
-    callback.on_train_end()
+    Profile(run, 3).on_train_end()
     assert "profile: none in 0 steps; it starts after step 5" in capsys.readouterr().out

@@ -126,10 +126,11 @@ def train_here(options: Options) -> None:
         Stopped: Another worker is gone, or ``train`` was stopped.
     """
     from training.distributed.backend import backend
-    from training.engine.callbacks.profiling import profiling
+    from training.engine.callbacks.profiling import Profile
     from training.experiment.train import train
 
-    run, adapt = options.run, profiling(options.run, options.profile)
+    run, steps = options.run, options.profile
+    adapt = (lambda _: [Profile(run, steps)]) if steps else None
     with backend.ending_soon():
         try:
             train(options.hyperparameters, run, options.saving, adapt=adapt)

@@ -63,14 +63,8 @@ def make_deterministic() -> None:
 def compiled(
     function: Callable[..., Any], variables: Callable[[], list[Any]], *, xla: bool
 ) -> Callable[..., Tensor]:
-    """Returns a function of tensors, compiled.
-
-    Args:
-        function: Maps tensors to tensors; reads variables, but updates none.
-        variables: Returns the variables that it reads.
-        xla: Has no effect, since JAX always compiles with XLA.
-    """
-    del xla
+    """Returns a function of tensors, compiled; see ``tensorflow_backend``."""
+    del xla  # JAX always uses it
 
     @jax.jit
     def pure(values: list[Any], *arguments: Any) -> Any:

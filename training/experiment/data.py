@@ -76,9 +76,10 @@ def load_other_dataset(
     """
     skip = skip_bad_images or run.recipe.skip_bad_images
     data = _load_splits(run, dataset, skip=skip)
-    same_place = resolved(dataset) == resolved(dataset_location(run))
+    stored = run.config["dataset"]
+    same_place = resolved(dataset) == resolved(location(run.recipe.dataset, stored))
     found = None
-    if same_place or "digest" in run.config["dataset"]:
+    if same_place or "digest" in stored:
         try:
             found = _as_trained(run, data)
         except UsageError:
@@ -94,13 +95,8 @@ def load_other_dataset(
     return replace(data, splits={"test": data.splits["train"]}), False
 
 
-def dataset_location(run: Run) -> str:
-    """Returns the name of a run's data set, with its absolute path if that exists."""
-    return location(run.recipe.dataset, run.config["dataset"])
-
-
 def require_dataset_location(run: Run) -> str:
-    """Returns ``dataset_location`` of a run.
+    """Returns the name of a run's data set, with its absolute path if that exists.
 
     Raises:
         UsageError: The data set is missing.

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from training.recipes.catalogue import RECIPES
 from training.reports import render
-from training.runs.run import Run
 from training.storage.writing import report_write_errors, write_atomically
 from training.sweeps.display import format_value
 from training.sweeps.folder import Sweep
@@ -24,8 +23,10 @@ def write_report(sweep: Sweep) -> Path:
     others = [row for row in rows if row["status"] != "completed"]
     fields = sweep.settings["fields"]
     best = best_of(rows)
-    pictures = []
+    pictures, split = [], "test"
     if done:
+        if "val" in sweep.run(done[0]["trial"]).config["dataset"]["examples"]:
+            split = "val"
         pictures += [front(done, cost) for cost in COSTS]
         pictures += [errors(done, fields), parallel(done, fields), curves(sweep, done)]
     page = render(
@@ -33,9 +34,7 @@ def write_report(sweep: Sweep) -> Path:
         fields=fields,
         rows=[format_row(row, fields) for row in [*done, *others]],
         failures=Counter(row["reason"] for row in others if row["reason"]),
-        split="val"
-        if done and _has_validation(sweep.run(done[0]["trial"]))
-        else "test",
+        split=split,
         best=best and format_row(best, fields),
         target=sweep.settings["target"],
         pictures=pictures,
@@ -50,10 +49,6 @@ def write_report(sweep: Sweep) -> Path:
 def format_row(row: Row, fields: list[str]) -> Row:
     """Returns a row with its hyperparameters formatted as text."""
     return row | {name: format_value(row[name]) for name in fields}
-
-
-def _has_validation(run: Run) -> bool:
-    return "val" in run.config["dataset"]["examples"]
 
 
 def command_line(sweep: Sweep) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from training.data.decoding import binary
 from training.data.decoding.exif import TAG, TURNS
 from training.data.types import Tensor
 
@@ -95,7 +96,7 @@ def _is_exif(here: Tensor) -> Tensor:
 
 def _read_tag(tiff: Tensor) -> Tensor:
     """Reads the orientation from the first directory of TIFF data; 1 if none."""
-    little = _big(tiff, 0, 2) == int.from_bytes(b"II", "big")
+    little = binary.starts(_octets(tiff, 0, 2), b"II")
 
     def number(start: Any, size: int) -> Tensor:
         octets = _octets(tiff, start, size)
@@ -115,11 +116,6 @@ def _read_tag(tiff: Tensor) -> Tensor:
     known = (value >= 1) & (value <= len(TURNS)) & ((kind == SHORT) | (kind == LONG))
     found = tf.boolean_mask(value, (column(0, 2) == TAG) & known)
     return tf.cast(tf.concat([found, [1]], 0)[0], tf.int32)
-
-
-def _big(octets: Tensor, start: Any, size: int) -> Tensor:
-    """Returns the big-endian number of ``size`` bytes at ``start``."""
-    return _sum(_octets(octets, start, size))
 
 
 def _octets(octets: Tensor, start: Any, size: int) -> Tensor:

@@ -1,12 +1,9 @@
 """Profiles some training steps for TensorBoard."""
 
-from collections.abc import Callable
-
 import keras
 from tqdm import tqdm
 
 from training.distributed.backend import backend
-from training.engine.step import TrainingStep
 from training.evaluation.predictions import Logs
 from training.runs.run import Run
 
@@ -59,10 +56,3 @@ class Profile(keras.callbacks.Callback):
         backend.stop_profile()
         count = self._seen - WARMUP
         tqdm.write(f"profile: {count} steps in {self._folder}/plugins/profile")
-
-
-def profiling(
-    run: Run, steps: int
-) -> Callable[[TrainingStep], list[keras.callbacks.Callback]] | None:
-    """Returns the argument ``adapt`` of ``train``; None for zero steps."""
-    return (lambda _: [Profile(run, steps)]) if steps else None
