@@ -10,7 +10,7 @@ from export.formats import versions
 from export.formats.saved_model import export, require_place
 from export.graph.options import GraphOptions
 from keras_resnet import command
-from keras_resnet.errors import UsageError
+from training.recipes.checks import Range
 from training.runs.run import Run
 from training.storage.writing import report_write_errors
 
@@ -25,15 +25,10 @@ class Options(GraphOptions):
     """Folder of the run."""
     out: Path
     """Folder of the versions: DIR/1, then DIR/2, …"""
-    keep: int = 0
+    keep: Annotated[int, Range(0)] = 0
     """Number of newest versions to keep; 0: all."""
     overwrite: bool = False
     """Replace the newest version. (TensorFlow Serving notices new numbers only.)"""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.keep < 0:
-            raise UsageError(f"keep must be at least 0, got {self.keep}")
 
 
 def main() -> None:

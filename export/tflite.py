@@ -9,7 +9,7 @@ import tyro
 from export.formats.single_file import require_place
 from export.formats.tflite import Quantization, export
 from keras_resnet import command
-from keras_resnet.errors import UsageError
+from training.recipes.checks import Range, check_ranges
 from training.runs.run import Run
 
 __all__ = ["Options", "Quantization", "export", "main"]
@@ -30,20 +30,21 @@ class Options:
     quantize: Quantization = "none"
     """none: float32. float16: half-precision weights. dynamic: 8-bit weights. int8:
     8-bit weights and activations, uint8 pixels."""
-    images: int | None = None
+    images: Annotated[int | None, Range(1)] = None
     """Number of test images for the accuracy, spread evenly; if omitted, all."""
     max_drop: float = 1.0
     """Largest allowed loss of accuracy, in percentage points."""
     dataset: str | None = None
     """Current location of the run's data set, if it has moved."""
 
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
 
 def main() -> None:
     """Runs the command line."""
     options = command.parse(Options, prog="python -m export.tflite")
     require_place(options.out, ".tflite")
-    if options.images is not None and options.images < 1:
-        raise UsageError(f"images must be at least 1, got {options.images}")
     run = Run.open(options.run)
     run.require_complete()
     command.load_backend("tensorflow")

@@ -298,7 +298,7 @@ def test_a_journal_goes_on_after_a_cut(grid: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (RATES, "--out must be the sweep's folder, got none"),
+        (RATES, r"--out PATH .*\(required\)"),
         (["--out", "x"], "space must have at least one field"),
         (["--out", "x", "--preset", "speed"], "preset must be one of cardinality, "),
         (["--out", "x", "--resume"], "--out must hold a sweep with --resume, got 'x'"),
@@ -311,7 +311,10 @@ def test_a_journal_goes_on_after_a_cut(grid: Path, tmp_path: Path) -> None:
             ["--out", "x", "--preset", WIDER, "--tuner", "random"],
             f"--tuner must be grid with the preset {WIDER}.* got random",
         ),
-        (["--out", "x", *RATES, "--seeds", "0"], "seeds must be at least 1, got 0"),
+        (
+            ["--out", "x", *RATES, "--seeds", "0"],
+            "seeds must be between 1 and 10000",
+        ),
         (
             ["--out", "x", *RATES, "--seeds", "2"],
             "--seeds must be 1 with random.* got 2; use --tuner grid",
@@ -329,10 +332,9 @@ def test_a_journal_goes_on_after_a_cut(grid: Path, tmp_path: Path) -> None:
             ["--out", "x", *RATES, "--overrides", "width=4"],
             "can be built, got none: shortcut 'A' can only add channels, got 16 → 4",
         ),
-        (["--out", "x", *RATES, "--workers", "0"], "workers must be at least 1"),
         (
             ["--out", "x", *RATES, "--workers", "100000"],
-            "workers must be at most 256, got 100000",
+            "workers must be between 1 and 256, got 100000",
         ),
         (["--out", "x", *RATES, "--trials", "0"], "trials must be at least 1"),
         (["--out", "x", "--space", "lr=0.1"], "no field 'lr'"),

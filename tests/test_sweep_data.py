@@ -44,7 +44,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def go(*words: str) -> Sweep:
     """Does what the command does before its first trial."""
     plan, options = plan_of(read_options(["--out", "sweep", *words]))
-    sweep = Sweep(options.folder.absolute())
+    sweep = Sweep(options.out.absolute())
     begin(sweep, options, plan)
     return sweep
 

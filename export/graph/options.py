@@ -1,10 +1,10 @@
 """Defines the options of an exported graph."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from training.data.reading import MAX_PIXELS
-from training.recipes.checks import check_range
+from training.recipes.checks import Range, check_ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,11 +16,11 @@ class GraphOptions:
     compute: Literal["float32", "bf16"] = "float32"
     """Type of the weights and the computation; bf16 is bfloat16. Probabilities are
     float32."""
-    max_pixels: int = MAX_PIXELS
+    max_pixels: Annotated[int, Range(1, 2**31 - 1)] = MAX_PIXELS
     """Largest image that classify_bytes decodes, in pixels."""
 
     def __post_init__(self) -> None:
-        check_range("max_pixels", self.max_pixels, 1, 2**31 - 1)
+        check_ranges(self)
 
     @property
     def folded(self) -> bool:

@@ -4,10 +4,12 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 from keras_resnet.catalogue import find_spec
 from keras_resnet.describe import Cost
 from keras_resnet.errors import UsageError
+from training.recipes.checks import Range, check_ranges
 from training.recipes.recipe import literal
 
 WIDEST = 2**14
@@ -25,15 +27,12 @@ class Budget:
             ``"self"`` (the recipe's or the first given point's) or ``"2*self"``.
     """
 
-    max_params: int | None = None
-    max_macs: int | None = None
+    max_params: Annotated[int | None, Range(1)] = None
+    max_macs: Annotated[int | None, Range(1)] = None
     match: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("max_params", "max_macs"):
-            most = getattr(self, name)
-            if most is not None and most < 1:
-                raise UsageError(f"{name} must be at least 1, got {most}")
+        check_ranges(self)
         if self.match is None:
             return
         kind, network = self.match

@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from keras_resnet import command
-from keras_resnet.errors import UsageError, require_choice, require_positive
+from keras_resnet.errors import UsageError, require_choice
+from keras_resnet.numeric import plain
 from training.distributed.processes import MOST_WORKERS
 from training.recipes.catalogue import RECIPE_HELP, RECIPES, load_recipe
-from training.recipes.checks import check_range
+from training.recipes.checks import Range, check_ranges
 from training.recipes.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -33,10 +34,10 @@ class Search:
     tuner: Literal["grid", "random", "bayesian", "hyperband"] | None = None
     """How points are chosen; None: grid for a preset, otherwise random. hyperband
     trains many for few epochs and retrains the best of them for more."""
-    trials: int | None = None
+    trials: Annotated[int | None, Range(1)] = None
     """Maximum number of trials; None: all points of a grid, otherwise 20. hyperband
     sets its own number."""
-    seeds: int = 1
+    seeds: Annotated[int, Range(1, MOST_SEEDS)] = 1
     """How often each point of a grid is trained, with seeds from --seed upwards."""
     match: tuple[str, ...] = ()
     """Cost to match: `params` or `macs`, followed by a network, `self` (the recipe's
@@ -59,15 +60,12 @@ class Search:
         return self.trials or (None if unlimited else TRIALS)
 
     def __post_init__(self) -> None:
-        require_positive(self, "seeds")
-        check_range("seeds", self.seeds, 1, MOST_SEEDS)
+        check_ranges(self)
         if self.match and len(self.match) != 2:
             raise UsageError(
                 f"match must be params or macs followed by a network, got "
                 f"{' '.join(self.match)!r}; use --match params self"
             )
-        if self.trials is not None:
-            require_positive(self, "trials")
 
 
 @dataclass(frozen=True)
@@ -80,26 +78,15 @@ class Options:
     search: tyro.conf.OmitArgPrefixes[Search] = field(default_factory=Search)
     hyperparameters: tyro.conf.OmitArgPrefixes[Recipe] = field(default_factory=Recipe)
     base: Annotated[str, tyro.conf.arg(name="recipe", help=RECIPE_HELP)] = "default"
-    out: Path | None = None
-    """Folder of the sweep (required)."""
+    out: Path = tyro.MISSING
+    """Folder of the sweep."""
     resume: bool = False
     """Resume the sweep in --out."""
-    workers: int = 1
+    workers: Annotated[int, Range(1, MOST_WORKERS)] = 1
     """Number of trials to run at once on this machine."""
 
-    @property
-    def folder(self) -> Path:
-        """The folder of the sweep, which ``read_options`` requires."""
-        assert self.out is not None
-        return self.out
-
     def __post_init__(self) -> None:
-        require_positive(self, "workers")
-        if self.workers > MOST_WORKERS:
-            raise UsageError(
-                f"workers must be at most {MOST_WORKERS}, got {self.workers}; use "
-                f"--workers {MOST_WORKERS} or fewer"
-            )
+        check_ranges(self)
 
 
 @dataclass(frozen=True)
@@ -122,8 +109,6 @@ def read_options(argv: list[str]) -> Options:
     if given.preset:
         recipe = replace(recipe, **find_preset(given.preset).recipe)
     options = command.parse(Options, argv, default=Options(Search(), recipe), prog=prog)
-    if options.out is None:
-        raise UsageError("--out must be the sweep's folder, got none; use --out SWEEP")
     if options.resume and given == _Base():
         options = command.parse(Options, argv, default=_stored(options.out), prog=prog)
     _require_together(options.search)
@@ -173,9 +158,6 @@ def _stored(out: Path) -> Options:
             f"--out must hold a sweep with --resume, got {str(out)!r}; omit "
             "--resume to start one"
         )
-    search: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in sweep.settings["search"].items()
-    }
+    search = {name: plain(value) for name, value in sweep.settings["search"].items()}
     recipe = Recipe.from_dict(sweep.settings["recipe"])
     return Options(Search(**search), recipe, out=out)

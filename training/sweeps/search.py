@@ -40,7 +40,7 @@ def run_search(options: Options, tuner_id: str | None) -> None:
         Stopped: A signal arrived, or no trial has a result.
         UsageError: The options are invalid or differ from those of the sweep.
     """
-    sweep = Sweep(options.folder)
+    sweep = Sweep(options.out)
     plan, options = plan_of(options)
     tuner, max_trials = options.search.chosen_tuner, options.search.max_trials
     oracle = ORACLES[tuner](plan, max_trials)
@@ -62,7 +62,7 @@ def run_search(options: Options, tuner_id: str | None) -> None:
 
 def plan_of(options: Options) -> tuple[Plan, Options]:
     """Returns the plan, and the options with the data's location if they resume."""
-    sweep, recipe = Sweep(options.folder), options.hyperparameters
+    sweep, recipe = Sweep(options.out), options.hyperparameters
     if options.resume and sweep.exists:
         recipe = with_data_location(sweep, recipe)
         options = replace(options, hyperparameters=recipe)
