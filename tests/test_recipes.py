@@ -9,8 +9,9 @@ import pytest
 from keras_resnet import list_models
 from keras_resnet.errors import UsageError
 from training.data.sources import SOURCES
-from training.recipes.catalogue import RECIPES, load_recipe, save_recipe
+from training.recipes.catalogue import RECIPES, load_recipe
 from training.recipes.recipe import Recipe
+from training.storage.writing import write_json
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -25,7 +26,7 @@ def test_row_is_possible(name: str) -> None:
 def test_row_round_trips_through_json(name: str, tmp_path: Path) -> None:
     path = tmp_path / "recipe.json"
     changed = replace(RECIPES[name], overrides=("shortcut=C",), seed=3)
-    save_recipe(changed, path)
+    write_json(path, changed.to_dict())
     assert load_recipe(str(path)) == changed
 
 
@@ -51,7 +52,7 @@ def test_numpy_numbers_are_plain_ones(tmp_path: Path) -> None:
         milestones=(0.25, 0.5),
     )
     assert given == expected and repr(given) == repr(expected)
-    save_recipe(given, tmp_path / "recipe.json")
+    write_json(tmp_path / "recipe.json", given.to_dict())
     assert load_recipe(str(tmp_path / "recipe.json")) == expected
 
 

@@ -1,7 +1,5 @@
 """Analyses trained runs: ``python -m training.analyse lesions | paths | gradients``."""
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +20,19 @@ Count = Annotated[int, Range(1)]
 RunFolder = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Analysis:
+    seed: int = 0
+    """Seed of the images and of all other random choices."""
+    dataset: str | None = None
+    """New location of the data set, if it was moved."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
 @dataclass(frozen=True)
-class LesionsOf:
+class LesionsOf(_Analysis):
     """Delete and reorder the units of a trained model (Veit et al., 2016)."""
 
     run: RunFolder
@@ -34,17 +43,10 @@ class LesionsOf:
     """Number of random subsets, and of random orders, for each number of units."""
     most: Count = 20
     """Maximum number of units deleted, or of pairs swapped, at once."""
-    seed: int = 0
-    """Seed of the images and the draws."""
-    dataset: str | None = None
-    """New location of the run's data set, if it was moved."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
 
 @dataclass(frozen=True)
-class PathsOf:
+class PathsOf(_Analysis):
     """Measure the gradient along paths of every length (Veit et al., 2016)."""
 
     run: RunFolder
@@ -55,20 +57,13 @@ class PathsOf:
     """Number of images per measurement."""
     samples: Count = 20
     """Number of paths of each length."""
-    seed: int = 0
-    """Seed of the images and the paths."""
     train_effective: bool = False
     """Afterwards train the run's recipe again in RUN-effective, with gradients on
     effective paths only."""
-    dataset: str | None = None
-    """New location of the run's data set, if it was moved."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
 
 @dataclass(frozen=True)
-class GradientsOf:
+class GradientsOf(_Analysis):
     """Measure gradients and dead ReLU channels of models before and after training."""
 
     runs: Annotated[
@@ -77,13 +72,6 @@ class GradientsOf:
     """Folders of the runs to compare; the results are written to the first one."""
     images: Count = 128
     """Number of training images in the batch."""
-    seed: int = 0
-    """Seed of the images."""
-    dataset: str | None = None
-    """New location of the runs' data set, if it was moved."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
 
 Command = (
@@ -213,23 +201,17 @@ def _write(
         make_folder,
         report_write_errors,
         write_atomically,
+        write_csv,
         write_json,
     )
 
     folder = run.path / "analysis"
     figure, summary = picture
-    text = io.StringIO(newline="")
     print(summary, flush=True)  # first, since the folder may not be writable
-    table = csv.DictWriter(text, list(rows[0]))
-    table.writeheader()
-    table.writerows(rows)
     with report_write_errors(folder):
         make_folder(folder)
         write_json(folder / f"{name}.json", {**values, "summary": summary})
-        write_atomically(
-            folder / f"{name}.csv",
-            lambda file: file.write_text(text.getvalue(), "utf-8", newline=""),
-        )
+        write_csv(folder / f"{name}.csv", rows, list(rows[0]))
         for suffix in (".svg", ".png"):
             write_atomically(
                 folder / f"{name}{suffix}",

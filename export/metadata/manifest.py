@@ -7,24 +7,16 @@ file, for example ``model.tflite``, is next to it: ``model.tflite.manifest.json`
 
 import hashlib
 import json
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.storage.writing import write_atomically
+from training.storage.writing import write_json
 
 if TYPE_CHECKING:
     from training.runs.run import Run
 
 NAME = "manifest.json"
 MAX_BYTES = 2**24  # limit on the size of a manifest
-# By their modules: TensorFlow is installed under several names.
-MODULES = {
-    "residual-keras": "keras_resnet",
-    "tensorflow": "tensorflow",
-    "keras": "keras",
-    "numpy": "numpy",
-}
 
 
 def location(path: Path) -> Path:
@@ -40,8 +32,7 @@ def write(path: Path, facts: dict[str, Any]) -> None:
         facts: Facts of the artifact as JSON values; the files' sizes and hashes follow.
     """
     files = {name: _describe(file) for name, file in sorted(_files(path).items())}
-    text = json.dumps({**facts, "files": files}, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(location(path), lambda draft: draft.write_text(text, "utf-8"))
+    write_json(location(path), {**facts, "files": files})
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -118,6 +109,8 @@ def check(path: Path) -> None:
 
 def source(run: "Run") -> dict[str, Any]:
     """Returns a run's part of a manifest: the model, its training and evaluation."""
+    from training.experiment.config import PACKAGES  # imports TensorFlow
+
     config = run.config
     return {
         "run": {
@@ -130,7 +123,7 @@ def source(run: "Run") -> dict[str, Any]:
             "versions": config["versions"],
             "evaluation": run.evaluated,
         },
-        "versions": {n: import_module(m).__version__ for n, m in MODULES.items()},
+        "versions": {name: p.__version__ for name, p in PACKAGES.items()},
     }
 
 

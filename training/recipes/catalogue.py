@@ -8,7 +8,7 @@ from typing import Any
 from keras_resnet.errors import UsageError
 from training.recipes.recipe import Recipe, as_trained
 
-__all__ = ["RECIPES", "Recipe", "load_recipe", "save_recipe"]
+__all__ = ["RECIPES", "Recipe", "load_recipe"]
 
 _CIFAR = Recipe(
     dataset="tfds:cifar10",
@@ -193,8 +193,3 @@ def load_recipe(name: str) -> Recipe:
     if not isinstance(values, dict):
         raise UsageError(f"recipe {name} must be a JSON object, got {values!r:.60}")
     return Recipe.from_dict(values)
-
-
-def save_recipe(recipe: Recipe, path: Path) -> None:
-    """Writes a recipe as a JSON file that ``load_recipe`` can read."""
-    path.write_text(json.dumps(recipe.to_dict(), indent=2) + "\n", encoding="utf-8")

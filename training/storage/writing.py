@@ -1,10 +1,12 @@
 """Writes files atomically and reports write errors in one sentence."""
 
+import csv
+import io
 import os
 import secrets
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from errno import (
     EACCES,
@@ -110,6 +112,18 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
     """Writes a JSON file atomically."""
     text = format_json(values) + "\n"
     write_atomically(path, lambda file: file.write_text(text, "utf-8"))
+
+
+def write_csv(
+    path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]
+) -> None:
+    """Writes a CSV file with a header atomically; without columns, an empty file."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns, lineterminator="\n")
+    if columns:
+        table.writeheader()
+    table.writerows(rows)
+    write_atomically(path, lambda file: file.write_text(text.getvalue(), "utf-8"))
 
 
 def output_exists_error(path: Path, what: str | None) -> UsageError:

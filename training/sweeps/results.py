@@ -1,12 +1,10 @@
 """Collects the results of a sweep's trials from its journal and their runs."""
 
-import csv
-import io
 from pathlib import Path
 from typing import Any
 
 from training.runs.run import Run
-from training.storage.writing import report_write_errors, write_atomically
+from training.storage.writing import report_write_errors, write_csv
 from training.sweeps.folder import Event, Sweep
 
 Row = dict[str, Any]
@@ -56,14 +54,8 @@ def write_results(sweep: Sweep) -> None:
     """Writes ``results.csv`` and the link ``best``."""
     rows = rows_of(sweep)
     columns = ["trial", "status", *sweep.settings["fields"], *RESULTS, *EXTRA]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
     with report_write_errors(sweep.path):
-        write_atomically(
-            sweep.results, lambda path: path.write_text(text.getvalue(), "utf-8")
-        )
+        write_csv(sweep.results, rows, columns)
         best = best_of(rows)
         if best is not None:
             fresh = sweep.path / ".best"

@@ -14,9 +14,9 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 
 from keras_resnet.errors import Stopped, UsageError
 from training.distributed.processes import forward_signals, start_process
-from training.recipes.catalogue import save_recipe
 from training.recipes.recipe import Recipe
 from training.runs.run import Run
+from training.storage.writing import write_json
 from training.sweeps.encoding import decode
 from training.sweeps.folder import Sweep
 from training.sweeps.journaled import OBJECTIVE, JournaledOracle
@@ -113,7 +113,7 @@ class Trials(BaseTuner):
             line += ["--resume", f"--dataset={self._plan.recipe.dataset}"]
         else:
             try:
-                save_recipe(self._recipe(trial), file)
+                write_json(file, self._recipe(trial).to_dict())
             except UsageError as error:
                 raise _TrialError(str(error)) from error
             line.append(f"--recipe={file}")

@@ -4,16 +4,13 @@ Each callback brings its file up to date when training begins, so that an interr
 neither loses nor duplicates entries, and updates it after each epoch.
 """
 
-import csv
-import io
-
 import keras
 
 from training.engine.progress import Progress
 from training.evaluation.predictions import Logs
 from training.runs.model_file import save_model
 from training.runs.run import Run
-from training.storage.writing import write_atomically
+from training.storage.writing import write_csv
 
 
 class RunFilesCallback(keras.callbacks.Callback):
@@ -50,17 +47,9 @@ class History(RunFilesCallback):
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Writes the rows of all finished epochs."""
         rows = [{"epoch": i} | row for i, row in enumerate(self._progress.history)]
-        text = io.StringIO()
-        if rows:
-            # Older versions may have recorded fewer columns.
-            names = set().union(*rows) - {"epoch"}
-            columns = ["epoch", *sorted(names)]
-            writer = csv.DictWriter(text, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        write_atomically(
-            self._run.history, lambda path: path.write_text(text.getvalue(), "utf-8")
-        )
+        # Older versions may have recorded fewer columns.
+        names = set().union(*rows) - {"epoch"}
+        write_csv(self._run.history, rows, ["epoch", *sorted(names)] if rows else [])
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Adds a row."""
