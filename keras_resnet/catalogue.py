@@ -4,13 +4,12 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from difflib import get_close_matches
 from fnmatch import fnmatch
 from typing import Any
 
 import keras
 
-from keras_resnet.errors import UsageError
+from keras_resnet.errors import UsageError, suggest
 from keras_resnet.families.alexnet import ALEXNETS
 from keras_resnet.families.densenet import DENSENETS
 from keras_resnet.families.googlenet import GOOGLENETS
@@ -49,7 +48,7 @@ def find_spec(name: str, **overrides: Any) -> Spec:
     """
     if name not in MODELS:
         raise UsageError(
-            f"unknown model {name!r}; {_suggest(name, MODELS)}"
+            f"unknown model {name!r}; {suggest(name, MODELS)}"
             "keras_resnet.list_models() shows all"
         )
     spec: Any = MODELS[name]
@@ -63,7 +62,7 @@ def _check_field(name: str, spec: Any, field: str, value: Any) -> None:
     known = [known.name for known in fields(spec)]
     if field not in known:
         raise UsageError(
-            f"{name} has no field {field!r}; {_suggest(field, known)}"
+            f"{name} has no field {field!r}; {suggest(field, known)}"
             f"its fields are {', '.join(known)}"
         )
     expected = type(getattr(spec, field))
@@ -135,11 +134,6 @@ def _check_shape(name: str, shape: tuple[int | None, ...], spec: Spec) -> None:
             f"{'×'.join(str(side) for side in shape[:2])}; "
             f"choose a larger image size{smaller}"
         )
-
-
-def _suggest(name: str, known: Any) -> str:
-    near = get_close_matches(name, list(known), n=3)
-    return f"did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 
 class UsageError(ValueError):
@@ -56,6 +57,12 @@ def first_few(names: Sequence[object], most: int = 5) -> str:
     """Joins at most ``most`` names with commas for a message and counts the rest."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(map(str, names[:most])) + more
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Returns ``did you mean …? `` with the names like ``name``, or an empty text."""
+    near = get_close_matches(name, list(known), n=3)
+    return f"did you mean {' or '.join(map(repr, near))}? " if near else ""
 
 
 def require_choice(field: str, value: str, choices: Iterable[str]) -> None:

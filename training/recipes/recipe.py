@@ -3,11 +3,10 @@
 import math
 from ast import literal_eval
 from dataclasses import asdict, dataclass, fields
-from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, get_type_hints
 
-from keras_resnet.errors import UsageError
+from keras_resnet.errors import UsageError, suggest
 from keras_resnet.numeric import plain
 from training.recipes.checks import check_ranges, check_type
 from training.recipes.fields import (
@@ -89,15 +88,11 @@ class Recipe(
         known = [field.name for field in fields(cls)]
         for name in values:
             if name not in known:
-                near = get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]!r}? " if near else ""
                 raise UsageError(
-                    f"unknown recipe field {name!r}; {hint}fields: {', '.join(known)}"
+                    f"unknown recipe field {name!r}; {suggest(name, known)}"
+                    f"fields: {', '.join(known)}"
                 )
-        listed: dict[str, Any] = {
-            n: tuple(v) if isinstance(v, list) else v for n, v in values.items()
-        }
-        return cls(**listed)
+        return cls(**values)  # which turns lists into tuples
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields as JSON values."""

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import fields, replace
-from difflib import get_close_matches
 from typing import Any
 
 from keras_resnet.catalogue import find_spec
-from keras_resnet.errors import UsageError
+from keras_resnet.errors import UsageError, suggest
 from training.recipes.recipe import Recipe
 from training.sweeps.space import KEPT, SOLVED, Point, Space
 
@@ -63,8 +62,7 @@ def _require_field(field: str, models: Iterable[str]) -> None:
         spec: Any = find_spec(model)
         known = [f.name for f in fields(spec)]
         if field not in known:
-            near = get_close_matches(field, [*known, *variable], n=2)
-            hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+            hint = suggest(field, [*known, *variable])
             raise UsageError(
                 f"space has no field {field!r}; {hint}use a field of {model} "
                 f"({', '.join(known)}) or of the recipe (the options of training.fit)"
