@@ -8,12 +8,13 @@ import tensorflow as tf
 from PIL import Image
 
 from training.data.decoding import graph, pillow
-from training.data.decoding.pillow import JPEGS
-from training.data.types import ImageInfo, Size, fingerprint
+from training.data.decoding.pillow import JPEGS, Header
+from training.data.types import ImageInfo, fingerprint
 from training.storage import filesystem
 
 Stored = bytes | str  # an image file's contents, or its place
 ReadResult = Stored | OSError  # or the error that reading it raised
+UNREAD = Header("", (0, 0))
 
 
 @dataclass(frozen=True)
@@ -22,35 +23,31 @@ class InspectionResult:
 
     Attributes:
         bad: What is wrong with the file; None: it is valid.
-        orientation: EXIF orientation, 1 to 8.
-        kind: Pillow's name of the format.
-        size: Height and width of the image as it is shown.
-        cmyk: Whether the colours are stored as CMYK or YCCK.
+        header: Its header.
         sha256: SHA-256 of the contents.
         fingerprint: ``types.fingerprint`` of the contents.
     """
 
     bad: str | None = None
-    orientation: int = 1
-    kind: str = ""
-    size: Size = (0, 0)
-    cmyk: bool = False
+    header: Header = UNREAD
     sha256: bytes = b""
     fingerprint: int = 0
 
 
 def image_info(findings: Sequence[InspectionResult]) -> ImageInfo:
     """Combines the findings about the images of a split."""
-    orientations = [finding.orientation for finding in findings]
-    heights, widths = zip(*(finding.size for finding in findings), strict=True)
+    headers = [finding.header for finding in findings]
+    orientations = [header.orientation for header in headers]
+    sizes = [header.size for header in headers]
+    heights, widths = zip(*sizes, strict=True)
     with tf.device("CPU"):
         return ImageInfo(
             orientations=tf.constant(orientations, tf.int32),
             upright=set(orientations) == {1},
-            jpegs=all(finding.kind in JPEGS for finding in findings),
-            cmyk=any(finding.cmyk for finding in findings),
+            jpegs=all(header.kind in JPEGS for header in headers),
+            cmyk=any(header.cmyk for header in headers),
             largest=(max(heights), max(widths)),
-            sizes=tf.constant([finding.size for finding in findings], tf.int32),
+            sizes=tf.constant(sizes, tf.int32),
             fingerprints=tf.constant([f.fingerprint for f in findings], tf.int64),
         )
 
@@ -77,15 +74,8 @@ def inspect(
         bad = f"{header}, more than the {max_pixels} pixels of --max-pixels"
     if bad is None and not header_only:
         bad = _decoding_error(data, header.kind)
-    return InspectionResult(
-        bad,
-        header.orientation,
-        header.kind,
-        header.size,
-        header.cmyk,
-        hashlib.sha256(data).digest(),
-        int(fingerprint(data)),
-    )
+    sha256 = hashlib.sha256(data).digest()
+    return InspectionResult(bad, header, sha256, int(fingerprint(data)))
 
 
 def _decoding_error(data: bytes, kind: str) -> str | None:

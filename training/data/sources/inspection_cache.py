@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_resnet.errors import UsageError
 from training.data.decoding import pillow
+from training.data.decoding.pillow import Header
 from training.data.sources import inspection
 from training.data.sources.cache import folder
 from training.data.sources.inspection import InspectionResult
@@ -64,8 +65,8 @@ class InspectionCache:
             return None
         records = b"".join(
             RECORD.pack(
-                *(key, f.sha256, f.fingerprint, f.kind.encode(), f.orientation),
-                *(f.cmyk, *f.size),
+                *(key, f.sha256, f.fingerprint, f.header.kind.encode()),
+                *(f.header.orientation, f.header.cmyk, *f.header.size),
             )
             for key, f in sorted(self._now.items())
         )
@@ -94,12 +95,14 @@ def _read(name: str) -> dict[bytes, InspectionResult]:
         return {}
     return {
         key: InspectionResult(
-            None, orientation, kind.rstrip(b"\0").decode(), size, cmyk, sha256, number
+            None,
+            Header(kind.rstrip(b"\0").decode(), (height, width), orientation, cmyk),
+            sha256,
+            number,
         )
-        for key, sha256, number, kind, orientation, cmyk, *sides in RECORD.iter_unpack(
-            records
+        for key, sha256, number, kind, orientation, cmyk, height, width in (
+            RECORD.iter_unpack(records)
         )
-        for size in [(sides[0], sides[1])]
     }
 
 
