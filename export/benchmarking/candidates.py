@@ -101,7 +101,6 @@ def plain_exports(
             from training.experiment.models import load_trained_model
 
             run = Run.open(path)
-            run.require_complete()
             saved = Path(folder, str(number))
             load_trained_model(run).export(saved, verbose=False)
             name = PLAIN if len(runs) == 1 else f"{PLAIN} of {path}"

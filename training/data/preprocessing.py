@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from keras_resnet.numeric import plain
 from training.data.decoding import images
 from training.data.types import Size, Tensor
 
@@ -41,10 +42,7 @@ class Preprocessing:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
         """Creates a preprocessing from the result of ``to_dict``."""
-        listed: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
-        }
-        return cls(**listed)
+        return cls(**{name: plain(value) for name, value in values.items()})
 
     def window(self, shape: Tensor) -> Tensor:
         """Returns the window for evaluation, given an image's height and width."""
