@@ -73,10 +73,11 @@ docs: .venv/installed-docs
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/training_step.py
-	$(BIN)/python benchmarks/resnext_forms.py
+	$(BIN)/python benchmarks/training_step.py --variants \
+		--networks densenet121 resnet110_sd_cifar
+	$(BIN)/python benchmarks/training_step.py --variants \
+		--networks resnext50_32x4d --precisions float32 --rounds 3
 	$(BIN)/python benchmarks/grouped_layers.py
-	$(BIN)/python benchmarks/stochastic_depth.py
-	$(BIN)/python benchmarks/densenet_memory.py
 	$(BIN)/python benchmarks/lesions.py
 	$(BIN)/python benchmarks/input_pipeline.py
 	$(BIN)/python benchmarks/input_pipeline.py --train

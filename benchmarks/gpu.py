@@ -9,7 +9,6 @@ own limit. What no longer fits before the end is skipped. ``results.json`` and
 with what it has. ``--rehearse`` runs everything on a CPU, too, with tiny sizes.
 """
 
-import csv
 import json
 import os
 import signal
@@ -30,6 +29,7 @@ from rows import Outcome, Row, run_rows
 
 from keras_resnet import command
 from keras_resnet.errors import UsageError
+from training.runs.run import Run
 from training.storage.writing import write_atomically, write_json
 
 LIMIT, SHORT = 150.0, 120.0  # seconds of a measurement, and of fast_cifar
@@ -67,13 +67,13 @@ def make_rows(options: Options, work: Path) -> list[Row]:
         # The second half of fast_cifar has the full size; its first epoch compiles.
         _fit("fast_cifar", fast, work, 3 if tiny else 11, skip),
         _fit("resnet50", whole, work, 1),
-        steps("resnet20 resnet110 resnet20_fashion", "bfloat16", 128),
+        steps("resnet20_cifar resnet110_cifar resnet20_fashion", "bfloat16", 128),
         steps("resnet50", "float32", 256),
         steps("densenet121", "bfloat16", 128),
-        steps("resnext50", "bfloat16", 128),
-        steps("resnet20 resnet110", "float32", 128),
+        steps("resnext50_32x4d", "bfloat16", 128),
+        steps("resnet20_cifar resnet110_cifar", "float32", 128),
         steps("densenet121", "float32", 128),
-        steps("resnext50", "float32", 128),
+        steps("resnext50_32x4d", "float32", 128),
     ]
 
 
@@ -104,22 +104,22 @@ def _fit(name: str, arguments: str, work: Path, skipped: int, skip: str = "") ->
     words = [sys.executable, "-m", "training.fit", *arguments.split()]
     words += ["--precision", "bfloat16", "--out", str(run)]
     limit = SHORT if name == "fast_cifar" else LIMIT
-    read = partial(read_run, run / "history.csv", skipped)
+    read = partial(read_run, Run(run), skipped)
     return Row(f"training.fit {name}", tuple(words), limit, read, skip)
 
 
-def read_run(history: Path, skipped: int, printed: str = "") -> dict[str, Any]:
+def read_run(run: Run, skipped: int, printed: str = "") -> dict[str, Any]:
     """Returns the figures of a run; images per second are those after ``skipped``."""
-    rows = list(csv.DictReader(history.read_text("utf-8").splitlines()))
+    rows = run.epochs
     if not rows:
         return {}
-    steady = [float(row["images_per_second"]) for row in rows[skipped:]]
+    steady = [row["images_per_second"] for row in rows[skipped:]]
     figures = {
         "epochs": len(rows),
-        "waiting": statistics.median(float(row["waiting"]) for row in rows),
-        "memory_mib": max(float(row["memory_gib"]) for row in rows) * 1024,
-        "top1": float(rows[-1]["val_top1"]),
-        "images_per_second": [float(row["images_per_second"]) for row in rows],
+        "waiting": statistics.median(row["waiting"] for row in rows),
+        "memory_mib": max(row["memory_gib"] for row in rows) * 1024,
+        "top1": rows[-1]["val_top1"],
+        "images_per_second": [row["images_per_second"] for row in rows],
     }
     if steady:
         figures |= {"best": max(steady), "median": statistics.median(steady)}

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from interleaved import ENVIRONMENT, Candidate, Step, receive, run_step, start, work
-from peers import keras_step, torchvision
+import training_step
+from interleaved import ENVIRONMENT, Candidate, receive, run_step, start, work
+from peers import torchvision_candidates
+from training_step import Network
 
 if TYPE_CHECKING:
     from export.worker import LineProcess
@@ -25,22 +27,9 @@ WARMUP = 3  # turns of each candidate that are not timed
 BRIEF = 2  # timed turns while other candidates are not ready
 
 
-@dataclass(frozen=True)
-class Network:
-    """A network of ours and its equal in torchvision, if there is one."""
-
-    model: str
-    shape: tuple[int, int, int] = (224, 224, 3)
-    torchvision: str | None = None
-
-
-NETWORKS = {
-    "resnet50": Network("resnet50_v1_5", torchvision="resnet50"),
-    "resnext50": Network("resnext50_32x4d", torchvision="resnext50_32x4d"),
-    "densenet121": Network("densenet121", torchvision="densenet121"),
-    "resnet20": Network("resnet20_cifar", (32, 32, 3)),
-    "resnet110": Network("resnet110_cifar", (32, 32, 3)),
-    "resnet20_fashion": Network("resnet20_cifar", (28, 28, 1)),
+NETWORKS: dict[str, Network] = {
+    **training_step.NETWORKS,
+    "resnet20_fashion": Network(shape=(28, 28, 1), twin="resnet20_cifar"),
 }
 STEPS = {"full": 10, "tiny": 1}  # training steps of a turn
 TINY = 32  # side of the tiny images in pixels
@@ -64,27 +53,17 @@ class Options:
     """tiny: one step a turn, small images."""
 
 
-def ours(precision: str, batch: int, network: Network, size: str) -> Step:
-    from keras_resnet import create_model
-
-    side = network.shape[0] if size == "full" else min(network.shape[0], TINY)
-    shape = (side, side, network.shape[2])
-    build = partial(create_model, network.model, input_shape=shape)
-    return keras_step(build, precision, batch, shape, STEPS[size])
-
-
 def candidates(name: str, size: str) -> dict[str, Candidate]:
     """Returns a network and its peers by the names of the columns."""
-    network = NETWORKS[name]
-    found = {"ours": Candidate(name, partial(ours, network=network, size=size))}
+    network, steps = NETWORKS[name], STEPS[size]
+    side, _, channels = network.shape
+    side = side if size == "full" else min(side, TINY)
+    model, shape = network.twin or name, (side, side, channels)
+    build = partial(training_step.ours, name=model, shape=shape, steps=steps)
+    found = {"ours": Candidate(name, build)}
     if network.torchvision:
-        side = network.shape[0] if size == "full" else TINY
-        build = partial(
-            torchvision, name=network.torchvision, side=side, steps=STEPS[size]
-        )
-        found["eager"] = Candidate(f"torchvision {name}", build, None)
-        build = partial(build, compiled=True)
-        found["compiled"] = Candidate(f"torchvision {name}, compiled", build, None)
+        peers = torchvision_candidates(network.torchvision, side=side, steps=steps)
+        found["eager"], found["compiled"] = peers
     return found
 
 

@@ -180,7 +180,9 @@ def report(
         best = batch / min(result.seconds)
         print(
             f"  {contenders[key].name:48} best {best:7.2f}  "
-            f"median {batch / result.median:7.2f}  memory {result.memory:6,.0f} MiB"
+            f"median {batch / result.median:7.2f}  "
+            f"mean {batch / statistics.mean(result.seconds):7.2f}  "
+            f"memory {result.memory:6,.0f} MiB"
         )
     for mine, peer in ratios:
         if peer in results:

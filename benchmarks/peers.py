@@ -163,6 +163,17 @@ def torchvision(
     return torch_step(network, precision, batch, **size)
 
 
+def torchvision_candidates(name: str, **size: int) -> tuple[Candidate, Candidate]:
+    """Returns ``torchvision`` as it is, and compiled by torch.compile."""
+    title = f"torchvision {name}, channels_last"
+    build = partial(torchvision, name=name, **size)
+    compiled = partial(build, compiled=True)
+    return (
+        Candidate(title, build, None),
+        Candidate(f"{title}, compiled", compiled, None),
+    )
+
+
 def torchvision_loader(folder: str, count: int) -> Step:
     """Returns a step that reads ``count`` images as torchvision's ImageNet recipe does.
 

@@ -10,7 +10,6 @@ between the last two points, where constant parts matter least.
 
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -23,14 +22,11 @@ from pathlib import Path
 import numpy as np
 from machine import describe
 
+from training.storage.system import peak_memory
+
 Point = dict[str, float]  # measurements by name; the name ends in the unit
 STEPS = 5  # timed steps per point
 CIFAR = (32, 32, 3)
-
-
-def memory() -> float:
-    """Returns the peak memory of this process in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def trained(
@@ -43,7 +39,7 @@ def trained(
 
     began = time.perf_counter()
     model = create_model(name, input_shape=shape, classes=classes)
-    built, before = time.perf_counter() - began, memory()
+    built, before = time.perf_counter() - began, peak_memory()
     step = keras_step(lambda: model, "float32", batch, shape)
     began = time.perf_counter()
     step()
@@ -57,7 +53,7 @@ def trained(
         "build s": built,
         "first step s": first,
         "step s": statistics.median(seconds),
-        "training MiB": memory() - before,
+        "training MiB": (peak_memory() - before) / 2**20,
     }
 
 

@@ -1,7 +1,8 @@
-"""Compares training steps of networks with those of their peers, in turns.
+"""Compares training steps of networks with their peers' and variants', in turns.
 
     python benchmarks/training_step.py
     python benchmarks/training_step.py --networks resnet20_cifar vgg16
+    python benchmarks/training_step.py --networks densenet121 --variants
     python benchmarks/training_step.py --torch-python OTHER_ENVIRONMENT/bin/python
     KERAS_BACKEND=jax python benchmarks/training_step.py --batch 256
 
@@ -12,32 +13,43 @@ step. The step runs on a GPU if the backend has one.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from interleaved import ENVIRONMENT, Candidate, Results, Step, measure, report, work
 from machine import PEAKS, describe, report_peaks
-from peers import keras_applications, keras_step, torchvision, with_torchvision
+from peers import (
+    keras_applications,
+    keras_step,
+    torchvision_candidates,
+    with_torchvision,
+)
+
+CIFAR = (32, 32, 3)
+# Keras' layer in the place of ours, by name.
+KERAS = {"BatchNormalization": "BatchNormalization", "GroupedConv2D": "Conv2D"}
 
 
 @dataclass(frozen=True)
 class Network:
-    """One of our networks and its peers.
+    """One of our networks, its peers and its variants.
 
     Attributes:
         batch: Default number of images per step.
-        side: Side of the images in pixels.
+        shape: Shape of an image.
         keras: Name in keras.applications, if any.
         torchvision: Name in torchvision, if any.
         twin: Our network that equals torchvision's to the last stride; None: this one.
+        variants: Arguments of ``ours`` for each variant.
     """
 
     batch: int = 16
-    side: int = 224
+    shape: tuple[int, int, int] = (224, 224, 3)
     keras: str | None = None
     torchvision: str | None = None
     twin: str | None = None
+    variants: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 Name = Literal[
@@ -47,20 +59,37 @@ Name = Literal[
     "vgg16",
     "resnet20_cifar",
     "resnet56_cifar",
+    "resnet110_cifar",
+    "resnet110_sd_cifar",
 ]
 NETWORKS: dict[Name, Network] = {
     "resnet50": Network(keras="ResNet50", torchvision="resnet50", twin="resnet50_v1_5"),
-    "resnext50_32x4d": Network(torchvision="resnext50_32x4d"),
-    "densenet121": Network(keras="DenseNet121", torchvision="densenet121"),
+    "resnext50_32x4d": Network(
+        torchvision="resnext50_32x4d",
+        variants={
+            "form A": {"form": "A"},
+            "form B": {"form": "B"},
+            "Keras' grouped convolution": {"replaced": "GroupedConv2D"},
+        },
+    ),
+    "densenet121": Network(
+        keras="DenseNet121",
+        torchvision="densenet121",
+        variants={"memory_efficient": {"memory_efficient": True}},
+    ),
     "vgg16": Network(keras="VGG16", torchvision="vgg16"),
-    "resnet20_cifar": Network(batch=128, side=32),
-    "resnet56_cifar": Network(batch=128, side=32),
+    "resnet20_cifar": Network(128, CIFAR),
+    "resnet56_cifar": Network(128, CIFAR),
+    "resnet110_cifar": Network(128, CIFAR),
+    "resnet110_sd_cifar": Network(
+        128, CIFAR, variants={"without stochastic depth": {"survival": 1.0}}
+    ),
 }
 
 
 @dataclass(frozen=True)
 class Options:
-    """Compare training steps of networks with those of their peers."""
+    """Compare training steps of networks with those of their peers and variants."""
 
     networks: tuple[Name, ...] = ("resnet50",)
     """Names of the networks, one table each."""
@@ -74,30 +103,37 @@ class Options:
     """Python interpreter with torch and torchvision; None: omit torchvision."""
     torch_compile: bool = False
     """Also measure torchvision's network compiled by torch.compile."""
+    variants: bool = False
+    """Also measure the variants of the networks."""
 
 
-def ours(precision: str, batch: int, name: str, side: int) -> Step:
+def ours(
+    precision: str,
+    batch: int,
+    name: str,
+    shape: tuple[int, int, int],
+    *,
+    steps: int = 1,
+    replaced: str | None = None,
+    **overrides: Any,
+) -> Step:
+    """Returns steps of our network, with Keras' own layer instead of ``replaced``."""
     from keras_resnet import create_model
 
-    return keras_step(
-        lambda: create_model(name), precision, batch, shape=(side, side, 3)
-    )
+    if replaced:
+        import keras
 
+        import keras_resnet.families.ops as layers
 
-def plain(precision: str, batch: int, name: str, side: int) -> Step:
-    """Returns a step with Keras' own batch normalisation instead of ours."""
-    import keras
-
-    import keras_resnet.families.ops
-
-    keras_resnet.families.ops.BatchNormalization = keras.layers.BatchNormalization
-    return ours(precision, batch, name, side)
+        setattr(layers, replaced, getattr(keras.layers, KERAS[replaced]))
+    build = partial(create_model, name, input_shape=shape, **overrides)
+    return keras_step(build, precision, batch, shape, steps)
 
 
 def contenders(name: Name) -> dict[str, Candidate]:
-    """Returns a network and its peers as candidates."""
+    """Returns a network, its peers and its variants as candidates."""
     network = NETWORKS[name]
-    mine = partial(ours, side=network.side)
+    mine = partial(ours, shape=network.shape)
     found = {"ours": Candidate(f"residual-keras {name}", partial(mine, name=name))}
     if network.keras:
         build = partial(keras_applications, name=network.keras)
@@ -105,17 +141,17 @@ def contenders(name: Name) -> dict[str, Candidate]:
         found["keras"] = Candidate(f"{title}, its defaults", build, None)
         found["keras_onednn"] = Candidate(f"{title}, oneDNN on", build)
     else:
-        build = partial(plain, name=name, side=network.side)
+        build = partial(mine, name=name, replaced="BatchNormalization")
         found["plain"] = Candidate(f"{name} with Keras' batch normalisation", build)
     if network.twin:
         build = partial(mine, name=network.twin)
         found["twin"] = Candidate(f"residual-keras {network.twin}", build)
     if network.torchvision:
-        build = partial(torchvision, name=network.torchvision)
-        title = f"torchvision {network.torchvision}, channels_last"
-        found["torchvision"] = Candidate(title, build, None)
-        build = partial(build, compiled=True)
-        found["torchvision_compiled"] = Candidate(f"{title}, compiled", build, None)
+        peers = torchvision_candidates(network.torchvision)
+        found["torchvision"], found["torchvision_compiled"] = peers
+    for key, arguments in network.variants.items():
+        build = partial(mine, name=name, **arguments)
+        found[key] = Candidate(f"residual-keras {name}, {key}", build)
     return found
 
 
@@ -127,25 +163,28 @@ CONTENDERS = {
 
 
 def compare(name: Name, precision: str, options: Options) -> None:
-    """Measures a network and its peers in one precision and prints a report."""
+    """Measures a network and the others in one precision and prints a report."""
     import keras
 
     from keras_resnet import count_macs, create_model
 
-    batch = options.batch or NETWORKS[name].batch
-    chosen = with_torchvision(contenders(name), options.torch_python)
-    if not options.torch_compile:
-        chosen.pop("torchvision_compiled", None)
-    if keras.backend.backend() != "tensorflow":
-        chosen.pop("keras_onednn", None)
+    network = NETWORKS[name]
+    batch = options.batch or network.batch
+    optional = {
+        "torchvision_compiled": options.torch_compile,
+        "keras_onednn": keras.backend.backend() == "tensorflow",
+    } | dict.fromkeys(network.variants, options.variants)
+    found = with_torchvision(contenders(name), options.torch_python)
+    chosen = {key: c for key, c in found.items() if optional.get(key, True)}
     entrants = {f"{name}/{key}": c for key, c in chosen.items()} | PEAKS
     measured = measure(__file__, entrants, (precision, batch), rounds=options.rounds)
     results: Results = {key: measured[f"{name}/{key}"] for key in chosen}
-    side = NETWORKS[name].side
+    side = network.shape[0]
     title = f"training {name}, {side}×{side}, batch {batch}, {precision}"
     twin = "twin" if "twin" in chosen else "ours"
     ratios = [("ours", peer) for peer in ("keras", "keras_onednn", "plain")]
     ratios += [(twin, peer) for peer in ("torchvision", "torchvision_compiled")]
+    ratios += [("ours", variant) for variant in network.variants]
     report(title, batch, chosen, results, ratios)
     work_of = 6 * batch * count_macs(create_model(name))
     rates = {chosen["ours"].name: work_of / results["ours"].median}

@@ -4,7 +4,6 @@ python benchmarks/very_deep.py
 """
 
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -14,6 +13,8 @@ from pathlib import Path
 
 from machine import describe
 from peers import keras_step
+
+from training.storage.system import peak_memory
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def main() -> None:
         path = Path(folder, "model.keras")
         _timed("save", lambda: model.save(path))
         _timed("load", lambda: load_model(path))
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory = peak_memory() / 2**20
     print(f"  {options.model}: {count_params(model):,} parameters, {memory:,.0f} MiB")
     print(f"  recursion limit before and after: {limit}, {sys.getrecursionlimit()}")
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from training.runs.run import Run
+
 ROOT = Path(__file__).parent.parent
 STEP = {"network": "resnet50", "precision": "bfloat16", "kind": "ours", "batch": 8}
 FOUND = {"steps": [STEP | {"best": 600.0, "median": 500.0, "memory_mib": 2048.0}]}
@@ -80,17 +82,17 @@ def test_results_are_written(tmp_path: Path) -> None:
     from gpu import _write, read_run
 
     peer = STEP | {"kind": "eager", "best": 250.0, "median": 250.0, "memory_mib": 1.0}
-    history = tmp_path / "history.csv"
-    history.write_text(
+    run = Run(tmp_path)
+    run.history.write_text(
         "epoch,images_per_second,waiting,memory_gib,val_top1\n"
         "0,10.0,0.5,1.0,0.3\n1,300.0,0.1,2.0,0.6\n2,200.0,0.2,2.0,0.9\n"
     )
     outcomes: list[dict[str, Any]] = [
         {"steps": [*FOUND["steps"], peer], "failures": {"x": "a | b"}},
-        read_run(history, skipped=1),
+        read_run(run, skipped=1),
     ]
     assert outcomes[1]["fit"]["median"] == 250
-    assert "median" not in read_run(history, skipped=3)["fit"]
+    assert "median" not in read_run(run, skipped=3)["fit"]
     names = ("steps", "training.fit resnet50")
     outcomes = [
         {"name": name, "command": "python", "status": "done", "seconds": 7.0} | figures
