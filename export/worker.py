@@ -204,6 +204,8 @@ def _answer(session: Session, runtime: str, request: dict[str, Any]) -> dict[str
 def main() -> None:
     """Serves requests as described in the module."""
     path, runtime = sys.argv[1:]
+    # TensorFlow imports JAX wherever it is installed, which no artifact needs.
+    sys.modules["jax"] = None  # type: ignore[assignment]
     # C++ libraries may write to descriptor 1, so the answers use another one.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import tyro
 
 from keras_resnet.errors import Stopped, UsageError, require_local, require_text
+from keras_resnet.optional_imports import KERAS_EXTRAS, TENSORFLOW_EXTRAS, hidden
 from keras_resnet.streams import Interrupt, descriptor_silenced, open_streams
 
 T = TypeVar("T")
@@ -224,11 +225,11 @@ def load_backend(*backends: str) -> None:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     # TensorFlow's C++ code writes to the descriptor before it applies the log level.
     try:
-        with descriptor_silenced(2):
-            import keras
-
+        with descriptor_silenced(2), hidden(*KERAS_EXTRAS):
             if backends:
-                import_module("tensorflow")
+                with hidden(*TENSORFLOW_EXTRAS):
+                    import_module("tensorflow")
+            import keras
     except (ImportError, ValueError, AssertionError) as error:
         if backends and getattr(error, "name", None) == "tensorflow":
             raise  # names the extra to install
@@ -237,8 +238,7 @@ def load_backend(*backends: str) -> None:
             f"Keras' backend must be one that is installed, got {reason:.200}; unset "
             "KERAS_BACKEND or change ~/.keras/keras.json"
         ) from error
-    backend = keras.backend.backend()
-    if backends and backend not in backends:
+    if backends and (backend := keras.backend.backend()) not in backends:
         raise UsageError(
             f"Keras' backend must be {' or '.join(backends)} for this command, got "
             f"{backend}; unset KERAS_BACKEND or change ~/.keras/keras.json"
