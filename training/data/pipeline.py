@@ -8,6 +8,7 @@ produces the same batches.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import tensorflow as tf
@@ -53,6 +54,23 @@ class TrainingData:
         starts = range(first_step * self.batch_size, len(self.split), self.batch_size)
         return [min(self.batch_size, len(self.split) - start) for start in starts]
 
+    @cached_property
+    def _load_example(self) -> Callable[..., tuple[Tensor, Tensor]]:
+        """Loads the image and label at a position; it is traced once for all epochs."""
+
+        def load(
+            position: Tensor, epoch_seed: Tensor, size: tuple[int, int]
+        ) -> tuple[Tensor, Tensor]:
+            index, seed = sample_index_and_seed(
+                position, len(self.split), epoch_seed, self.augmentation.repeats
+            )
+            window = self.augmentation.window(size, seed)
+            shape = (*size, self.channels)
+            image = read_window(self.split, index, shape, window, quickly=True)
+            return self.augmentation(image, seed), self.split.labels[index]
+
+        return tf.function(load, autograph=False)
+
     def batches(
         self,
         epoch: int,
@@ -85,13 +103,7 @@ class TrainingData:
         size = self.augmentation.size(epoch)
 
         def load_example(position: Tensor) -> tuple[Tensor, Tensor]:
-            index, seed = sample_index_and_seed(
-                position, len(self.split), epoch_seed, self.augmentation.repeats
-            )
-            window = self.augmentation.window(size, seed)
-            shape = (*size, self.channels)
-            image = read_window(self.split, index, shape, window, quickly=True)
-            return self.augmentation(image, seed), self.split.labels[index]
+            return self._load_example(position, epoch_seed, size)
 
         positions = range(first_step * self.batch_size, len(self.split))
         last_size = len(self.split) % self.batch_size
