@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from functools import cache, partial
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from training.data.types import Tensor
@@ -78,7 +79,29 @@ def compiled(
         xla: Whether to compile it with XLA.
     """
     del variables  # a graph refers to them
-    return tf.function(function, autograph=False, jit_compile=xla)
+    return traced_once(tf.function(function, autograph=False, jit_compile=xla))
+
+
+def traced_once(graph: Any) -> Callable[..., Tensor]:
+    """Returns a graph's function, which is traced for batches of any size.
+
+    The last batch of an epoch, which may be smaller, needs no trace of its own.
+
+    Args:
+        graph: A ``tf.function`` whose arguments all begin with the batch's dimension.
+    """
+
+    def call(*batch: Any) -> Tensor:
+        # What several replicas share out has no single shape.
+        plain = all(isinstance(x, tf.Tensor | np.ndarray) for x in batch)
+        if plain and not graph.experimental_get_tracing_count():
+            shapes = ((None, *x.shape[1:]) for x in batch)
+            graph.get_concrete_function(
+                *(tf.TensorSpec(s, x.dtype) for s, x in zip(shapes, batch, strict=True))
+            )
+        return graph(*batch)
+
+    return call
 
 
 def is_out_of_memory(error: Exception) -> bool:
