@@ -12,6 +12,7 @@ from keras.layers import Layer
 
 from keras_resnet.catalogue import build_model
 from keras_resnet.families.branch import FORMS
+from keras_resnet.keras_internals import unallocated
 from keras_resnet.layer_names import UNIT
 from keras_resnet.layers import Nested, leaf_layers
 
@@ -96,15 +97,9 @@ def network_cost(
     if fields.get("form") in FORMS:
         # All forms cost the same, but A and B have a layer for each path.
         fields["form"] = "C"
-    try:
-        # Variables made in this scope have a shape and an initializer, and no value.
-        with keras.StatelessScope(initialize_variables=False):
-            network = build_model(model, input_shape=shape, classes=classes, **fields)
-            return Cost(count_params(network), count_macs(network))
-    finally:
-        # Keras' global state keeps the network and the list of variables without a
-        # value, which the end of any other such scope would allocate.
-        keras.backend.clear_session(free_memory=False)
+    with unallocated():
+        network = build_model(model, input_shape=shape, classes=classes, **fields)
+        return Cost(count_params(network), count_macs(network))
 
 
 def layer_macs(layer: Layer) -> int | None:

@@ -1,8 +1,28 @@
 """Holds all uses of parts of Keras that are not public, each with its reason."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
+from keras.src.backend.common import global_state
+
+
+@contextmanager
+def unallocated() -> Iterator[keras.StatelessScope]:
+    """Creates variables that have a shape and an initializer, and no value.
+
+    Keras lists them, keeps their network alive and would allocate them at the end of
+    any other such scope. Its ``clear_session`` forgets them, but also the dtype policy
+    and all compiled kernels.
+    """
+    pending = global_state.get_global_attribute("uninitialized_variables") or []
+    before = list(pending)
+    try:
+        with keras.StatelessScope(initialize_variables=False) as scope:
+            yield scope
+    finally:
+        global_state.set_global_attribute("uninitialized_variables", before)
 
 
 def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:

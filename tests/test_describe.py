@@ -8,7 +8,7 @@ from unallocated import unallocated
 
 from keras_resnet import count_macs, count_params, create_model
 from keras_resnet.catalogue import build_model
-from keras_resnet.describe import describe, layer_macs, walk
+from keras_resnet.describe import describe, layer_macs, network_cost, walk
 
 # He et al., 2015, table 1, column "50-layer": name, output side, units, convolutions of
 # a unit (the paper's conv1 is stem, its conv2_x stage1).
@@ -135,3 +135,15 @@ def test_macs_of_a_backbone_within_a_model() -> None:
         Classifier(backbone, twice=True),
     ):
         assert count_macs(model) == expected
+
+
+def test_what_a_network_costs_changes_no_setting_of_keras() -> None:
+    before = keras.config.dtype_policy()
+    try:
+        keras.config.set_dtype_policy("mixed_float16")
+        network_cost("resnet20_cifar", (("width", 17),), (8, 8, 3), 7)
+        assert keras.config.dtype_policy().name == "mixed_float16"
+        with keras.StatelessScope():  # allocates at its end what is listed
+            pass
+    finally:
+        keras.config.set_dtype_policy(before)

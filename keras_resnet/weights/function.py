@@ -13,6 +13,7 @@ from typing import Any
 import keras
 
 from keras_resnet.catalogue import build_model
+from keras_resnet.keras_internals import unallocated
 from keras_resnet.layers import Nested, leaf_layers
 
 Function = dict[str, str]  # a layer's name -> its kind and settings
@@ -115,7 +116,8 @@ def peer_function(model: keras.Model, resnet: str = "resnet50_v1_5") -> Function
         projected = int("stage1_block1_shortcut" in names)
         sizes["stem_width"] = bottleneck + projected
     side = max(SIDE, 4 * 2 ** len(depths))
-    peer = build_model(row, input_shape=(side, side, 3), classes=1, **sizes)
+    with unallocated():
+        peer = build_model(row, input_shape=(side, side, 3), classes=1, **sizes)
     return function_of(peer)
 
 
