@@ -34,8 +34,9 @@ def bucket(photos: Path) -> Iterator[str]:  # noqa: F811
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cache", ["none", "memory", "disk"])
-@pytest.mark.parametrize("slash", ["", "/"])
+@pytest.mark.parametrize(
+    ("cache", "slash"), [("none", ""), ("memory", "/"), ("disk", "")]
+)
 def test_folder_behind_a_url_is_the_folder(
     cache: Cache,
     slash: str,
