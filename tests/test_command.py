@@ -16,6 +16,7 @@ import tyro
 
 from keras_resnet import UsageError, __main__, command, list_models, streams
 from keras_resnet.command import Stopped
+from keras_resnet.optional_imports import hidden
 
 
 @dataclass(frozen=True)
@@ -361,6 +362,34 @@ def test_keras_3_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")
     command.load_backend("tensorflow")
     assert "TF_USE_LEGACY_KERAS" not in os.environ
+
+
+def test_hidden_packages_are_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "wave", raising=False)
+    with hidden("wave", "json"):
+        import json  # imported before
+
+        assert json.dumps([]) == "[]"
+        with pytest.raises(ModuleNotFoundError, match="wave"):
+            import wave
+    import wave
+
+    assert wave.open
+
+
+@pytest.mark.slow
+def test_commands_import_no_more_than_they_need() -> None:
+    # What Keras and TensorFlow would import for others, and what a reader then can.
+    code = (
+        "import sys; from keras_resnet import command; "
+        "command.load_backend('tensorflow'); import keras_resnet.catalogue; "
+        "print(*sorted(set(sys.argv[1:]) & set(sys.modules))); "
+        "import matplotlib.pyplot, sklearn.datasets"
+    )
+    packages = ("jax", "matplotlib", "pandas", "scipy", "sklearn", "tensorflow")
+    line = [sys.executable, "-c", code, *packages]
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["tensorflow"]
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -49,6 +50,17 @@ def epoch(
     return training_data(recipe, dataset, way_in).batches(
         epoch=epoch, first_step=first_step
     )
+
+
+def test_reading_is_traced_once_for_all_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = pixel_dataset(5)
+    way_in = preprocessing(PLAIN, dataset)
+    data = training_data(replace(PLAIN, batch_size=3), dataset, way_in)
+    read = Mock(side_effect=pipeline.read_window)
+    monkeypatch.setattr(pipeline, "read_window", read)
+    for number in range(3):
+        assert len(gathered(data.batches(epoch=number))[0]) == 5
+    assert read.call_count == 1
 
 
 @pytest.mark.parametrize(
