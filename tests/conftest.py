@@ -1,10 +1,12 @@
 """Fixtures that several test files share."""
 
+import gc
 import os
 import random
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from keras_resnet import command
 
@@ -44,6 +46,22 @@ def _seeded() -> None:
     # Keras draws its seeds from here. Its set_random_seed has TensorFlow forget all
     # kernels too, which took a tenth of the tests' time.
     random.seed(0)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Lets kernels begin as zeros: drawing those of a large network takes seconds.
+
+    Such networks are freed at once, or the next ones take ever new memory.
+    """
+
+    def zeros(self: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
+        return keras.ops.zeros(shape, dtype)
+
+    for kind in (keras.initializers.VarianceScaling, keras.initializers.RandomNormal):
+        monkeypatch.setattr(kind, "__call__", zeros)
+    yield
+    gc.collect()
 
 
 @pytest.fixture

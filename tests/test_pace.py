@@ -82,7 +82,7 @@ def test_an_epoch_waits_for_the_device_a_few_times(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bad", [1, 2, 20, 59, 60])
+@pytest.mark.parametrize("bad", [1, 2, 20, 60])
 def test_the_first_step_that_is_not_finite_is_named(
     run: Run,
     reads: list[int],

@@ -435,7 +435,6 @@ def test_lighting_needs_three_channels() -> None:
     [
         ((), 8),
         (("turned.jpg",), 8),
-        (("turned.jpg",), 40),
         (("other.png", "turned.jpg"), 40),
         (("cmyk.jpg",), 8),
     ],

@@ -74,9 +74,12 @@ def reference() -> Callable[[str], keras.Model]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", files.IMAGENET)
 def test_logits_are_those_of_keras_applications(
-    name: str, reference: Callable[[str], keras.Model]
+    name: str,
+    reference: Callable[[str], keras.Model],
+    request: pytest.FixtureRequest,
 ) -> None:
     theirs = reference(files.IMAGENET[name])
+    request.getfixturevalue("undrawn")
     model = create_model(name, input_shape=(64, 64, 3))
     weights.load_keras_applications(model, theirs)
     images = 120 * shapes(64)  # as large as Keras' preprocessing makes them

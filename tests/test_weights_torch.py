@@ -62,7 +62,7 @@ def state_dict(library: str, name: str) -> dict[str, np.ndarray]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("library", "name"), CASES)
-def test_logits_are_theirs(library: str, name: str) -> None:
+def test_logits_are_theirs(library: str, name: str, undrawn: None) -> None:
     model = create_model(name)
     weights.load_torch(model, state_dict(library, name))
     recorded = RECORDED[library][name]
