@@ -52,7 +52,9 @@ def first_step(name: str) -> None:
     """Imports, builds a network and trains on a small batch, as training does."""
     import numpy as np
 
-    from keras_resnet import create_model
+    from keras_resnet import command, create_model
+
+    command.load_backend("tensorflow")
     from training.data.preprocessing import Preprocessing
     from training.engine.forward import TrainedModel
     from training.experiment.optimisation import make_optimizer, make_step
