@@ -14,10 +14,14 @@ from training.sweeps.search import run_search
 
 
 class EndedProcess:
-    """What is left of a process that has ended."""
+    """What is left of a process that has ended, once others were looked at."""
 
     def __init__(self, code: int) -> None:
+        self._polls = iter([None])
         self.code = code
+
+    def poll(self) -> int | None:
+        return next(self._polls, self.code)
 
     def wait(self) -> int:
         return self.code

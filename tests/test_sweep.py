@@ -8,7 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+import threading
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
@@ -22,21 +23,23 @@ from rich.console import Console
 from keras_resnet.catalogue import find_spec
 from keras_resnet.errors import Stopped, UsageError
 from keras_resnet.families.resnet import ResNetSpec
+from training.distributed.launch import free_ports
 from training.evaluate import main as evaluate
 from training.recipes.recipe import Recipe
 from training.runs.run import Run
 from training.storage.lock import exclusive_lock
 from training.sweep import check_chief_address
-from training.sweeps import workers
 from training.sweeps.display import Display
 from training.sweeps.folder import Sweep
 from training.sweeps.hypermodel import ResNetHyperModel
 from training.sweeps.options import Search, read_options
+from training.sweeps.oracles import Grid
 from training.sweeps.pictures import pareto
 from training.sweeps.planning import make_plan
 from training.sweeps.report import command_line
 from training.sweeps.results import best_of, rows_of
 from training.sweeps.search import plan_of, require_result, settings_of
+from training.sweeps.trials import Trials
 
 TINY = [
     *("--overrides", "depths=(1,1,1)", "--dataset", "synthetic:12x8x3:3:60"),
@@ -264,35 +267,106 @@ def test_two_workers_find_what_one_finds(grid: Path, tmp_path: Path) -> None:
     assert set(tuners) == {"worker0", "worker1"}
 
 
-@pytest.mark.slow
-def test_a_signal_before_a_trial_s_process_is_ready_stops_the_sweep(
-    tmp_path: Path,
+def two_workers(
+    out: Path, patch: pytest.MonkeyPatch, programs: list[str], then: Callable[[], None]
+) -> tuple[Trials, list[subprocess.Popen[bytes]], list[str]]:
+    """Two workers whose trials run ``programs``; the last one's start does ``then``."""
+    search = Search(space=("learning_rate=0.1,0.2,0.3",), tuner="grid")
+    plan = make_plan(search, Recipe(overrides=("depths=(1,1,1)",)))
+    made = Sweep(out)
+    made.begin({"prefix": "t"}, resume=False)
+    oracle = Grid(plan)
+    oracle.restore(made, lambda: None)
+    processes: list[subprocess.Popen[bytes]] = []
+    gpus: list[str] = []
+
+    def start(
+        line: list[str], *, environment: dict[str, str], output: Any
+    ) -> subprocess.Popen[bytes]:
+        assert not any(name.startswith("KERASTUNER") for name in environment)
+        gpus.append(environment["CUDA_VISIBLE_DEVICES"])
+        processes.append(subprocess.Popen(shlex.split(programs[len(processes)])))
+        if len(processes) == len(programs):
+            then()
+        return processes[-1]
+
+    patch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
+    patch.setattr("training.sweeps.trials.start_process", start)
+    return Trials(oracle, plan, made, ["worker0", "worker1"]), processes, gpus
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_trials_of_all_workers(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "stopped"
-    line = [sys.executable, "-m", "training.sweep", "--out", str(out), *RATES, *TINY]
-    process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
-    until = time.monotonic() + 60
-    while not list(out.glob("logs/*.txt")) and time.monotonic() < until:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 143 and "stopped by SIGTERM" in said
-    (only,) = results(out)
-    assert only["status"] == "running" and not Sweep(out).run(only["trial"]).complete
+    trials, processes, gpus = two_workers(
+        tmp_path, monkeypatch, ["sleep 60"] * 2, lambda: signal.raise_signal(number)
+    )
+    with pytest.raises(Stopped, match="all progress is kept") as stop:
+        trials.search()
+    assert stop.value.status == 128 + number
+    assert [process.returncode for process in processes] == [-number] * 2
+    assert gpus == ["4,6", "5"]  # each worker's trials see its own GPUs
+    events = [event["event"] for event in Sweep(tmp_path).events()]
+    assert events == ["begun"] * 2
 
 
 @pytest.mark.slow
-def test_a_journal_goes_on_after_a_cut(grid: Path, tmp_path: Path) -> None:
+def test_a_worker_of_another_machine_asks_the_chief(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(free_ports(1)[0]))
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief")
+    chief, _, gpus = two_workers(tmp_path, monkeypatch, ["false"] * 3, lambda: None)
+    serving = threading.Thread(target=chief.search, daemon=True)
+    serving.start()
+    made = Sweep(tmp_path)
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "far")
+    Trials(Grid(chief._plan), chief._plan, made, ["far"]).search()
+    serving.join(timeout=60)
+    assert not serving.is_alive()
+    assert gpus == ["4,5,6"] * 3
+    begun, ended = made.events()[::2], made.events()[1::2]
+    assert [event["tuner"] for event in begun] == ["far"] * 3
+    reasons = [(event["trial"], event["reason"]) for event in ended]
+    assert reasons == [(f"000{i}", "exit code 1") for i in range(3)]
+
+
+def test_an_error_of_one_worker_ends_the_trials_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = ["sh -c 'kill -9 $$'"] * 3  # the trial resumes twice
+    trials, processes, _ = two_workers(
+        tmp_path, monkeypatch, ["sleep 60", *killed], lambda: None
+    )
+
+    def full(trial: Any) -> None:
+        raise UsageError(f"disk full at {trial.trial_id}, {trial.status}")
+
+    monkeypatch.setattr(trials.oracle, "end_trial", full)
+    with pytest.raises(UsageError, match="disk full at 0001, FAILED"):
+        trials.search()
+    codes = [process.returncode for process in processes]
+    assert codes == [-signal.SIGTERM, *[-signal.SIGKILL] * 3]
+    assert "killed by SIGKILL 3 times" in Sweep(tmp_path).reason("t0001")
+
+
+@pytest.mark.slow
+def test_a_journal_goes_on_after_a_cut_and_with_fewer_workers(
+    grid: Path, tmp_path: Path
+) -> None:
     cut = tmp_path / "cut"
     shutil.copytree(grid, cut, symlinks=True)
     journal = cut / "journal.jsonl"
-    first, second, *_ = journal.read_text().splitlines()
-    journal.write_text(f"{first}\n{second}\n" + '{"event": "beg')
+    begun = [line for line in journal.read_text().splitlines() if '"begun"' in line]
+    second = begun[1].replace("worker0", "worker1")
+    journal.write_text(f"{begun[0]}\n{second}\n" + '{"event": "beg')
     run_sweep("--resume", "--out", str(cut))
-    names = [row["trial"] for row in results(cut)]
-    assert len(set(names)) == len(names) == 3
+    for a, b in zip(results(grid), results(cut), strict=True):
+        assert a | {"seconds": ""} == b | {"seconds": ""}
     events = [json.loads(line)["event"] for line in journal.read_text().splitlines()]
-    assert events == ["begun", "ended"] * 3
+    assert events == [*["begun"] * 2, *["ended"] * 2, "begun", "ended"]
 
 
 @pytest.mark.parametrize(
@@ -372,13 +446,18 @@ def test_an_address_that_others_reach_is_warned_of(
     check_chief_address(None)
     assert not capsys.readouterr().err
     monkeypatch.setenv("KERASTUNER_ORACLE_IP", "0.0.0.0")
-    check_chief_address(None)
+    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", "8000")
+    check_chief_address("chief")
     assert "anyone who can reach 0.0.0.0" in capsys.readouterr().err
 
 
-def test_a_worker_must_know_its_chief() -> None:
-    with pytest.raises(UsageError, match="ORACLE_PORT must be the chief's address"):
+def test_a_worker_must_know_its_chief(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "ORACLE_PORT must be the chief's address and .* got '{}', '' and '{}'"
+    with pytest.raises(UsageError, match=said.format("", "worker0")):
         check_chief_address("worker0")
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "10.0.0.1")
+    with pytest.raises(UsageError, match=said.format("10.0.0.1", "")):
+        check_chief_address(None)
 
 
 def row(
@@ -415,27 +494,6 @@ def test_the_command_repeats_the_sweep(words: str, tmp_path: Path) -> None:
     again = read_options([*said[3:]])
     assert again.search == asked.search
     assert again.hyperparameters == asked.hyperparameters
-
-
-def test_gpus_are_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The chief trains nothing, and each worker's trials find its own GPUs."""
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
-    seen = []
-
-    def start(
-        line: list[str], *, environment: dict[str, str], output: Any
-    ) -> subprocess.Popen[bytes]:
-        seen.append((environment["KERASTUNER_TUNER_ID"], environment))
-        return subprocess.Popen([sys.executable, "-c", ""])
-
-    monkeypatch.setattr(workers, "start_process", start)
-    made = Sweep(tmp_path / "sweep")
-    (made.path / "logs").mkdir(parents=True)
-    group = workers._Processes(made, 2)
-    group.start()
-    group.kill()
-    found = {name: here["CUDA_VISIBLE_DEVICES"] for name, here in seen}
-    assert list(found.values()) == ["4,5,6", "4,6", "5"]
 
 
 @pytest.mark.slow

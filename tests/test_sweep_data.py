@@ -1,5 +1,6 @@
 """Whether a sweep goes on with the data that it was begun on, wherever that is."""
 
+import asyncio
 import json
 import shutil
 import signal
@@ -161,7 +162,8 @@ def test_a_trial_that_was_begun_gets_the_new_location(
     if begun:
         sweep.run("t0").create({})
     trial = Trial(hyperparameters(plan.space), "0")
-    Trials(Grid(plan), plan, sweep)._process(trial, sweep.run("t0"))
+    trials = Trials(Grid(plan), plan, sweep, ["worker0"])
+    asyncio.run(trials._process(trial, sweep.run("t0"), {}))
     recipe = sweep.recipe("t0")
     if begun:
         assert lines[0][-2:] == ["--resume", "--dataset=folder:moved"]

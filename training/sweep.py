@@ -29,15 +29,16 @@ def check_chief_address(tuner_id: str | None) -> None:
     """Checks keras-tuner's variables and warns of an address that others can reach.
 
     Raises:
-        UsageError: This process is a chief or a worker without the chief's address.
+        UsageError: Some are missing, or the port is invalid.
     """
     host = os.environ.get("KERASTUNER_ORACLE_IP", "")
     port = os.environ.get("KERASTUNER_ORACLE_PORT", "")
-    if tuner_id and not (host and port.isdecimal() and 0 < int(port) < 2**16):
+    valid = tuner_id and host and port.isdecimal() and 0 < int(port) < 2**16
+    if (tuner_id or host) and not valid:
         raise UsageError(
             "KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT must be the chief's "
-            f"address, got {host!r} and {port!r} with KERASTUNER_TUNER_ID={tuner_id}; "
-            "set both or unset KERASTUNER_TUNER_ID"
+            "address and KERASTUNER_TUNER_ID the name of this process, got "
+            f"{host!r}, {port!r} and {tuner_id or ''!r}; set all three or none"
         )
     if host and host not in LOOPBACK:
         print(

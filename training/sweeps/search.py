@@ -1,4 +1,4 @@
-"""Runs all trials of a sweep, in this process or with several workers."""
+"""Runs all trials of a sweep and writes its outputs."""
 
 from dataclasses import asdict, replace
 from typing import Any
@@ -22,7 +22,6 @@ from training.sweeps.points import format_point
 from training.sweeps.report import write_report
 from training.sweeps.results import rows_of, write_results
 from training.sweeps.trials import CHIEF, Trials
-from training.sweeps.workers import supervise
 
 SHOWN_EXCLUDED = 5  # points
 
@@ -33,8 +32,7 @@ def run_search(options: Options, tuner_id: str | None) -> None:
     Args:
         options: The command line.
         tuner_id: keras-tuner's name of this process: the chief, which hands out the
-            trials, or a worker, which runs them; None: there are no other processes,
-            except those that this one starts.
+            trials, or a worker, which runs them; None: there are no other processes.
 
     Raises:
         Stopped: A signal arrived, or no trial has a result.
@@ -44,18 +42,27 @@ def run_search(options: Options, tuner_id: str | None) -> None:
     plan, options = plan_of(options)
     tuner, max_trials = options.search.chosen_tuner, options.search.max_trials
     oracle = ORACLES[tuner](plan, max_trials)
-    if tuner_id not in (None, CHIEF):
+    if tuner_id and tuner_id != CHIEF:
         require_same_data(sweep, plan.data)
-        Trials(oracle, plan, sweep).search()
+        Trials(oracle, plan, sweep, [tuner_id]).search()
         return
     begin(sweep, options, plan)
     if tuner == "grid":
         _print_excluded(plan)
-    with Display(sweep, plan.count(tuner, max_trials), options.workers) as display:
-        if options.workers > 1 and tuner_id is None:
-            supervise(sweep, options.workers, display.update)
-        else:
-            _lead(Trials(oracle, plan, sweep), sweep, display)
+    with (
+        exclusive_lock(sweep.path / "lock", "a sweep must be run", sweep.path),
+        Display(sweep, plan.count(tuner, max_trials), options.workers) as display,
+    ):
+
+        def update_outputs() -> None:
+            write_results(sweep)
+            write_hparams(sweep)
+            display.update()
+
+        oracle.restore(sweep, update_outputs)
+        update_outputs()
+        workers = [f"worker{i}" for i in range(options.workers)]
+        Trials(oracle, plan, sweep, workers).search()
     print(f"report: {write_report(sweep)}")
     require_result(sweep)
 
@@ -96,20 +103,6 @@ def settings_of(options: Options, plan: Plan) -> dict[str, Any]:
         "prefix": "t",  # of the trial names
         "dataset": describe_dataset(plan.data),
     }
-
-
-def _lead(trials: Trials, sweep: Sweep, display: Display) -> None:
-    """Runs the trials, or hands them out to workers, and keeps the outputs current."""
-
-    def update_outputs() -> None:
-        write_results(sweep)
-        write_hparams(sweep)
-        display.update()
-
-    with exclusive_lock(sweep.path / "lock", "a sweep must be run", sweep.path):
-        trials.oracle.restore(sweep, update_outputs)
-        update_outputs()
-        trials.search()
 
 
 def _print_excluded(plan: Plan) -> None:

@@ -1,11 +1,12 @@
 """Runs each trial of a sweep in its own process, which frees its memory."""
 
+import asyncio
 import math
 import os
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from keras_resnet.errors import Stopped, UsageError
+from training.distributed.launch import share_of_gpus
 from training.distributed.processes import forward_signals, start_process
 from training.recipes.recipe import Recipe
 from training.runs.run import Run
@@ -26,20 +28,31 @@ from training.sweeps.results import last_epoch
 RESUMES = 2  # times that a trial resumes after its process was killed
 SAVED = 128 + signal.SIGTERM  # exit code of a trial that was asked to end
 CHIEF = "chief"
+PAUSE = 0.05  # seconds between two looks at a trial's process
 
 
 class Trials(BaseTuner):
-    """Runs the trials of a local or a chief's oracle one after the other.
+    """Runs the trials of a local or a chief's oracle, one at a time for each worker.
+
+    The workers are coroutines of one thread. So neither keras-tuner's oracle nor Keras
+    needs a lock, and the thread lives as long as the trials' processes, which end with
+    the thread that started them.
 
     Args:
-        oracle: Chooses the trials.
+        oracle: Chooses the trials; restored, unless a chief has the journal.
         plan: Maps the trials' values to recipes.
         sweep: The folder of the sweep.
+        workers: Names of the workers.
     """
 
-    def __init__(self, oracle: JournaledOracle, plan: Plan, sweep: Sweep) -> None:
+    def __init__(
+        self, oracle: JournaledOracle, plan: Plan, sweep: Sweep, workers: Sequence[str]
+    ) -> None:
         self._plan = plan
         self._sweep = sweep
+        self._workers = workers
+        # Workers of an earlier process, whose trials these workers finish first.
+        self._gone = [name for name in oracle.ongoing_trials if name not in workers]
         self._processes: list[subprocess.Popen[bytes]] = []
         self._signals: list[int] = []
         # keras-tuner requires a folder for its state; none of that state is used.
@@ -54,26 +67,42 @@ class Trials(BaseTuner):
         if self.tuner_id == CHIEF:
             super().search(*args, **options)
             return
-        with forward_signals(self._processes) as signals:
-            self._signals = signals
-            while not signals:
-                trial = self.oracle.create_trial(self.tuner_id)
-                if trial.status == TrialStatus.STOPPED:
-                    return
-                if trial.status == TrialStatus.IDLE:
-                    time.sleep(1)  # until other workers end their trials
-                    continue
-                self.run_trial(trial)
-                if not signals:
-                    self.oracle.end_trial(trial)
-        raise stopped_error(signals[0], self._sweep)
+        with forward_signals(self._processes) as self._signals:
+            try:
+                asyncio.run(self._run_workers())
+            finally:
+                for process in self._processes:  # of the others if one had an error
+                    process.terminate()
+                for process in self._processes:
+                    process.wait()
+        if self._signals:
+            raise stopped_error(self._signals[0], self._sweep)
 
-    def run_trial(self, trial: Trial, *args: Any, **options: Any) -> None:
+    async def _run_workers(self) -> None:
+        count = len(self._workers)
+        gpus = [share_of_gpus(i, count) if count > 1 else {} for i in range(count)]
+        await asyncio.gather(*map(self._work, self._workers, gpus))
+
+    async def _work(self, name: str, gpus: dict[str, str]) -> None:
+        """Runs trials as a worker until none are left or a signal arrives."""
+        while not self._signals:
+            owner = self._gone.pop(0) if self._gone else name
+            trial = self.oracle.create_trial(owner)
+            if trial.status == TrialStatus.STOPPED:
+                return
+            if trial.status == TrialStatus.IDLE:
+                await asyncio.sleep(1)  # until other workers end their trials
+                continue
+            await self._run(trial, gpus)
+            if not self._signals:
+                self.oracle.end_trial(trial)
+
+    async def _run(self, trial: Trial, gpus: dict[str, str]) -> None:
         """Trains a trial and sets its status and score."""
         name = self._sweep.name(trial.trial_id)
         run = self._sweep.run(name)
         try:
-            self._train(trial, run)
+            await self._train(trial, run, gpus)
             score = last_epoch(run)[OBJECTIVE]
         except _TrialError as failure:
             trial.status = TrialStatus.FAILED
@@ -86,11 +115,11 @@ class Trials(BaseTuner):
     def save(self) -> None:
         """Does nothing, because the journal stores the state."""
 
-    def _train(self, trial: Trial, run: Run) -> None:
+    async def _train(self, trial: Trial, run: Run, gpus: dict[str, str]) -> None:
         for _ in range(RESUMES + 1):
             if run.complete:
                 return
-            code = self._process(trial, run)
+            code = await self._process(trial, run, gpus)
             if code >= 0 and code != SAVED:
                 break
         if code < 0 or code == SAVED:
@@ -102,7 +131,7 @@ class Trials(BaseTuner):
         if code:
             raise _TrialError(self._sweep.reason(run.path.name) or f"exit code {code}")
 
-    def _process(self, trial: Trial, run: Run) -> int:
+    async def _process(self, trial: Trial, run: Run, gpus: dict[str, str]) -> int:
         """Trains or resumes in another process and returns its exit code."""
         if self._signals:
             raise _TrialError("the sweep was stopped")  # not final: it resumes later
@@ -119,11 +148,14 @@ class Trials(BaseTuner):
             line.append(f"--recipe={file}")
         others = {n: v for n, v in os.environ.items() if not n.startswith("KERASTUNER")}
         with self._sweep.log(run.path.name).open("ab") as log:
-            process = start_process(line, environment=others, output=log)
-            self._processes[:] = [process]
-            for number in self._signals:  # that arrived while it started
-                process.send_signal(number)
-            return process.wait()
+            process = start_process(line, environment=others | gpus, output=log)
+        self._processes.append(process)
+        for number in self._signals:  # that arrived while it started
+            process.send_signal(number)
+        while (code := process.poll()) is None:
+            await asyncio.sleep(PAUSE)
+        self._processes.remove(process)
+        return code
 
     def _recipe(self, trial: Trial) -> Recipe:
         values = trial.hyperparameters.values
