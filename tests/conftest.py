@@ -19,10 +19,14 @@ import keras
 import numpy as np
 import pytest
 from exported import Artifacts, SharedFolders
+from tensorflow.python.framework.ops import gradient_registry
 
 from keras_resnet.layers import leaf_layers
 from training.recipes.recipe import Recipe
 from training.runs.run import Run
+
+gradients = gradient_registry._registry
+gc.freeze()  # what is imported stays
 
 TINY = Recipe(
     model="resnet20_cifar",
@@ -39,6 +43,15 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KERAS_RESNET_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _graphs_are_freed() -> Iterator[None]:
+    # TensorFlow keeps each graph with a custom gradient for as long as the process
+    # lives: 10 MB for each training.
+    yield
+    for name in [n for n in gradients if n.startswith("CustomGradient-")]:
+        del gradients[name]
 
 
 @pytest.fixture(autouse=True)
