@@ -462,7 +462,7 @@ def test_what_is_known_of_images_saves_work_and_changes_nothing(
         (90 if "other.png" in others else 61),
     )
     taken = known.take(np.array([len(paths) - 1]))
-    assert taken.facts.orientations.numpy() == [findings[-1].orientation]
+    assert taken.facts.orientations.numpy() == [findings[-1].header.orientation]
     recipe = Recipe(augmentation="area_crop", batch_size=3)
     way_in = Preprocessing((size, size), 3, 0.875, (), ())
     seen = []
