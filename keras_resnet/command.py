@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import tyro
 
 from keras_resnet.errors import Stopped, UsageError, require_local, require_text
-from keras_resnet.optional_imports import KERAS_EXTRAS, TENSORFLOW_EXTRAS, hidden
+from keras_resnet.optional_imports import hidden, unneeded
 from keras_resnet.streams import Interrupt, descriptor_silenced, open_streams
 
 T = TypeVar("T")
@@ -225,11 +225,11 @@ def load_backend(*backends: str) -> None:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     # TensorFlow's C++ code writes to the descriptor before it applies the log level.
     try:
-        with descriptor_silenced(2), hidden(*KERAS_EXTRAS):
-            if backends:
-                with hidden(*TENSORFLOW_EXTRAS):
-                    import_module("tensorflow")
+        with descriptor_silenced(2), hidden(*unneeded()):
             import keras
+
+            if backends:
+                import_module("tensorflow")
     except (ImportError, ValueError, AssertionError) as error:
         if backends and getattr(error, "name", None) == "tensorflow":
             raise  # names the extra to install

@@ -1,13 +1,32 @@
 """Keeps libraries from importing optional packages that the process may not need."""
 
+import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-# What Keras and TensorFlow import wherever it is installed, which takes as long as all
-# the rest, to accept data frames, to draw galleries and to wrap estimators.
-KERAS_EXTRAS = ("pandas", "matplotlib", "sklearn")
-TENSORFLOW_EXTRAS = ("jax", "scipy")
+
+def unneeded() -> tuple[str, ...]:
+    """Returns packages that Keras and TensorFlow import wherever they are installed.
+
+    They take as long as all the rest, only to accept data frames, to draw galleries and
+    to wrap estimators; JAX, which needs SciPy, to convert its functions.
+    """
+    packages = ("pandas", "matplotlib", "sklearn")
+    return (*packages, "jax", "scipy") if _backend() == "tensorflow" else packages
+
+
+def _backend() -> str:
+    """Returns the backend that Keras will choose, from the places where it looks."""
+    home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+    try:
+        stored = json.loads((home / "keras.json").read_text(encoding="utf-8"))
+        name = stored.get("backend")
+    except (OSError, ValueError, AttributeError):  # Keras goes on without it, too
+        name = None
+    return os.environ.get("KERAS_BACKEND") or name or "tensorflow"
 
 
 @contextmanager
