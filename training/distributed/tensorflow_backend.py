@@ -85,20 +85,22 @@ def compiled(
 def traced_once(graph: Any) -> Callable[..., Tensor]:
     """Returns a graph's function, which is traced for batches of any size.
 
-    The last batch of an epoch, which may be smaller, needs no trace of its own.
+    The last batch of an epoch, which may be smaller, needs no trace of its own. Another
+    shape of the images is traced in the same way, so that the results do not depend on
+    which shape comes first.
 
     Args:
         graph: A ``tf.function`` whose arguments all begin with the batch's dimension.
     """
+    traced: set[tuple[Any, ...]] = set()
 
     def call(*batch: Any) -> Tensor:
         # What several replicas share out has no single shape.
-        plain = all(isinstance(x, tf.Tensor | np.ndarray) for x in batch)
-        if plain and not graph.experimental_get_tracing_count():
-            shapes = ((None, *x.shape[1:]) for x in batch)
-            graph.get_concrete_function(
-                *(tf.TensorSpec(s, x.dtype) for s, x in zip(shapes, batch, strict=True))
-            )
+        if all(isinstance(x, tf.Tensor | np.ndarray) for x in batch):
+            specs = tuple(tf.TensorSpec((None, *x.shape[1:]), x.dtype) for x in batch)
+            if specs not in traced:
+                traced.add(specs)
+                graph.get_concrete_function(*specs)
         return graph(*batch)
 
     return call
