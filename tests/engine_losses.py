@@ -1,7 +1,7 @@
 """Prints the first losses and the evaluation of recipes on the Keras backend of now.
 
-``KERAS_BACKEND=jax python tests/engine_losses.py RECIPES``: RECIPES is JSON, of names
-and recipe fields; printed is JSON, of names and results.
+``KERAS_BACKEND=jax python tests/engine_losses.py CASES``: CASES is JSON, of names and,
+for each, a number of devices and recipe fields; printed is JSON, of names and results.
 """
 
 import itertools
@@ -42,8 +42,12 @@ def first_losses(fields: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     command.load_backend("tensorflow", "jax")
-    recipes = json.loads(sys.argv[1])
-    found = {name: first_losses(fields) for name, fields in recipes.items()}
+    import jax
+
+    every, found = jax.devices(), {}
+    for name, (count, fields) in json.loads(sys.argv[1]).items():
+        jax.devices = lambda count=count: every[:count]
+        found[name] = first_losses(fields)
     json.dump(found, sys.stdout)
 
 

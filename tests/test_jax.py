@@ -28,7 +28,7 @@ RUNS = Path(__file__).with_name("jax_runs.py")
 # 50 images in batches of 16: the last batch of an epoch has two, for all devices.
 BASE: dict[str, Any] = {
     "model": "resnet20_cifar",
-    "overrides": ["depths=(1,1)"],
+    "overrides": ["depths=(1,)"],
     "dataset": "synthetic:12x8x3:3:50",
     "epochs": 4,
     "batch_size": 16,
@@ -37,7 +37,6 @@ BASE: dict[str, Any] = {
     "augmentation": "pad_crop",
 }
 RECIPES: dict[str, dict[str, Any]] = {
-    "plain": {},
     "parts": {
         "accumulation": 3,
         "clip_norm": 0.5,
@@ -61,19 +60,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "learning_rate": 1e-3,
     },
 }
-
-
-def on_jax(recipes: dict[str, Any], devices: int = 1) -> dict[str, Any]:
-    flags = f"--xla_force_host_platform_device_count={devices}"
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), json.dumps(recipes)],
-        env={**os.environ, "KERAS_BACKEND": "jax", "XLA_FLAGS": flags},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+SEVERAL = {2: "average", 4: "adam"}  # numbers of devices that train recipes too
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +70,7 @@ def recipes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
     keras.utils.set_random_seed(0)
     model = create_model(
-        "resnet20_cifar", input_shape=(12, 8, 3), classes=3, depths=(1, 1)
+        "resnet20_cifar", input_shape=(12, 8, 3), classes=3, depths=(1,)
     )
     start = tmp_path_factory.mktemp("start") / "start.weights.h5"
     model.save_weights(start)
@@ -95,8 +82,19 @@ def recipes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def theirs(recipes: dict[str, Any]) -> dict[str, Any]:
-    """The recipes' results on one device of JAX."""
-    return on_jax(recipes)
+    """The recipes' results on one device of JAX, and of some on several of them."""
+    cases = {name: (1, fields) for name, fields in recipes.items()}
+    cases |= {f"{name} on {n}": (n, recipes[name]) for n, name in SEVERAL.items()}
+    flags = "--xla_force_host_platform_device_count=4 " + os.environ["XLA_FLAGS"]
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), json.dumps(cases)],
+        env={**os.environ, "KERAS_BACKEND": "jax", "XLA_FLAGS": flags},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 @pytest.mark.slow
@@ -114,12 +112,11 @@ def test_losses_are_those_of_tensorflow(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("devices", [2, 4])
+@pytest.mark.parametrize(("devices", "name"), SEVERAL.items())
 def test_several_devices_train_as_one(
-    recipes: dict[str, Any], theirs: dict[str, Any], devices: int
+    theirs: dict[str, Any], devices: int, name: str
 ) -> None:
-    name = {2: "average", 4: "plain"}[devices]
-    one, several = theirs[name], on_jax({name: recipes[name]}, devices)[name]
+    one, several = theirs[name], theirs[f"{name} on {devices}"]
     assert (one["devices"], several["devices"]) == (1, devices)
     np.testing.assert_allclose(several["losses"], one["losses"], rtol=0, atol=1e-5)
     assert several["loss"] == pytest.approx(one["loss"], abs=1e-6)
