@@ -27,11 +27,11 @@ from training.experiment.train import train
 from training.recipes.recipe import Recipe
 from training.runs.run import Run
 
-# 49 images in batches of 12: the last batch is one image, for all devices.
+# 25 images in batches of 12: the last batch is one image, for all devices.
 RECIPE = {
     "model": "resnet20_cifar",
-    "overrides": ["depths=(1,1,1)"],
-    "dataset": "synthetic:12x8x3:3:49",
+    "overrides": ["depths=(1,)"],
+    "dataset": "synthetic:12x8x3:3:25",
     "epochs": 2,
     "batch_size": 12,
     "learning_rate": 0.02,

@@ -183,8 +183,8 @@ def test_three_devices_give_the_numbers_of_one(tmp_path: Path) -> None:
     assert wrong[0] == wrong[1]
 
 
-OWN: dict[str, object] = {  # 51 images in batches of 12: of the last 3, 2 and 1
-    "dataset": "synthetic:12x8x3:3:51",
+OWN: dict[str, object] = {  # 27 images in batches of 12: of the last 3, 2 and 1
+    "dataset": "synthetic:12x8x3:3:27",
     "batch_norm": "replica",
     "augmentation": "none",
     "flip": "off",
@@ -227,11 +227,25 @@ def trained_by_hand(recipe: Recipe, devices: int) -> list[np.ndarray]:
     return [v.numpy() for v in model.weights]
 
 
-@pytest.mark.slow
-def test_each_device_normalises_by_its_own_images(tmp_path: Path) -> None:
+DEPTH = ["depths=(1,)", "survival=0.5"]
+HALF = {"precision": "bfloat16", "ema": 0.9, "overrides": DEPTH}
+BY_SAMPLE = {"overrides": [*DEPTH, "drop_mode=sample"], "batch_norm": "replica"}
+BY_SAMPLE |= {"accumulation": 2, "ema": 0.9, "epochs": 1}
+FROZEN = {"freeze": ["all"], "batch_norm": "replica", "epochs": 1}
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    """The runs of recipes on two devices."""
     # The last one trains without XLA because XLA cannot compile it.
-    uncompilable = OWN | {"uncompilable": True}
-    runs = replicated(2, tmp_path, OWN | {"xla": "on"}, OWN, uncompilable)
+    own = (OWN | {"xla": "on"}, OWN, OWN | {"uncompilable": True})
+    recipes = (HALF, BY_SAMPLE, FROZEN, *own)
+    return replicated(2, tmp_path_factory.mktemp("two"), *recipes)
+
+
+@pytest.mark.slow
+def test_each_device_normalises_by_its_own_images(two: list[Run]) -> None:
+    runs = two[-3:]
     assert [run.config["device"]["xla"] for run in runs] == [True, False, True]
     expected = trained_by_hand(Recipe.from_dict(RECIPE | OWN), devices=2)
     for run in runs:
@@ -243,15 +257,9 @@ def test_each_device_normalises_by_its_own_images(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_stochastic_depth_on_two_devices_ends_in_float32(tmp_path: Path) -> None:
+def test_stochastic_depth_on_two_devices_ends_in_float32(two: list[Run]) -> None:
     """So does a network none of whose norms has statistics to exchange."""
-    depth = ["depths=(1,1,1)", "survival=0.5"]
-    half = {"precision": "bfloat16", "ema": 0.9, "overrides": depth}
-    by_sample = {"overrides": [*depth, "drop_mode=sample"], "batch_norm": "replica"}
-    by_sample |= {"accumulation": 2, "ema": 0.9}
-    frozen = {"freeze": ["all"], "batch_norm": "replica", "epochs": 1}
-    run, *_ = replicated(2, tmp_path, half, by_sample, frozen)
-    before = run.evaluated
-    assessed = evaluate_run(run)
+    before = two[0].evaluated
+    assessed = evaluate_run(two[0])
     assert assessed["top1"] == before["top1"]
     assert assessed["loss"] == pytest.approx(before["loss"], abs=1e-5)
