@@ -27,8 +27,8 @@ from training.runs.run import Run
 
 RECIPE = [
     *("--model", "resnet110_v2_cifar", "--dataset", "synthetic:12x8x3:3:200"),
-    *("--overrides", "depths=(1,1,1)", "skip=dropout", "survival=0.6"),
-    *("--epochs", "4", "--batch-size", "16", "--learning-rate", "0.02"),
+    *("--overrides", "depths=(1,)", "skip=dropout", "survival=0.6"),
+    *("--epochs", "6", "--batch-size", "16", "--learning-rate", "0.02"),
     *("--validation", "0.2", "--checkpoint-steps", "2"),
 ]
 
