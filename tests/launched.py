@@ -15,7 +15,7 @@ from keras_resnet import load_model
 from training.runs.run import Run
 
 LONG = [
-    *("--model", "resnet20_cifar", "--overrides", "depths=(1,1,1)"),
+    *("--model", "resnet20_cifar", "--overrides", "depths=(1,)"),
     *("--dataset", "synthetic:12x8x3:3:49", "--epochs", "12", "--batch-size", "12"),
     *("--learning-rate", "0.02", "--checkpoint-steps", "3"),
 ]
@@ -37,7 +37,7 @@ def wait_for_checkpoint(out: Path, seconds: float = 200) -> None:
     saved, until = _saved(out), time.monotonic() + seconds
     while _saved(out) <= saved:
         assert time.monotonic() < until, "nothing was saved"
-        time.sleep(0.1)
+        time.sleep(0.02)
 
 
 def _saved(out: Path) -> set[str]:

@@ -25,7 +25,7 @@ LOAD += "from training.distributed import jax_processes as processes; "
 def test_two_processes_train_as_one_with_two_devices(tmp_path: Path) -> None:
     """To the last bit, although one of them was killed and they started again."""
     one, two = Run(tmp_path / "one"), Run(tmp_path / "two")
-    short = [*LONG, "--overrides", "depths=(1,)", "--epochs", "3"]
+    short = [*LONG, "--epochs", "3"]
     local = ["--workers", "2", "--max-restarts", "1"]
     process = start(two.path, *short, *local, KERAS_BACKEND="jax")
     wait_for_checkpoint(two.path)
