@@ -16,7 +16,7 @@ import tyro
 
 from keras_resnet import UsageError, __main__, command, list_models, streams
 from keras_resnet.command import Stopped
-from keras_resnet.optional_imports import hidden
+from keras_resnet.optional_imports import hidden, unneeded
 
 
 @dataclass(frozen=True)
@@ -375,6 +375,19 @@ def test_hidden_packages_are_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
     import wave
 
     assert wave.open
+
+
+def test_jax_is_hidden_only_where_it_is_not_the_backend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    assert "jax" in unneeded()
+    for stored, is_hidden in (('{"backend": "jax"}', False), ("[", True), ("[]", True)):
+        (tmp_path / "keras.json").write_text(stored)
+        assert ("jax" in unneeded()) == is_hidden
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert "jax" not in unneeded() and "pandas" in unneeded()
 
 
 @pytest.mark.slow
