@@ -45,9 +45,10 @@ def find(path: Path) -> Artifact:
         return Artifact(path, KINDS[path.suffix])
     folder = newest_version(path)
     if folder is None:
+        missing = "" if path.exists() else "nothing at "
         raise FileNotFoundError(
-            f"artifact must be a SavedModel folder, a folder of its versions, a "
-            f".tflite or an .onnx file, got {path}"
+            "artifact must be a SavedModel folder, a folder of its versions, a .tflite "
+            f"or an .onnx file, got {missing}{path}"
         )
     return Artifact(folder, "SavedModel")
 

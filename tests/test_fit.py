@@ -162,7 +162,10 @@ def test_resume_refuses_another_recipe(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, stderr = run_command(["--resume", "--epochs", "9"], capsys, run.path)
-    assert code == 2 and "epochs must be the run's, 2, to resume it, got 9" in stderr
+    said = "epochs must be the run's, 2, to resume it, got 9; omit --epochs or train"
+    assert code == 2 and said in stderr
+    code, stderr = run_command(["--resume", "--recipe", "default"], capsys, run.path)
+    assert code == 2 and "omit --recipe or train into another folder" in stderr
 
 
 def test_resume_of_a_complete_run_says_so(

@@ -71,7 +71,9 @@ def test_a_program_that_is_missing_counts(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.slow
 def test_a_worker_tells_why_it_fails(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="artifact must be a SavedModel folder"):
+    with pytest.raises(RuntimeError, match=r"an \.onnx file, got nothing at .*absent"):
+        Worker(tmp_path / "absent", "litert")
+    with pytest.raises(RuntimeError, match=r"an \.onnx file, got /"):
         Worker(tmp_path, "litert")
     file = tmp_path / "model.tflite"
     file.write_bytes(b"nonsense")

@@ -70,7 +70,7 @@ def test_what_is_mistaken_for_what() -> None:
     ]
     picture = confusion(COUNTS, names)
     assert picture is not None
-    assert picture.text.startswith("Most frequent mistakes: dog for cat (2), cat for")
+    assert picture.text.startswith("Most frequent mistakes: dog taken for cat (2), cat")
     drawn = re.findall(r"<text[^>]*>([^<]*)</text>", picture.svg)
     assert drawn.count("$1 &amp; &lt;b&gt;") == 2
     assert {"5", "1", "2", "3", "4"} <= set(drawn)
@@ -83,7 +83,12 @@ def test_too_many_classes_are_not_drawn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("confidence", "word"), [(0.99, "overconfident"), (0.55, "underconfident")]
+    ("confidence", "word"),
+    [
+        (0.99, "so the model is overconfident"),
+        (0.55, "so the model is underconfident"),
+        (0.605, "neither over- nor underconfident"),
+    ],
 )
 def test_calibration_names_its_direction(confidence: float, word: str) -> None:
     right = np.array([0, 0, 0, 1, 1])

@@ -86,10 +86,12 @@ def read_options(argv: list[str]) -> Options:
     given = options.hyperparameters
     for name, value in stored.fixed.items():
         if given.fixed[name] != value:
+            got = getattr(given, name)
+            named = base and got == getattr(recipe, name)
+            option = "--recipe" if named else f"--{name.replace('_', '-')}"
             raise UsageError(
-                f"{name} must be the run's, {value!r}, to resume it, got "
-                f"{getattr(given, name)!r}; omit the option or train into another "
-                "folder"
+                f"{name} must be the run's, {value!r}, to resume it, got {got!r}; omit "
+                f"{option} or train into another folder"
             )
     return options
 

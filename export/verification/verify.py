@@ -80,10 +80,14 @@ def _require_described(artifact: Artifact, run: Run) -> None:
     except ValueError as error:
         raise Stopped(f"not loaded: {error}") from None
     expected = asdict(Description.of_run(run.config))
-    if others := [name for name in expected if found[name] != expected[name]]:
+    others = [
+        f"{name} must be the run's, {expected[name]!s:.60}, got {value!s:.60}"
+        for name, value in found.items()
+        if value != expected[name]
+    ]
+    if others:
         raise Stopped(
-            f"not the same network: {' and '.join(others)} must be the run's, got "
-            f"different values in {artifact.path}"
+            f"not the same network: {' and '.join(others)}, in {artifact.path}"
         )
 
 

@@ -24,8 +24,8 @@ class Task:
     """digits, tfds:NAME, idx:DIR, folder:DIR or synthetic:HxWxC:CLASSES:N. DIR may be
     a URL, such as gs://bucket/photos."""
     image_size: Annotated[int | None, Range(1, 2**15)] = None
-    """Side of the input in pixels. None: the images' own size if all have the same one,
-    otherwise the size in the network's paper."""
+    """Side of the input in pixels. None: the size that the data set states for all its
+    images (a folder states none), otherwise the size in the network's paper."""
     validation: Annotated[float, Range(0, 0.9)] = 0.0
     """Fraction of the training images to hold out if there is no validation split."""
     skip_bad_images: bool = False
@@ -115,8 +115,8 @@ class Augmentation:
         "auto"
     )
     """pad_crop: pad, then crop to the old size. scale_crop: the ResNet paper's crop.
-    area_crop: Inception's crop. auto: pad_crop if all images have one size, else
-    area_crop."""
+    area_crop: Inception's crop. auto: pad_crop if the data set states one size for
+    all its images (a folder states none), otherwise area_crop."""
     pad: Annotated[int | None, Range(0, 2**15)] = None
     """Pixels that pad_crop adds on each side. None: an eighth of the image."""
     flip: Literal["auto", "on", "off"] = "auto"

@@ -109,7 +109,7 @@ def confusion(counts: np.ndarray, names: Sequence[str]) -> Picture | None:
     axes.set(xlabel="predicted class", ylabel="true class")
     drawn = svg(axes, grid=False)
     most = ", ".join(
-        f"{pair['label']} for {pair['predicted']} ({pair['count']})"
+        f"{pair['label']} taken for {pair['predicted']} ({pair['count']})"
         for pair in confused(counts, names)[:3]
     )
     text = f"Most frequent mistakes: {most}." if most else "There are no mistakes."
@@ -165,10 +165,12 @@ def calibration(bins: Sequence[Mapping[str, Any]], error: float) -> Picture:
         sum(b["examples"] * (b[name] or 0) for b in bins) / images
         for name in ("confidence", "accuracy")
     )
+    verdict = "overconfident" if sure > right else "underconfident"
+    if abs(sure - right) < 0.01:
+        verdict = "neither over- nor underconfident on average"
     text = (
         f"Accuracy by confidence; the dashed line is perfect calibration. The mean "
         f"confidence is {percent(sure)} and the accuracy is {percent(right)}, so the "
-        f"model is {'overconfident' if sure > right else 'underconfident'}. The "
-        f"expected calibration error is {error:.4f}."
+        f"model is {verdict}. The expected calibration error is {error:.4f}."
     )
     return Picture("Calibration", svg(above), text)
