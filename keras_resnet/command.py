@@ -24,13 +24,11 @@ from keras_resnet.streams import Interrupt, descriptor_silenced, open_streams
 T = TypeVar("T")
 
 # The extras that install packages which commands import.
-_TRAIN = (
-    *("tensorflow_datasets", "PIL", "psutil", "fsspec", "tqdm", "sklearn", "scipy"),
-    *("tensorboard", "jinja2", "matplotlib"),
-)
+_TRAIN = ("tensorflow_datasets", "PIL", "psutil", "fsspec", "tqdm", "sklearn", "scipy")
 EXTRAS = {
     "tensorflow": "train,tensorflow",
     **dict.fromkeys(_TRAIN, "train"),
+    **dict.fromkeys(("tensorboard", "jinja2", "matplotlib"), "train"),
     **dict.fromkeys(("keras_tuner", "rich"), "sweep"),
     **dict.fromkeys(("ai_edge_litert", "flatbuffers"), "export"),
 }
@@ -105,15 +103,16 @@ def _own_message(stop: SystemExit) -> str | None:
 
 
 def _first_paragraph(printed: str) -> str:
-    """Returns the message of a box that tyro printed: title, message and advice.
+    """Returns the message of a box that tyro printed, and the options that it suggests.
 
     tyro has no public exception for an invalid command line, only this text.
     """
     # The lines are dashes if the standard output is not UTF-8.
     parts = re.split("[╭╮╰╯─]{2,}|-{9,}", printed.replace("│", ""))
-    paragraphs = [part for part in parts if part.strip()]
-    message = paragraphs[1] if len(paragraphs) > 1 else printed
-    return " ".join(message.split()).rstrip(".")
+    _, message, *_ = (*filter(str.strip, parts), printed, printed)
+    near = " or ".join(re.findall(r"^[│ ]+(--[a-z][\w-]+)", printed, re.MULTILINE)[:3])
+    hint = f" (did you mean {near}?)" if near else ""
+    return " ".join(message.split()).rstrip(".") + hint
 
 
 class _InvalidPathError(Exception):

@@ -46,7 +46,7 @@ def test_parse_reads_options() -> None:
     [
         (["--epochs", "ten"], "'ten'"),
         (["--epochs"], "--epochs"),
-        (["--epoch", "3"], "--epoch"),
+        (["--epoch", "3"], "--epoch, 3 (did you mean --epochs?)"),
         (["--schedule", "linear"], "linear"),
         (["stray"], "stray"),
         (["--name", "a" * 300, "--bogus"], "--bogus"),

@@ -1,5 +1,7 @@
 """Data sets by name, and those that need no files."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,8 +14,21 @@ from training.data.sources import load_dataset
 
 @pytest.mark.parametrize("name", ["", "cifar10", "mnist:x", "Digits", ":"])
 def test_unknown_kind_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match=f"^dataset must be .*, got '{name}'$"):
+    with pytest.raises(
+        UsageError, match=f"^dataset must be .*, got '{name}'(; did you .*)?$"
+    ):
         load_dataset(name)
+
+
+def test_what_may_be_meant_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(UsageError, match=r"got 'photos'; .* write folder:photos$"):
+        load_dataset("photos")
+    with pytest.raises(UsageError, match=r"'foldr:x'; did you mean 'folder'\?$"):
+        load_dataset("foldr:x")
 
 
 def test_digits() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from keras_resnet.errors import UsageError
+from keras_resnet.errors import UsageError, suggest
 from training.recipes.recipe import Recipe, as_trained
 
 __all__ = ["RECIPES", "Recipe", "load_recipe"]
@@ -182,7 +182,8 @@ def load_recipe(name: str) -> Recipe:
     path = Path(name)
     if not path.is_file():
         raise UsageError(
-            f"recipe must be one of {', '.join(RECIPES)} or a JSON file, got {name!r}"
+            f"recipe must be one of {', '.join(RECIPES)} or a JSON file, got {name!r}; "
+            f"{suggest(name, RECIPES)}see --help"
         )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))

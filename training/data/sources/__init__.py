@@ -1,11 +1,12 @@
 """Loads data sets by name; each kind of source has its own module."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from keras_resnet.errors import UsageError, first_few, require_text
+from keras_resnet.errors import UsageError, first_few, require_text, suggest
 from training.data.identity import absolute
 from training.data.reading import ReadOptions
 from training.data.sources import folder, idx, memory, tfds
@@ -74,7 +75,11 @@ def load_splits(name: str, reading: ReadOptions) -> Dataset:
     kind, _, argument = name.partition(":")
     if kind not in SOURCES:
         *usages, last = (source.usage for source in SOURCES.values())
-        raise UsageError(f"dataset must be {', '.join(usages)} or {last}, got {name!r}")
+        hint = suggest(kind, SOURCES)
+        if os.path.isdir(name):
+            hint = f"for a folder of images, write folder:{name}"
+        said = f"dataset must be {', '.join(usages)} or {last}, got {name!r}; {hint}"
+        raise UsageError(said.strip("; "))
     require_text("path of a data set", absolute(name))
     source = SOURCES[kind]
     if source.reads_files:
