@@ -94,7 +94,8 @@ def private(tree: ast.AST) -> set[str]:
 
 def defined(tree: ast.AST) -> set[str]:
     """Names that a module gives to functions, and to attributes that it sets."""
-    functions = {x.name for x in ast.walk(tree) if isinstance(x, ast.FunctionDef)}
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef
+    functions = {x.name for x in ast.walk(tree) if isinstance(x, kinds)}
     return functions | {
         node.attr
         for node in ast.walk(tree)
