@@ -52,9 +52,10 @@ def first_step(name: str) -> None:
     """Imports, builds a network and trains on a small batch, as training does."""
     import numpy as np
 
-    from keras_resnet import command, create_model
+    from keras_resnet import command
 
     command.load_backend("tensorflow")
+    from keras_resnet import create_model
     from training.data.preprocessing import Preprocessing
     from training.engine.forward import TrainedModel
     from training.experiment.optimisation import make_optimizer, make_step

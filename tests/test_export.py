@@ -333,9 +333,15 @@ def described(file: Path, about: Description) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"labels": ("class1", "class0", "class2")}, "labels"),
-        ({"labels": ("class0", "class1", "class2", "class3")}, "labels"),
-        ({"size": (8, 12), "crop": 0.5}, "size and crop"),
+        ({"labels": ("class1", "class0", "class2")}, "labels must be"),
+        (
+            {"labels": ("class0", "class1", "class2", "class3")},
+            "labels must be the run's, ",
+        ),
+        (
+            {"size": (8, 12), "crop": 0.5},
+            r"size must be the run's, \(12, 8\), got \(8, 12\) and crop must be",
+        ),
     ],
 )
 def test_what_is_described_must_be_the_runs(
@@ -343,7 +349,7 @@ def test_what_is_described_must_be_the_runs(
 ) -> None:
     file = tmp_path / "model.tflite"
     described(file, replace(Description.of_run(run.config), **change))
-    with pytest.raises(Stopped, match=f"not the same network: {named} must be the run"):
+    with pytest.raises(Stopped, match=f"not the same network: {named}"):
         verify(file, run)
 
 
