@@ -90,7 +90,7 @@ def _read(options: Any, **given: Any) -> Any:
     except SystemExit as stop:
         if not stop.code:
             raise
-        message = _own_message(stop) or _first_paragraph(printed.getvalue())
+        message = _own_message(stop) or _tyro_message(printed.getvalue())
         raise UsageError(f"{message}; see --help") from None
 
 
@@ -102,7 +102,7 @@ def _own_message(stop: SystemExit) -> str | None:
     return None if error is None else str(error)
 
 
-def _first_paragraph(printed: str) -> str:
+def _tyro_message(printed: str) -> str:
     """Returns the message of a box that tyro printed, and the options that it suggests.
 
     tyro has no public exception for an invalid command line, only this text.

@@ -20,7 +20,9 @@ def unneeded() -> tuple[str, ...]:
 
 def _backend() -> str:
     """Returns the backend that Keras will choose, from the places where it looks."""
-    home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+    user = Path("~").expanduser()
+    home = (user if os.access(user, os.W_OK) else Path("/tmp")) / ".keras"
+    home = Path(os.environ.get("KERAS_HOME", home)).expanduser()
     try:
         stored = json.loads((home / "keras.json").read_text(encoding="utf-8"))
         name = stored.get("backend")

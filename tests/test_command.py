@@ -68,7 +68,7 @@ def test_bad_option_is_one_sentence(
     assert said in message and message.endswith("; see --help")
     assert "\n" not in message
     assert not set("│╭╰─") & set(message) and "helptext" not in message, (
-        "tyro prints its messages in another box, which command._first_paragraph reads"
+        "tyro prints its messages in another box, which command._tyro_message reads"
     )
     assert (stdout.tell(), capsys.readouterr().err) == (0, "")
 

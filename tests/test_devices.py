@@ -128,6 +128,19 @@ def test_xla_is_automatic_on_gpus_only(hardware: Hardware, precision: str) -> No
 
 
 @pytest.mark.parametrize(
+    "choice, message",
+    [
+        ({"precision": "fp16"}, "precision must be one of auto, .*, got 'fp16'"),
+        ({"precision": ""}, "precision must be one of auto, .*, got ''"),
+        ({"xla": "yes"}, "xla must be one of auto, on, off, got 'yes'"),
+    ],
+)
+def test_wrong_choice_is_refused(choice: dict[str, str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        plan_device(CPU, **{"precision": "auto", "xla": "auto", "macs": 1, **choice})
+
+
+@pytest.mark.parametrize(
     ("error", "explained"),
     [
         (tf.errors.ResourceExhaustedError(None, None, "OOM when allocating x"), True),

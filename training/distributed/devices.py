@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import keras
 
-from keras_resnet.errors import UsageError
+from keras_resnet.errors import UsageError, require_choice
 from training.distributed.hardware import Hardware
 
 # Below this many multiply-accumulates per image, bfloat16 gains nothing on a CPU that
@@ -71,7 +71,8 @@ def plan_device(
             during a forward or backward pass, so XLA can compile it.
 
     Raises:
-        UsageError: A value is impossible with the backend, or on several devices.
+        UsageError: ``precision`` or ``xla`` has another value, or a value is impossible
+            with the backend or on several devices.
     """
     _require_possible(precision, xla, replicas, batch_norm)
     chosen, reason = precision, "as requested"
@@ -91,6 +92,9 @@ def _on_jax() -> bool:
 
 
 def _require_possible(precision: str, xla: str, replicas: int, batch_norm: str) -> None:
+    # A run's stored precision has not been checked as a recipe's fields are.
+    require_choice("precision", precision, ("auto", *POLICIES))
+    require_choice("xla", xla, ("auto", "on", "off"))
     if _on_jax():
         if xla == "off":
             raise UsageError("xla must be auto or on with KERAS_BACKEND=jax, got 'off'")

@@ -181,10 +181,9 @@ def load_recipe(name: str) -> Recipe:
         return RECIPES[name]
     path = Path(name)
     if not path.is_file():
-        raise UsageError(
-            f"recipe must be one of {', '.join(RECIPES)} or a JSON file, got {name!r}; "
-            f"{suggest(name, RECIPES)}see --help"
-        )
+        names, hint = ", ".join(RECIPES), suggest(name, RECIPES)
+        said = f"recipe must be one of {names} or a JSON file, got {name!r}; {hint}"
+        raise UsageError(said.strip("; "))
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
