@@ -12,12 +12,17 @@ from typing import Any
 
 import numpy as np
 
+MODULE = (8, 4, 12, 2, 6, 10)  # channels of an Inception module's convolutions
 SMALL: dict[str, Any] = {"input_shape": (32, 32, 3), "classes": 5}
 NETWORKS: dict[str, dict[str, Any]] = {
     "lenet5": {"input_shape": (32, 32, 3)},
     "alexnet": {"input_shape": (63, 63, 3), "hidden": 16},
     "vgg11_bn": {"hidden": 16, "widths": (8, 8, 16, 16, 32)},
-    "googlenet": {},
+    "googlenet": {
+        "widths": (8, 8, 16),
+        "stages": ((MODULE,), (MODULE,)),
+        "auxiliary_at": ("inception3a", "inception4a"),
+    },
     "highway20_cifar": {"depths": (2, 2)},
     "plain20_cifar": {"depths": (1, 1)},
     "resnet18": {"depths": (1, 1)},
