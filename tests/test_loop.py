@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from backends import NETWORKS
 
 from keras_resnet import create_model
 from keras_resnet.catalogue import find_spec
@@ -19,7 +20,7 @@ from training.recipes.recipe import Recipe
 
 PREPARED = Preprocessing((8, 8), 3, 1.0, (120.0,) * 3, (60.0,) * 3)
 RESNET20 = find_spec("resnet20_cifar")
-TINY = {"input_shape": (8, 8, 3), "classes": 4, "depths": (1, 1)}
+TINY = {"input_shape": (8, 8, 3), "classes": 4, "depths": (1,)}
 
 
 def trainer(
@@ -113,10 +114,12 @@ def auxiliary_step(weight: float) -> tuple[TrainingStep, dict[str, np.ndarray]]:
         weight_decay=0.0,
     )
     keras.utils.set_random_seed(0)
-    model = create_model("googlenet", input_shape=(32, 32, 3), classes=4)
+    fields = NETWORKS["googlenet"]
+    model = create_model("googlenet", input_shape=(32, 32, 3), classes=4, **fields)
     preprocessing = Preprocessing((32, 32), 3, 1.0, (120.0,) * 3, (60.0,) * 3)
     optimizer = keras.optimizers.SGD(recipe.learning_rate)
-    trained = make_trained_model(model, find_spec("googlenet", **recipe.spec_fields))
+    spec = find_spec("googlenet", **fields | recipe.spec_fields)
+    trained = make_trained_model(model, spec)
     made = make_step(trained, preprocessing, optimizer=optimizer, recipe=recipe)
     variables = made.forward.network.trainable_variables
     before = {v.path: v.numpy() for v in variables}
