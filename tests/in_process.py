@@ -26,6 +26,9 @@ class EndedProcess:
     def wait(self) -> int:
         return self.code
 
+    def send_signal(self, number: int) -> None:
+        """Reaches nothing."""
+
 
 def start_here(line: list[str], *, output: IO[bytes], **_: Any) -> EndedProcess:
     """Does what ``python -m training.fit`` does, and returns when it has ended."""

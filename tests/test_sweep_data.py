@@ -2,21 +2,22 @@
 
 import asyncio
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from data import write_classes
-from in_process import run_sweep
+from in_process import EndedProcess, run_sweep, start_here
 from keras_tuner.engine.trial import Trial
 from test_findings import reads, swap
+from test_session import stop_after
 
-from keras_resnet.errors import UsageError
+from keras_resnet.errors import Stopped, UsageError
 from training.recipes.catalogue import load_recipe
 from training.sweeps.data import require_same_data
 from training.sweeps.encoding import hyperparameters
@@ -173,19 +174,26 @@ def test_a_trial_that_was_begun_gets_the_new_location(
 
 
 @pytest.mark.slow
-def test_a_trial_goes_on_where_its_data_was_moved(photos: Path) -> None:
-    line = [sys.executable, "-m", "training.sweep", "--out", "sweep"]
-    small = ["--image-size", "8", "--batch-size", "4", "--epochs", "4"]
-    point = ["--space", "learning_rate=0.02", *SPACE[2:]]
+def test_a_trial_goes_on_where_its_data_was_moved(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(line: list[str], **options: Any) -> EndedProcess:
+        """Runs a trial that is stopped in its second epoch, and the sweep with it."""
+        with pytest.MonkeyPatch.context() as patch:
+            stop_after(patch, steps=7, number=signal.SIGTERM)
+            ended = start_here(line, **options)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return ended
+
+    small = ["--image-size", "8", "--batch-size", "4", "--epochs", "2"]
+    point = ["--space", "learning_rate=0.02", "--overrides", "depths=(1,)"]
     words = [*point, *small, "--tuner", "grid", "--dataset", "folder:photos"]
     sweep = Sweep(photos.with_name("sweep"))
-    with subprocess.Popen([*line, *words], stderr=subprocess.PIPE) as process:
-        until = time.monotonic() + 120
-        while not sweep.run("t0000").epochs and time.monotonic() < until:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGTERM)
-    assert process.returncode == 128 + signal.SIGTERM
-    assert not sweep.run("t0000").complete
+    with monkeypatch.context() as patch:
+        patch.setattr("in_process.start_here", stopped)
+        with pytest.raises(Stopped, match="stopped by SIGTERM; all progress is kept"):
+            run_sweep("--out", "sweep", *words)
+    assert len(sweep.run("t0000").epochs) == 1 and not sweep.run("t0000").complete
     shutil.move(photos, "moved")
     run_sweep("--out", "sweep", "--resume", "--dataset", "folder:moved")
     assert [row["status"] for row in rows_of(sweep)] == ["completed"]
