@@ -176,35 +176,24 @@ def test_callback_changes_no_training() -> None:
 def test_command_compares_runs(
     run: Run,
     other_run: Run,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    arguments = ["gradients", str(run.path), str(other_run.path), "--images", "8"]
+    """Those of one name are told apart by their paths."""
+    paths = [tmp_path / name for name in ("a/run", "other", "b/run")]
+    for source, path in zip((run, other_run, run), paths, strict=True):
+        shutil.copytree(source.path, path)
+    arguments = ["gradients", *map(str, paths), "--images", "8"]
     monkeypatch.setattr(sys, "argv", ["analysis", *arguments])
     command.run(analysis.main)
-    folder = run.path / "analysis"
+    folder = paths[0] / "analysis"
     values = json.loads((folder / "gradients.json").read_text("utf-8"))
-    names = [
-        f"{r.path.name}, {s}" for r in (run, other_run) for s in ("fresh", "trained")
-    ]
+    told = (paths[0], "other", paths[2])
+    names = [f"{name}, {state}" for name in told for state in ("fresh", "trained")]
     assert list(values["networks"]) == names
     found = values["networks"][names[0]]
     norms = list(found["kernels"].values())
     assert found["ratio"] == pytest.approx(norms[0] / norms[-1])
     assert (folder / "gradients.png").stat().st_size > 10_000
     assert "first kernel over that at the last" in capsys.readouterr().out
-
-
-@pytest.mark.slow
-def test_runs_of_one_name_are_told_apart(
-    run: Run, other_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    paths = [tmp_path / letter / "run" for letter in "ab"]
-    for source, path in zip((run, other_run), paths, strict=True):
-        shutil.copytree(source.path, path)
-    arguments = ["gradients", *map(str, paths), "--images", "8"]
-    monkeypatch.setattr(sys, "argv", ["analysis", *arguments])
-    command.run(analysis.main)
-    values = json.loads((paths[0] / "analysis" / "gradients.json").read_text("utf-8"))
-    names = [f"{path}, {state}" for path in paths for state in ("fresh", "trained")]
-    assert list(values["networks"]) == names
