@@ -19,23 +19,24 @@ assert sys.getrecursionlimit() == 1000
 limit = 70  # smaller than by default, so that a smaller network exceeds it
 sys.setrecursionlimit(limit)
 keras.utils.set_random_seed(0)
-for name in ("resnet1202_cifar", "resnet1202_sd_cifar"):
-    model = keras_resnet.create_model(name, depths=(12, 12, 12), input_shape=(8, 8, 3))
-    layers = model.layers
-    try:
-        keras.Model(layers[0].output, layers[-1].output)
-    except RecursionError:
-        pass
-    else:
-        raise AssertionError("Keras can do it by itself: the test proves nothing")
-    x = numpy.ones((2, 8, 8, 3), "float32")
-    model.save(sys.argv[1])
-    y = model(x)
-    assert numpy.isfinite(y).all()
-    for load in (keras_resnet.load_model, keras.models.load_model):
-        assert numpy.array_equal(load(sys.argv[1])(x), y)
-    keras.models.clone_model(model)
-    assert sys.getrecursionlimit() == limit
+model = keras_resnet.create_model(
+    "resnet1202_sd_cifar", depths=(12, 12, 12), input_shape=(8, 8, 3)
+)
+layers = model.layers
+try:
+    keras.Model(layers[0].output, layers[-1].output)
+except RecursionError:
+    pass
+else:
+    raise AssertionError("Keras can do it by itself: the test proves nothing")
+x = numpy.ones((2, 8, 8, 3), "float32")
+model.save(sys.argv[1])
+y = model(x)
+assert numpy.isfinite(y).all()
+for load in (keras_resnet.load_model, keras.models.load_model):
+    assert numpy.array_equal(load(sys.argv[1])(x), y)
+keras.models.clone_model(model)
+assert sys.getrecursionlimit() == limit
 """
 
 
