@@ -33,26 +33,30 @@ def bucket(photos: Path) -> Iterator[str]:  # noqa: F811
     memory.rm("/bucket", recursive=True)
 
 
+CACHES: dict[Cache, tuple[str, str]] = {
+    "none": ("", "remote"),
+    "memory": ("/", "bytes"),
+    "disk": ("", "files"),
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("cache", "slash"), [("none", ""), ("memory", "/"), ("disk", "")]
-)
 def test_folder_behind_a_url_is_the_folder(
-    cache: Cache,
-    slash: str,
     bucket: str,
     photos: Path,  # noqa: F811
     home: Path,  # noqa: F811
 ) -> None:
     here = load_dataset(f"folder:{photos}")
-    there = load_dataset(f"folder:{bucket}{slash}", reading=ReadOptions(cache=cache))
-    kinds = {"none": "remote", "memory": "bytes", "disk": "files"}
-    assert there.splits["train"].kind == kinds[cache]
-    assert there.labels == here.labels
-    assert sizes(there) == sizes(here)
-    assert labels_of(there, "train") == labels_of(here, "train")
-    assert trained_on(there) == trained_on(here)
-    assert there.splits["test"].encoded(1) == here.splits["test"].encoded(1)
+    expected = trained_on(here)
+    for cache, (slash, kind) in CACHES.items():
+        options = ReadOptions(cache=cache)
+        there = load_dataset(f"folder:{bucket}{slash}", reading=options)
+        assert there.splits["train"].kind == kind
+        assert there.labels == here.labels
+        assert sizes(there) == sizes(here)
+        assert labels_of(there, "train") == labels_of(here, "train")
+        assert trained_on(there) == expected, cache
+        assert there.splits["test"].encoded(1) == here.splits["test"].encoded(1)
 
 
 def test_originals_of_decoded_images_are_copied_from_a_url(
