@@ -342,7 +342,7 @@ def test_a_file_that_changes_under_a_run_is_named(
 
     recipe = Recipe(
         model="resnet20_cifar",
-        overrides=("depths=(1,1,1)",),
+        overrides=("depths=(1,)",),
         dataset=f"folder:{photos}",
         epochs=2,
         batch_size=8,
