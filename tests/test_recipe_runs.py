@@ -42,7 +42,10 @@ def test_recipe_trains(name: str, tmp_path: Path) -> None:
     assert np.isfinite(run.evaluated["loss"])
 
 
-AVERAGED = {"ema": 0.9, "mixup": 0.2, "optimizer": "adamw", "learning_rate": 1e-3}
+AVERAGED = {
+    **{"ema": 0.9, "mixup": 0.2, "optimizer": "adamw", "learning_rate": 1e-3},
+    "overrides": ("depths=(1,)",),
+}
 
 
 @pytest.mark.slow
