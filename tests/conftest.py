@@ -6,6 +6,7 @@ import random
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from keras_resnet import command
@@ -122,6 +123,14 @@ def other_run(shared: SharedFolders, tmp_path_factory: pytest.TempPathFactory) -
 def artifacts(run: Run, shared: SharedFolders) -> Artifacts:
     """The artifacts of ``run`` in all formats."""
     return Artifacts(run, shared)
+
+
+@pytest.fixture(scope="session")
+def c_program(shared: SharedFolders) -> Path:
+    """The program on TensorFlow's C library, which takes ten seconds to link."""
+    from export.runtimes import c_api
+
+    return shared.get("C program", c_api.build) / "classify"
 
 
 def _trained(

@@ -21,11 +21,9 @@ def version(artifacts: Artifacts) -> Path:
 
 
 @pytest.fixture(scope="module")
-def classify(tmp_path_factory: pytest.TempPathFactory) -> Classify:
-    program = c_api.build(tmp_path_factory.mktemp("program"))
-
+def classify(c_program: Path) -> Classify:
     def classify(*arguments: object) -> subprocess.CompletedProcess[str]:
-        line = [str(program), *map(str, arguments)]
+        line = [str(c_program), *map(str, arguments)]
         return subprocess.run(line, capture_output=True, text=True, check=False)
 
     return classify

@@ -202,8 +202,15 @@ SESSIONS = [
 
 @pytest.mark.parametrize(("name", "runtime"), SESSIONS)
 def test_sessions_say_what_is_wrong(
-    name: str, runtime: str, artifacts: Artifacts
+    name: str,
+    runtime: str,
+    artifacts: Artifacts,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if runtime == "c-api":
+        program = request.getfixturevalue("c_program")
+        monkeypatch.setattr("export.runtimes.c_api.build", lambda folder: program)
     session = RUNTIMES[runtime].open(artifacts[name])
     expected = session.classify(images(3))
     for shape in WRONG.values():
