@@ -121,14 +121,14 @@ def plot(measured: list[Measurement]) -> "Figure":
         places, latency, xerr=[[0] * len(tails), tails], color=colours, capsize=2
     )
     left.bar_label(bars, fmt="%.1f", padding=3, fontsize=7)
-    left.set(xlabel="one image, ms (whisker: 99th percentile)", xlim=(0, None))
-    left.margins(x=0.1)
+    left.set(xlabel="one image, ms (whisker: 99th percentile)")
+    left.margins(x=0.15)
     left.set_yticks(places, names, fontsize=7)
     left.invert_yaxis()
     bars = right.barh(places, [m.throughput for m in measured], color=colours)
     labels = [f"{m.throughput:.0f} (batch {m.batch})" for m in measured]
     right.bar_label(bars, labels, padding=3, fontsize=7)
     right.set(xlabel="images per second at the best batch size")
-    right.margins(x=0.25)
+    right.margins(x=0.3)
     figure.suptitle(hardware(), fontsize=8)
     return figure
