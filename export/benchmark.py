@@ -7,7 +7,6 @@ from typing import Annotated
 
 import tyro
 
-from export.benchmarking import report
 from export.benchmarking.candidates import (
     MEASURED,
     find_candidates,
@@ -67,6 +66,8 @@ def main() -> None:
     for path in runs:
         Run.open(path).require_complete()
     command.load_backend("tensorflow")
+    from export.benchmarking import report  # imports Keras, which logs unless silenced
+
     with plain_exports(runs, given) as plain:
         measured = measure([*plain, *found], options.batches, options.rounds)
     print(report.describe(measured), end="")

@@ -390,6 +390,20 @@ def test_jax_is_hidden_only_where_it_is_not_the_backend(
     assert "jax" not in unneeded() and "pandas" in unneeded()
 
 
+def test_commands_import_no_backend_before_they_silence_it() -> None:
+    root = Path(__file__).parent.parent
+    files = [*root.glob("training/*.py"), *root.glob("export/*.py")]
+    names = [f"{path.parent.name}.{path.stem}" for path in files]
+    assert {"training.fit", "export.benchmark"} <= set(names)
+    code = (
+        f"import sys, {', '.join(names)}; "
+        "print({'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules))"
+    )
+    line = [sys.executable, "-c", code]
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("set()\n", "")
+
+
 @pytest.mark.slow
 def test_commands_import_no_more_than_they_need() -> None:
     # What Keras and TensorFlow would import for others, and what a reader then can.
