@@ -14,7 +14,8 @@ import pytest
 import tensorflow as tf
 
 from keras_resnet import command, create_model
-from keras_resnet.analysis.gradients import GradientNorms, GradientProbe
+from keras_resnet.analysis.gradients import GradientNorms, GradientProbe, Gradients
+from keras_resnet.analysis.plots import plot_gradients
 from training import analyse as analysis
 from training.runs.run import Run
 
@@ -62,6 +63,18 @@ def test_gradient_at_the_last_unit_by_hand() -> None:
     by_hand = np.sqrt(64 * (at_pixels**2).sum(1)).mean()
     found = GradientProbe(model, images(), LABELS)()
     assert found.units["stage1_block1"] == pytest.approx(by_hand, rel=1e-4)
+
+
+def test_axes_of_the_plot_are_labelled_evenly() -> None:
+    """At powers of ten, though the norms span less than one, and at whole layers."""
+    norms = {f"layer{i}": 0.3 + i / 10 for i in range(4)}
+    figure = plot_gradients({"a": Gradients(norms, norms, norms)})
+    figure.draw_without_rendering()
+    kernels, units, _ = figure.axes
+    for ax in (kernels, units):
+        assert ax.get_ylim() == (0.1, 1)
+        assert not any(label.get_text() for label in ax.get_yticklabels(minor=True))
+        assert all(tick == int(tick) for tick in ax.get_xticks())
 
 
 def test_dead_channels_are_counted() -> None:

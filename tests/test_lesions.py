@@ -11,7 +11,14 @@ from unallocated import unallocated
 
 from keras_resnet import UsageError, command, create_model
 from keras_resnet.analysis.gated import GatedNetwork
-from keras_resnet.analysis.lesions import Lesioned, kendall_tau, lesions, swapped
+from keras_resnet.analysis.lesions import (
+    Lesioned,
+    Lesions,
+    kendall_tau,
+    lesions,
+    swapped,
+)
+from keras_resnet.analysis.plots import plot_lesions
 from keras_resnet.catalogue import build_model
 from keras_resnet.layer_names import unit_of
 from training import analyse as analysis
@@ -252,3 +259,12 @@ def test_mistake_is_one_line(
     error = capsys.readouterr().err
     assert stop.value.code == 2
     assert said in error and error.count("\n") == 1
+
+
+def test_stages_are_named_below_the_middle_of_their_bars() -> None:
+    units = ("stage1_block1", "stage1_block2", "stage1_block3", "stage2_block1")
+    found = Lesions("net", 8, 0.1, (), dict.fromkeys(units, 0.2), {1: [0.2]}, {})
+    single = plot_lesions(found).axes[0]
+    assert list(single.get_xticks()) == [1, 3]
+    assert [label.get_text() for label in single.get_xticklabels()] == ["1", "2"]
+    assert list(single.get_xticks(minor=True)) == [-0.5, 2.5, 3.5]  # between stages

@@ -1,6 +1,7 @@
 """Plots the results of the analyses, each with a sentence that describes the plot."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,16 +21,15 @@ COLOURS = (ACCENT, WARM, "#5b8c5a", "#7a5195", INK)
 def plot_lesions(result: Lesions) -> "Figure":
     """Plots the error without each unit, without k units, and with reordered units."""
     figure, (single, deleted, reordered) = axes_row(3, f"Lesions of {result.model}")
-    names = list(result.single)
-    single.bar(range(len(names)), _percent(list(result.single.values())), color=ACCENT)
-    starts = [
-        i for i, n in enumerate(names) if i == 0 or _stage(n) != _stage(names[i - 1])
-    ]
-    single.set_xticks(starts, [_stage(names[i]) for i in starts], ha="left")
-    single.set(title="one unit deleted", xlabel="unit")
+    single.bar(
+        range(len(result.single)), _percent(list(result.single.values())), color=ACCENT
+    )
+    _name_stages(single, [unit.partition("_")[0] for unit in result.single])
+    single.set(title="one unit deleted", xlabel="units of each stage")
     _whole(single, result.error)
     _band(deleted, result.deleted)
     deleted.set(title="k random units deleted", xlabel="units deleted")
+    deleted.locator_params(axis="x", integer=True)
     _whole(deleted, result.error)
     if result.reordered:
         tau, error = np.concatenate(list(result.reordered.values())).T
@@ -71,6 +71,7 @@ def plot_paths(result: Paths) -> "Figure":
     gradient.semilogy(
         lengths[positive], np.array(result.gradient)[positive], "o-", color=ACCENT, ms=3
     )
+    _whole_decades(gradient)
     gradient.set(title="mean gradient along one path")
     inside = (lengths >= low) & (lengths <= high)
     colours = np.where(inside, WARM, MUTED)
@@ -78,6 +79,7 @@ def plot_paths(result: Paths) -> "Figure":
     product.set(title=f"share × gradient; {low}–{high} carry 95 %")
     for ax in (number, gradient, product):
         ax.set_xlabel("length, units")
+        ax.locator_params(axis="x", integer=True)
     return figure
 
 
@@ -105,6 +107,9 @@ def plot_gradients(results: Mapping[str, Gradients]) -> "Figure":
     kernels.set(title="norm at kernels", xlabel="layer", yscale="log")
     units.set(title="norm at units' outputs", xlabel="unit", yscale="log")
     dead.set(title="dead channels of ReLUs, %", xlabel="ReLU", ylim=(-2, 102))
+    _whole_decades(kernels, units)
+    for ax in (kernels, units, dead):
+        ax.locator_params(axis="x", integer=True)
     handles, labels = kernels.get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8
@@ -120,8 +125,23 @@ def describe_gradients(results: Mapping[str, Gradients]) -> str:
     )
 
 
-def _stage(unit: str) -> str:
-    return unit.partition("_")[0]
+def _name_stages(ax: "Axes", stages: Sequence[str]) -> None:
+    """Writes a stage's number below the middle of its bars, between tick marks."""
+    ends = [i + 0.5 for i, (a, b) in enumerate(pairwise(stages)) if a != b]
+    edges = [-0.5, *ends, len(stages) - 0.5]
+    middles = [(low + high) / 2 for low, high in pairwise(edges)]
+    ax.set_xticks(middles, [s.removeprefix("stage") for s in dict.fromkeys(stages)])
+    ax.set_xticks(edges, minor=True)
+    ax.tick_params("x", which="major", length=0, pad=6)
+    ax.tick_params("x", which="minor", length=9)
+
+
+def _whole_decades(*plots: "Axes") -> None:
+    """Ends and labels logarithmic y-axes at whole powers of ten."""
+    for ax in plots:
+        low, high = np.log10(ax.get_ylim())
+        ax.set_ylim(10 ** np.floor(low), 10 ** np.ceil(high))
+        ax.yaxis.set_minor_formatter("")  # no labels
 
 
 def _percent(shares: Sequence[float]) -> list[float]:
