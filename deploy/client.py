@@ -19,10 +19,11 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 SIGNATURE = "classify_bytes"
 DAY = 24 * 60 * 60  # seconds
+CHECK_SERVER = "check --server, and that the server runs"
 
 
 class Model(NamedTuple):
@@ -39,6 +40,14 @@ class Model(NamedTuple):
     name: str = "photos"
     version: int | None = None
     label: str | None = None
+
+
+class Parser(argparse.ArgumentParser):
+    """Prints a mistake in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exits with status 2 and the message."""
+        self.exit(2, f"error: {message}; see --help\n")
 
 
 class Answer(NamedTuple):
@@ -82,8 +91,10 @@ def ask_rest(model: Model, files: Sequence[bytes], seconds: float) -> list[Answe
         raise RuntimeError(_reason(error)) from None
     except (OSError, ValueError, http.client.HTTPException) as error:
         # Also another protocol's port, or a connection that breaks off.
-        why = str(error) or type(error).__name__
-        raise RuntimeError(f"{model.server} does not answer over REST: {why}") from None
+        why = str(getattr(error, "reason", error)) or type(error).__name__
+        raise RuntimeError(
+            f"{model.server} does not answer over REST: {why}; {CHECK_SERVER}"
+        ) from None
     try:
         outputs = json.loads(body)["outputs"]
         return _answers(outputs["label"], outputs["probabilities"], len(files))
@@ -124,7 +135,8 @@ def ask_grpc(model: Model, files: Sequence[bytes], seconds: float) -> list[Answe
         with grpc.insecure_channel(model.server) as channel:
             response = PredictionServiceStub(channel).Predict(request, seconds)
     except grpc.RpcError as error:
-        raise RuntimeError(f"{error.code().name}: {error.details()}") from None
+        hint = f"; {CHECK_SERVER}" if error.code().name == "UNAVAILABLE" else ""
+        raise RuntimeError(f"{error.code().name}: {error.details()}{hint}") from None
     except ValueError as error:
         raise RuntimeError(f"gRPC request to {model.server} failed: {error}") from None
     try:
@@ -181,7 +193,10 @@ def address(text: str) -> str:
 
 def duration(text: str) -> float:
     """Parses a positive number of seconds."""
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
     if not 0 < seconds <= DAY:
         raise argparse.ArgumentTypeError(
             f"seconds must be above 0 and at most {DAY}, a day, got {text}"
@@ -211,7 +226,7 @@ def print_answers(files: Sequence[Path], answers: Sequence[Answer]) -> None:
 
 def main() -> None:
     """Runs the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("images", nargs="+", type=Path, help="image files")
     parser.add_argument(
         "--server", type=address, help="host:port (default: localhost, 8501 or 8500)"

@@ -244,7 +244,8 @@ def test_command(
     image.unlink()
     done = ask()
     assert done.returncode == 2
-    assert "image must be readable" in done.stderr
+    reason = f"image must be readable, got {image}: No such file or directory"
+    assert done.stderr == f"error: {reason}; see --help\n"
 
 
 @pytest.mark.slow
@@ -398,10 +399,29 @@ def test_a_server_is_a_host_and_a_port(
 
 
 def test_seconds_are_of_one_day(ask: Callable[..., tuple[Any, str, str]]) -> None:
-    for seconds in ("0", "-1", "nan", "inf", "86401", "1e300"):
+    for seconds in ("0", "-1", "nan", "inf", "86401", "1e300", "ten"):
         status, _, said = ask(f"--seconds={seconds}")
         line = f"seconds must be above 0 and at most 86400, a day, got {seconds}"
-        assert status == 2 and said.splitlines()[-1].endswith(line)
+        assert (status, said) == (2, f"error: argument --seconds: {line}; see --help\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--version", "x"], "argument --version: invalid int value: 'x'"),
+        (
+            ["--version", "1", "--label", "stable"],
+            "not allowed with argument --version",
+        ),
+        (["--bogus"], "unrecognized arguments: --bogus"),
+    ],
+)
+def test_mistakes_are_one_line(
+    options: list[str], said: str, ask: Callable[..., tuple[Any, str, str]]
+) -> None:
+    status, printed, shown = ask(*options)
+    assert (status, printed) == (2, "") and shown.startswith("error: ")
+    assert said in shown and shown.count("\n") == 1 and shown.endswith("; see --help\n")
 
 
 @pytest.mark.slow
