@@ -142,11 +142,14 @@ def test_a_perfect_network_has_no_mistakes_to_show(copied: Run) -> None:
 def test_mistakes_are_shown_as_images(copied: Run) -> None:
     assessed = json.loads(copied.assessment.read_text())
     mistake = {"index": 3, "path": None, "label": "class0", "predicted": "class2"}
-    assessed["mistakes"] = [mistake | {"probability": 0.987}]
+    mistake |= {"probability": 0.987}
+    assessed["mistakes"] = [mistake, mistake | {"path": "/photos/class0/IMG <3>.jpg"}]
     write_json(copied.assessment, assessed)
     page = write_report(copied).read_text("utf-8")
     assert 'alt="Image 3: class0, predicted as class2" class="small"' in page
-    assert "99&nbsp;% confidence" in page and page.count("data:image/png") == 17
+    assert "99&nbsp;% confidence" in page and page.count("data:image/png") == 18
+    assert "<br>image 3</figcaption>" in page
+    assert '"/photos/class0/IMG &lt;3&gt;.jpg">IMG &lt;3&gt;.jpg</span>' in page
 
 
 @pytest.mark.slow
