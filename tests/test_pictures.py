@@ -45,6 +45,15 @@ def test_names_of_any_script_are_drawn_without_a_warning() -> None:
     assert all(f">{name}</text>" in picture.svg for name in names)
 
 
+@pytest.mark.parametrize("epochs", [2, 30])
+def test_curves_begin_at_the_first_epoch(epochs: int) -> None:
+    axes = reports.canvas()
+    axes.plot(range(1, epochs + 1), [0.5] * epochs)
+    reports.epoch_axis(axes)
+    assert axes.get_xlim()[0] == 1
+    assert all(tick == int(tick) for tick in axes.get_xticks())
+
+
 def test_one_epoch_is_a_point() -> None:
     columns = {name: values[:1] for name, values in COLUMNS.items()}
     assert all("<use" in picture.svg for picture in curves(columns))

@@ -103,6 +103,16 @@ def canvas(width: float = 4.6, height: float = 3.0) -> "Axes":
     return axes
 
 
+def epoch_axis(axes: "Axes") -> None:
+    """Labels the x-axis of plotted curves with whole epochs from 1."""
+    from matplotlib.ticker import MaxNLocator
+
+    if axes.dataLim.xmax > 1:
+        axes.set_xlim(left=1)
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
 def svg(axes: "Axes", *, grid: bool = True) -> str:
     """Returns the drawing on a canvas as an ``<svg>`` element."""
     figure = axes.get_figure(root=True)

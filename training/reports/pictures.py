@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_resnet.figures import ACCENT, INK, MUTED, PAPER, WARM
-from training.reports import COLOURS, GREY, Picture, canvas, percent, svg
+from training.reports import COLOURS, GREY, Picture, canvas, epoch_axis, percent, svg
 
 Column = Sequence[float]
 
@@ -62,8 +62,6 @@ def _describe_speed(speed: Column, waiting: Column) -> str:
 
 def _plot(unit: str, lines: Sequence[Column]) -> str:
     """Plots one curve over epochs, or a training and a validation curve."""
-    from matplotlib.ticker import MaxNLocator
-
     axes = canvas()
     names = ("training", "validation") if len(lines) > 1 else ("",)
     styles = ("--", "-") if len(lines) > 1 else ("-",)
@@ -76,8 +74,8 @@ def _plot(unit: str, lines: Sequence[Column]) -> str:
         axes.set_yscale("log")
     else:
         axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="epoch", ylabel=unit)
+    epoch_axis(axes)
+    axes.set_ylabel(unit)
     if len(lines) > 1:
         axes.legend(frameon=False, labelcolor=GREY, fontsize=9)
     return svg(axes)

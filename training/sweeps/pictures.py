@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter
 
-from training.reports import COLOURS, GREY, Picture, canvas, svg
+from training.reports import COLOURS, GREY, Picture, canvas, epoch_axis, svg
 from training.sweeps.display import format_value
 from training.sweeps.folder import Sweep
 from training.sweeps.results import Row
@@ -106,8 +106,8 @@ def curves(sweep: Sweep, rows: list[Row]) -> Picture:
         error = [100 * (1 - e["val_top1"]) for e in sweep.run(row["trial"]).epochs]
         epochs = range(1, len(error) + 1)
         axes.plot(epochs, error, marker=".", **_line_style(rank, rows))
-    axes.set(xlabel="epoch", ylabel="held-out error, %")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    epoch_axis(axes)
+    axes.set_ylabel("held-out error, %")
     _add_legend(axes)
     return Picture(
         "Held-out error by epoch",
