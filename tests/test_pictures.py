@@ -14,6 +14,7 @@ from training.reports.pictures import (
     confusion,
     curves,
 )
+from training.sweeps.pictures import parallel
 
 COLUMNS = {
     "loss": [2.0, 0.5],
@@ -57,6 +58,24 @@ def test_curves_begin_at_the_first_epoch(epochs: int) -> None:
 def test_one_epoch_is_a_point() -> None:
     columns = {name: values[:1] for name, values in COLUMNS.items()}
     assert all("<use" in picture.svg for picture in curves(columns))
+
+
+def test_a_sweeps_accuracy_is_named_and_in_per_cent() -> None:
+    rows = [
+        {
+            "trial": f"t{i}",
+            "model": f"net{i}",
+            "params": 1000 * (i + 1),
+            "val_top1": top1,
+        }
+        for i, top1 in enumerate((0.9861, 0.5))
+    ]
+    picture = parallel(rows, ["model"])
+    for text in ("held-out top-1, %", "98.61", "parameters", "2000"):
+        assert f">{text}</text>" in picture.svg
+    assert picture.text.startswith(
+        "One line for each of 2 trials through model, parameters, held-out top-1, %;"
+    )
 
 
 @pytest.mark.slow

@@ -101,7 +101,7 @@ class Display:
     def _table(self) -> Table:
         rows = rows_of(self._sweep)
         fields = self._sweep.settings["fields"]
-        columns = ("params", "epochs", "val_top1", "seconds", "status")
+        columns = ("parameters", "epochs", "held-out top-1", "seconds", "status")
         title = self._summary(rows)
         table = Table("trial", *fields, *columns, title=title, title_justify="left")
         running = [row for row in rows if row["status"] == "running"]

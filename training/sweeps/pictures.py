@@ -78,24 +78,27 @@ def errors(rows: list[Row], fields: list[str]) -> Picture:
 
 def parallel(rows: list[Row], fields: list[str]) -> Picture:
     """Draws one line per trial through its hyperparameters to its accuracy."""
-    names = [field for field in fields if field != "seed"] + ["params", "val_top1"]
-    axes = canvas(width=max(4.6, 1.3 * len(names)))
-    places = np.array([_scale([row[name] for row in rows]) for name in names])
+    names = [field for field in fields if field != "seed"]
+    columns = {name: [row[name] for row in rows] for name in names}
+    columns[COSTS["params"]] = [row["params"] for row in rows]
+    columns["held-out top-1, %"] = _accuracy(rows)
+    axes = canvas(width=max(4.6, 1.3 * len(columns)))
+    places = np.array([_scale(values) for values in columns.values()])
     for rank, line in reversed(list(enumerate(places.T))):
         axes.plot(line, **_line_style(rank, rows))
     _add_legend(axes)
-    for place, name in enumerate(names):
-        for end, value in enumerate(_extremes([row[name] for row in rows])):
+    for place, values in enumerate(columns.values()):
+        for end, value in enumerate(_extremes(values)):
             offset = (0, -9 if end == 0 else 4)
             _annotate(axes, value, (place, end), offset, fontsize=7, ha="center")
-    axes.set_xticks(range(len(names)), names)
+    axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks([])
     axes.set_ylim(-0.15, 1.15)
     return Picture(
         "Hyperparameters and accuracy",
         svg(axes),
-        f"One line for each of {len(rows)} trials through {', '.join(names)}; the most "
-        "accurate trials are coloured.",
+        f"One line for each of {len(rows)} trials through {', '.join(columns)}; the "
+        "most accurate trials are coloured.",
     )
 
 
