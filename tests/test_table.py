@@ -1,10 +1,13 @@
 """docs/architectures.md is what the networks say of themselves."""
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from generate.architectures import HEAD, NOTES, SOURCES, row
+from generate.architectures import HEAD, NOTES, SOURCES, main, row
 
+from keras_resnet import command
 from keras_resnet.catalogue import MODELS
 
 QUICK = ("lenet5", "resnet20_cifar")
@@ -34,3 +37,26 @@ def test_page_has_every_network_in_order() -> None:
 )
 def test_row_is_up_to_date(name: str) -> None:
     assert row(name) in PAGE.read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize(
+    ("names", "status"), [(QUICK, None), (["resnet20"], 2), (["resnet18_new"], 2)]
+)
+def test_rows_of_some_networks(
+    names: Sequence[str],
+    status: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(MODELS, "resnet18_new", MODELS["resnet18"])  # without a source
+    monkeypatch.setattr(sys, "argv", ["architectures", *names])
+    if status is None:
+        command.run(main)
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split("`")[1] for line in lines] == list(names)
+        assert set(lines) <= set(PAGE.read_text(encoding="utf-8").splitlines())
+        return
+    with pytest.raises(SystemExit) as stop:
+        command.run(main)
+    said = capsys.readouterr().err
+    assert stop.value.code == status and said.count("\n") == 1

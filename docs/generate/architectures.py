@@ -1,9 +1,15 @@
-"""Prints docs/architectures.md: the size and the source of every network."""
+"""Prints docs/architectures.md: the size and the source of every network.
+
+``python docs/generate/architectures.py NETWORK...`` prints the rows of some networks.
+"""
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from keras_resnet.catalogue import MODELS
-from keras_resnet.describe import network_cost
+import tyro
+
+from keras_resnet import command
+from keras_resnet.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -129,12 +135,19 @@ For structural differences, run `python -m keras_resnet deviations NAME`."""
 
 def architectures() -> str:
     """Returns the page; it builds every network without its weights."""
+    from keras_resnet.catalogue import MODELS
+
     return "\n".join([HEAD, *(row(name) for name in MODELS), NOTES])
 
 
 def row(name: str) -> str:
     """Returns one network's row of the table."""
-    spec, source = MODELS[name], SOURCES[name]
+    from keras_resnet.catalogue import find_spec
+    from keras_resnet.describe import network_cost
+
+    spec = find_spec(name)
+    if (source := SOURCES.get(name)) is None:
+        raise UsageError(f"{name} must have a source, got none; add it to SOURCES")
     cost = network_cost(name, (), spec.input_shape, spec.classes)
     counted = f"{cost.params:,} | {cost.macs:,}"
     size = "×".join(map(str, spec.input_shape))
@@ -143,5 +156,22 @@ def row(name: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+@dataclass(frozen=True)
+class Options:
+    """Print docs/architectures.md, or the rows of some networks."""
+
+    networks: Annotated[
+        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="NETWORK...")
+    ] = ()
+    """Names of networks; if omitted, the whole page."""
+
+
+def main() -> None:
+    """Runs the command line."""
+    options = command.parse(Options, prog="python docs/generate/architectures.py")
+    command.load_backend()
+    print("\n".join(map(row, options.networks)) or architectures())
+
+
 if __name__ == "__main__":
-    print(architectures())
+    command.run(main)
