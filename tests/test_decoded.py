@@ -20,6 +20,7 @@ from training.data.sources import cache, load_dataset
 from training.data.sources.decoded import decode_once
 from training.data.types import Dataset, Size, Split
 from training.experiment import augmentation
+from training.experiment.experiment import build_experiment
 from training.recipes.recipe import Recipe
 from training.storage import filesystem
 
@@ -205,3 +206,19 @@ def test_several_may_make_the_copies_at_once(photos: Path, home: Path) -> None: 
     one, other = (found.facts.fingerprints.numpy() for found in results if found.facts)
     assert np.array_equal(one, other) and len(made(home)) == 4
     assert not [*home.glob("decoded/*/??/.*")]  # temporary files
+
+
+def test_nothing_is_decoded_for_a_recipe_that_is_refused(
+    photos: Path,
+    home: Path,  # noqa: F811
+) -> None:
+    recipe = Recipe(
+        model="lenet5",
+        image_size=32,
+        dataset=f"folder:{photos}",
+        cache="decoded",
+        freeze=("stages1",),
+    )
+    with pytest.raises(UsageError, match=r"^freeze must be .* got 'stages1'$"):
+        build_experiment(recipe)
+    assert made(home) == {}

@@ -77,7 +77,6 @@ def build_experiment(recipe: Recipe, precision: str | None = None) -> Experiment
     dataset = _load_dataset(recipe, replicas)
     preprocessing = infer_preprocessing(recipe, dataset, spec.input_shape[:2])
     data = training_data(recipe, dataset, preprocessing)
-    data, cache_notes = with_decoded_images(data, recipe, preprocessing.crop)
     classes = len(dataset.labels)
     plan = _plan_device(
         recipe,
@@ -90,7 +89,9 @@ def build_experiment(recipe: Recipe, precision: str | None = None) -> Experiment
         model = build()
         training_model = _build_training_model(spec, data, model, recipe, build)
         notes = finetuning.start_from(model, recipe.weights) if recipe.weights else ()
-    finetuning.frozen_layers(model, recipe.freeze)  # refuses unknown parts
+    finetuning.frozen_layers(model, recipe.freeze)  # only checks that they exist
+    # Last: it may take hours, and writes the copies.
+    data, cache_notes = with_decoded_images(data, recipe, preprocessing.crop)
     return Experiment(
         recipe=recipe,
         spec=spec,

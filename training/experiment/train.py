@@ -47,7 +47,7 @@ def train(
 ) -> None:
     """Trains a recipe in the folder of ``run``, or continues its training.
 
-    Nothing is written before the recipe is known to be possible.
+    Nothing is written to the run's folder before the recipe is known to be possible.
 
     Args:
         recipe: The hyperparameters.
