@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import tyro
 
 from keras_resnet.errors import Stopped, UsageError, require_local, require_text
-from keras_resnet.optional_imports import hidden, unneeded
+from keras_resnet.optional_imports import hide_packages, unused_packages
 from keras_resnet.streams import Interrupt, descriptor_silenced, open_streams
 
 T = TypeVar("T")
@@ -224,7 +224,7 @@ def load_backend(*backends: str) -> None:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     # TensorFlow's C++ code writes to the descriptor before it applies the log level.
     try:
-        with descriptor_silenced(2), hidden(*unneeded()):
+        with descriptor_silenced(2), hide_packages(*unused_packages()):
             import keras
 
             if backends:

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def unneeded() -> tuple[str, ...]:
-    """Returns packages that Keras and TensorFlow import wherever they are installed.
+def unused_packages() -> tuple[str, ...]:
+    """Returns optional packages that Keras and TensorFlow import where installed.
 
-    They take as long as all the rest, only to accept data frames, to draw galleries and
-    to wrap estimators; JAX, which needs SciPy, to convert its functions.
+    Importing them takes as long as importing all others. Keras uses pandas for data
+    frames, Matplotlib for galleries of images and scikit-learn for its wrappers.
+    TensorFlow Lite uses JAX, which needs SciPy, to convert JAX functions; these two
+    count as unused only if TensorFlow is Keras' backend.
     """
     packages = ("pandas", "matplotlib", "sklearn")
     return (*packages, "jax", "scipy") if _backend() == "tensorflow" else packages
@@ -32,17 +34,17 @@ def _backend() -> str:
 
 
 @contextmanager
-def hidden(*packages: str) -> Iterator[None]:
-    """Lets libraries that are imported within find none of ``packages``.
+def hide_packages(*packages: str) -> Iterator[None]:
+    """Makes imports of ``packages`` fail inside the ``with`` block.
 
-    Packages that have been imported already stay visible. Afterwards, all can be
-    imported as usual.
+    Packages that are already imported stay available. After the block all can be
+    imported, but a library that was imported in it goes on without them.
 
     Args:
-        *packages: Names of top-level packages that the libraries can do without.
+        *packages: Names of top-level packages.
     """
     absent = dict.fromkeys(name for name in packages if name not in sys.modules)
-    sys.modules.update(absent)  # type: ignore[arg-type]  # None: cannot be imported
+    sys.modules.update(absent)  # type: ignore[arg-type]  # None makes imports fail
     try:
         yield
     finally:

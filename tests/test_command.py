@@ -16,7 +16,7 @@ import tyro
 
 from keras_resnet import UsageError, __main__, command, list_models, streams
 from keras_resnet.command import Stopped
-from keras_resnet.optional_imports import hidden, unneeded
+from keras_resnet.optional_imports import hide_packages, unused_packages
 
 
 @dataclass(frozen=True)
@@ -366,7 +366,7 @@ def test_keras_3_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_hidden_packages_are_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "wave", raising=False)
-    with hidden("wave", "json"):
+    with hide_packages("wave", "json"):
         import json  # imported before
 
         assert json.dumps([]) == "[]"
@@ -382,12 +382,12 @@ def test_jax_is_hidden_only_where_it_is_not_the_backend(
 ) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
-    assert "jax" in unneeded()
+    assert "jax" in unused_packages()
     for stored, is_hidden in (('{"backend": "jax"}', False), ("[", True), ("[]", True)):
         (tmp_path / "keras.json").write_text(stored)
-        assert ("jax" in unneeded()) == is_hidden
+        assert ("jax" in unused_packages()) == is_hidden
     monkeypatch.setenv("KERAS_BACKEND", "jax")
-    assert "jax" not in unneeded() and "pandas" in unneeded()
+    assert "jax" not in unused_packages() and "pandas" in unused_packages()
 
 
 def test_commands_import_no_backend_before_they_silence_it() -> None:

@@ -39,7 +39,7 @@ from training.sweeps.planning import make_plan
 from training.sweeps.report import command_line
 from training.sweeps.results import best_of, rows_of
 from training.sweeps.search import plan_of, require_result, settings_of
-from training.sweeps.trials import Trials
+from training.sweeps.trials import ProcessTuner
 
 TINY = [
     *("--overrides", "depths=(1,1,1)", "--dataset", "synthetic:12x8x3:3:60"),
@@ -269,7 +269,7 @@ def test_two_workers_find_what_one_finds(grid: Path, tmp_path: Path) -> None:
 
 def two_workers(
     out: Path, patch: pytest.MonkeyPatch, programs: list[str], then: Callable[[], None]
-) -> tuple[Trials, list[subprocess.Popen[bytes]], list[str]]:
+) -> tuple[ProcessTuner, list[subprocess.Popen[bytes]], list[str]]:
     """Two workers whose trials run ``programs``; the last one's start does ``then``."""
     search = Search(space=("learning_rate=0.1,0.2,0.3",), tuner="grid")
     plan = make_plan(search, Recipe(overrides=("depths=(1,1,1)",)))
@@ -292,7 +292,7 @@ def two_workers(
 
     patch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
     patch.setattr("training.sweeps.trials.start_process", start)
-    return Trials(oracle, plan, made, ["worker0", "worker1"]), processes, gpus
+    return ProcessTuner(oracle, plan, made, ["worker0", "worker1"]), processes, gpus
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -323,7 +323,7 @@ def test_a_worker_of_another_machine_asks_the_chief(
     serving.start()
     made = Sweep(tmp_path)
     monkeypatch.setenv("KERASTUNER_TUNER_ID", "far")
-    Trials(Grid(chief._plan), chief._plan, made, ["far"]).search()
+    ProcessTuner(Grid(chief._plan), chief._plan, made, ["far"]).search()
     serving.join(timeout=60)
     assert not serving.is_alive()
     assert gpus == ["4,5,6"] * 3

@@ -26,7 +26,7 @@ from training.sweeps.options import read_options
 from training.sweeps.oracles import Grid
 from training.sweeps.results import rows_of
 from training.sweeps.search import begin, plan_of
-from training.sweeps.trials import Trials
+from training.sweeps.trials import ProcessTuner
 
 # keras-tuner 1.4.8 asks for threading.currentThread().getName().
 pytestmark = pytest.mark.filterwarnings(
@@ -163,7 +163,7 @@ def test_a_trial_that_was_begun_gets_the_new_location(
     if begun:
         sweep.run("t0").create({})
     trial = Trial(hyperparameters(plan.space), "0")
-    trials = Trials(Grid(plan), plan, sweep, ["worker0"])
+    trials = ProcessTuner(Grid(plan), plan, sweep, ["worker0"])
     asyncio.run(trials._process(trial, sweep.run("t0"), {}))
     recipe = sweep.recipe("t0")
     if begun:

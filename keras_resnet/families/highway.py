@@ -49,7 +49,10 @@ class HighwaySpec(StagedSpec):
         return True
 
     def features(self, x: KerasTensor) -> KerasTensor:
-        """Maps images ``(N, H, W, C)`` to features ``(N, H/stride, W/stride, F)``."""
+        """Maps images ``(N, H, W, C)`` to features ``(N, ⌈H/s⌉, ⌈W/s⌉, F)``.
+
+        The stride s is ``smallest_side``.
+        """
         x = conv(x, Conv(self.width, 3), name="stem_conv")
         x = activate(x, NORM_RELU, prefix="stem")
         gates = ShortcutKind(gate_bias=self.gate_bias, gate_kernel=3, gates_branch=True)

@@ -5,7 +5,7 @@ The field ``shortcut`` says how h changes the shape (He et al., CVPR 2016), the 
 ``skip`` what else h does (He et al., ECCV 2016): scale, gate, project or drop.
 Stochastic depth draws d, which is 1 without it. Plain networks have no h; Highway
 networks have gates on F and h. Layers are named after the unit. The names are part of
-the interface; checkpoints and weight imports use them::
+the interface; weight imports, lesions and figures use them::
 
     {unit}_pre_norm  {unit}_pre_relu     before the branch
     {unit}_conv1 … {unit}_conv3          the branch's convolutions
@@ -13,7 +13,11 @@ the interface; checkpoints and weight imports use them::
     {unit}_path1_conv1 …                 the same in the paths of forms A and B
     {unit}_shortcut {unit}_shortcut_norm the shortcut, if it is not the identity
     {unit}_shortcut_pool                 before the shortcut, in option A_pooled
-    {unit}_gate                          the convolution of a gate
+    {unit}_gate {unit}_gate_sigmoid      the convolution of a gate g, and g
+    {unit}_carry                         1 − g
+    {unit}_gated {unit}_shortcut_gated   g·F and (1 − g)·h
+    {unit}_scaled {unit}_shortcut_scaled F and h times a constant
+    {unit}_shortcut_dropout              dropout of h
     {unit}_branch                        the branch as a model, with stochastic depth
     {unit}_add                           the addition
     {unit}_norm  {unit}_relu             f, after the addition
@@ -30,13 +34,13 @@ from keras_resnet.layers import StochasticDepth, ZeroPaddedShortcut, branch_mode
 
 # He et al., "Deep Residual Learning for Image Recognition", 2016, section 3.3:
 SHORTCUTS = {
-    "A": "identity, zero-padded if the number of channels changes, of every other "
-    "pixel if only the size changes",
+    "A": "identity; every other pixel if the size changes, padded with zeros if "
+    "channels are added",
     # Huang et al., "Deep Networks with Stochastic Depth", 2016: ResidualDrop.lua
-    "A_pooled": "as A, with average pooling instead of every other pixel",
-    "B": "identity, or a 1×1 convolution if the number of channels changes",
+    "A_pooled": "as A, with average pooling if the size changes",
+    "B": "as A, but a 1×1 convolution if the number of channels changes",
     "C": "1×1 convolution in every unit",
-    "none": "no shortcut: the plain network",
+    "none": "no shortcut, as in a plain network",
 }
 
 
@@ -177,7 +181,10 @@ def _shortcut(
 
 
 def _reshaped(x: KerasTensor, unit: Unit, *, name: str) -> KerasTensor:
-    """Applies the shortcut option; normalises a projection if the branch ends so."""
+    """Applies the shortcut option.
+
+    A projection is normalised if the branch ends with a normalisation.
+    """
     changes_channels = x.shape[-1] != unit.filters
     if (
         unit.shortcut == "C"

@@ -91,7 +91,9 @@ class ResNetSpec(StagedSpec):
         return self.stem == "cifar"
 
     def features(self, x: KerasTensor) -> KerasTensor:
-        """Maps images ``(N, H, W, C)`` to features ``(N, H/stride, W/stride, F)``.
+        """Maps images ``(N, H, W, C)`` to features ``(N, ⌈H/s⌉, ⌈W/s⌉, F)``.
+
+        The stride s of the whole network is ``smallest_side``.
 
         The activation before a branch is repeated after the last unit, and the first
         unit uses the stem's activation as its own ([2], appendix: "special" first and
@@ -200,7 +202,8 @@ RESNETS = {
     "resnet56_cifar": _cifar_basic((9, 9, 9)),
     "resnet110_cifar": _cifar_basic((18, 18, 18)),
     "resnet1202_cifar": _cifar_basic((200, 200, 200)),
-    # [2] section 3.1 and table 3: 9n + 2 layers; v2 as in the authors' resnet-1k-layers
+    # [2] section 3.1 and table 3: 9n + 2 layers, resnet110_v2 6n + 2; v2 as in the
+    # authors' resnet-1k-layers
     "resnet164_cifar": _cifar((18, 18, 18)),
     "resnet110_v2_cifar": _cifar_basic((18, 18, 18), order="full_preactivation"),
     "resnet164_v2_cifar": _cifar((18, 18, 18), order="full_preactivation"),

@@ -25,7 +25,7 @@ from training.engine.waiting import DataWaitTimer
 from training.evaluation.predictions import Logs
 from training.optimisation.optimizers import last_rate
 
-# Maps an epoch and its first step to batches, as ``TrainingStep.step`` takes them:
+# Maps an epoch and its first step to batches, as ``TrainingStep.start`` takes them:
 # images, labels and the number of replicas that hold each example.
 EpochBatches = Callable[[int, int], Iterable[tuple[Any, Any, int]]]
 
@@ -58,7 +58,9 @@ def fit(
         Stopped: The loss became NaN or infinite, or a signal stopped the run.
     """
     progress = checkpoints.progress
-    trainer.model.stop_training = False  # Keras callbacks may set it
+    trainer.model.stop_training = (
+        False  # an earlier training's callback may have set it
+    )
     callbacks.on_train_begin()
     try:
         with StopRequest().listening() as request:
@@ -95,14 +97,17 @@ def _train_epoch(
     waiting = DataWaitTimer()
     results = _Results(trainer, progress, waiting)
     checkpoint_timer, pace = CheckpointTimer(checkpoints.saving), Pace()
-    alone = trainer.replicas.workers == 1  # no other worker must hear of a signal
+    # Several workers must stop at the same step, on which they agree when they read.
+    alone = trainer.replicas.workers == 1
     for batch in waiting.iterate(batches(progress.epoch, progress.step)):
         step = progress.step
         callbacks.on_train_batch_begin(step)
         trainer.start(*batch)
         progress.step = step + 1
         due = pace.step() or (alone and request.signal is not None)
-        if due:  # a step that takes long may well be waited for
+        if due:
+            # The newest step goes on, so that the device is not idle. If steps take
+            # long, waiting for it costs little.
             results.read(running=1 if pace.steps > 1 else 0)
         logs = metrics.result() | {"examples": metrics.examples}
         callbacks.on_train_batch_end(step, logs)
@@ -125,7 +130,7 @@ def _train_epoch(
 
 
 class _Results:
-    """Reads the results of an epoch's steps and refuses those that are not finite."""
+    """Reads the results of an epoch's steps; raises ``Stopped`` at a NaN."""
 
     def __init__(
         self, trainer: TrainingStep, progress: Progress, waiting: DataWaitTimer
@@ -140,7 +145,7 @@ class _Results:
         progress = self._progress
         for loss in self._waiting.read(lambda: self._trainer.read(running)):
             self._read += 1
-            _require_finite(loss, f"step {self._read} of epoch {progress.epoch + 1}")
+            _require_finite(loss, f"at step {self._read} of epoch {progress.epoch + 1}")
         progress.sums = self._trainer.metrics.sums.tolist()
         progress.seconds = time.perf_counter() - self._began
 
@@ -154,7 +159,7 @@ def _agree(request: StopRequest, replicas: Replicas, pace: Pace) -> bool:
 
 def _validation(epoch: int, validate: Callable[[], Logs]) -> Logs:
     logs = validate()
-    _require_finite(logs["loss"], f"the validation after epoch {epoch + 1}")
+    _require_finite(logs["loss"], f"in the validation after epoch {epoch + 1}")
     return {f"val_{name}": value for name, value in logs.items()}
 
 
@@ -175,7 +180,7 @@ def _stop(
 def _require_finite(loss: float, where: str) -> None:
     if not math.isfinite(loss):
         raise Stopped(
-            f"loss must be finite, got {loss} at {where}; train again with a lower "
+            f"loss must be finite, got {loss} {where}; train again with a lower "
             "learning rate, a longer warm-up or a wider precision (the last checkpoint "
             "is kept)"
         )

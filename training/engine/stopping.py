@@ -14,7 +14,7 @@ from training.engine.progress import Progress
 
 
 class StopRequest:
-    """Turns SIGINT and SIGTERM into a flag that the loop checks after each step.
+    """Turns SIGINT and SIGTERM into a flag that the loop checks between steps.
 
     Attributes:
         signal: Number of the signal; None until one is received.

@@ -41,10 +41,11 @@ def assess(predictions: Predictions, dataset: Dataset, split: str) -> dict[str, 
         split: Name of the split.
 
     Returns:
-        The keys of ``SUMMARY``; ``calibration_error`` and ``calibration``; ``classes``;
-        ``confusion``, counts by true and predicted class; and ``mistakes``, the most
-        confident first, each with the image's ``index`` in the split and its ``path``
-        if it has one.
+        The keys of ``SUMMARY``; ``calibration_error`` and ``calibration``; ``classes``,
+        as ``per_class`` returns them; ``confusion``, counts by true and predicted
+        class; and ``mistakes``, the 20 most confident ones, each with ``index`` (in the
+        split), ``path`` (None for images without files), ``label``, ``predicted`` and
+        ``probability``.
     """
     names, examples = dataset.labels, dataset.split(split)
     confusion = predictions.confusion(len(names))

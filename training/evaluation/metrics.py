@@ -40,8 +40,8 @@ class Metrics:
             logits: ``(N, classes)``.
             labels: Class numbers ``(N,)``.
         """
-        right = keras.metrics.sparse_categorical_accuracy(labels, logits)
-        values = (losses, right, ops.ones_like(losses))
+        correct = keras.metrics.sparse_categorical_accuracy(labels, logits)
+        values = (losses, correct, ops.ones_like(losses))
         return ops.stack([ops.sum(ops.cast(v, "float32")) for v in values])
 
     def add(self, sums: Tensor) -> None:
@@ -64,8 +64,8 @@ class Evaluator:
     Args:
         model: Maps normalised images to float32 logits.
         preprocessing: Normalises pixels.
-        jit_compile: Whether to compile with XLA, which cannot compile a function that
-            runs replicas.
+        jit_compile: Whether to compile with XLA; ignored with several replicas, whose
+            function XLA cannot compile.
         replicas: The devices and workers that hold the model; None: one device.
         views: Transformations of a batch of pixels over which probabilities are
             averaged; empty: only the unchanged images are used.
@@ -97,14 +97,17 @@ class Evaluator:
             batches: This worker's batches, as ``replicas.batches`` yields them.
             examples: Number of examples in the batches of all workers.
         """
-        nothing = np.zeros((0, len(COLUMNS)))
-        held = [[nothing] for _ in self.replicas.shares]
+        no_rows = np.zeros((0, len(COLUMNS)))
+        rows_of_shares = [[no_rows] for _ in self.replicas.shares]
         for images, labels in batches:
-            measured = self._step(images, labels)
-            for rows, new in zip(held, self.replicas.locals(measured), strict=True):
-                rows.append(ops.convert_to_numpy(new))
+            results = self.replicas.locals(self._step(images, labels))
+            for rows, new_rows in zip(rows_of_shares, results, strict=True):
+                rows.append(ops.convert_to_numpy(new_rows))
+        # Each worker fills in its rows of a table of zeros; their sum is the whole.
         table = np.zeros((examples, len(COLUMNS)))
-        for (part, parts), rows in zip(self.replicas.shares, held, strict=True):
+        for (part, parts), rows in zip(
+            self.replicas.shares, rows_of_shares, strict=True
+        ):
             table[part::parts] = np.concatenate(rows)
         return Predictions.from_table(self.replicas.total(table))
 
@@ -112,7 +115,7 @@ class Evaluator:
         return self.replicas.run(self._evaluation_step, images, labels)
 
     def _evaluation_step(self, images: Tensor, labels: Tensor) -> Tensor:
-        def measured() -> Tensor:
+        def rows() -> Tensor:
             logits = self._logits(images)
             columns = {
                 "labels": labels,
@@ -126,20 +129,22 @@ class Evaluator:
             return ops.stack([ops.cast(columns[c], "float32") for c in COLUMNS], -1)
 
         if self.replicas.parts == 1:
-            return measured()
-        # For an empty batch, oneDNN's convolution keeps its input's shape and channels.
+            return rows()
+        # An empty batch skips the model: oneDNN's convolution would keep its input's
+        # shape and channels.
         return ops.cond(
-            ops.shape(labels)[0] > 0, measured, lambda: ops.zeros((0, len(COLUMNS)))
+            ops.shape(labels)[0] > 0, rows, lambda: ops.zeros((0, len(COLUMNS)))
         )
 
     def _logits(self, images: Tensor) -> Tensor:
         if not self._views:
             return self._model(self._preprocessing.normalise(images), training=False)
-        logs = [
+        log_probabilities = [
             ops.log_softmax(
                 self._model(self._preprocessing.normalise(view(images)), training=False)
             )
             for view in self._views
         ]
         # Log-probabilities are logits whose softmax is these probabilities.
-        return ops.logsumexp(ops.stack(logs), 0) - math.log(len(logs))
+        total = ops.logsumexp(ops.stack(log_probabilities), 0)
+        return total - math.log(len(log_probabilities))

@@ -27,7 +27,7 @@ from training.experiment.infer_preprocessing import infer_preprocessing
 from training.experiment.models import build_model
 from training.recipes.recipe import Recipe
 
-COMPARED = ("classes", "train", "val", "test")  # must be the same on all workers
+SAME_ON_ALL_WORKERS = ("classes", "train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def build_experiment(recipe: Recipe, precision: str | None = None) -> Experiment
     plan = _plan_device(
         recipe,
         precision,
-        macs=_affordable_macs(recipe, preprocessing, classes),
+        macs=_count_macs(recipe, preprocessing, classes),
         replicas=replicas.count,
     )
     build = partial(build_model, recipe, preprocessing, classes, plan.policy)
@@ -107,7 +107,7 @@ def build_experiment(recipe: Recipe, precision: str | None = None) -> Experiment
 
 
 def _load_dataset(recipe: Recipe, replicas: Replicas) -> Dataset:
-    """Loads the recipe's data, which all workers and devices must be able to share."""
+    """Loads the recipe's data; checks that workers and devices can share it."""
     dataset = load_recipe_dataset(recipe)
     require_same_data(replicas, dataset)
     require_shares(
@@ -120,8 +120,12 @@ def _load_dataset(recipe: Recipe, replicas: Replicas) -> Dataset:
     return dataset
 
 
-def _affordable_macs(recipe: Recipe, preprocessing: Preprocessing, classes: int) -> int:
-    """Returns the network's multiply-accumulates if its weights fit in memory."""
+def _count_macs(recipe: Recipe, preprocessing: Preprocessing, classes: int) -> int:
+    """Returns the network's multiply-accumulates per image.
+
+    Raises:
+        UsageError: Its weights do not fit in memory.
+    """
     cost = network_cost(
         recipe.model,
         tuple(recipe.spec_fields.items()),
@@ -159,15 +163,17 @@ def require_same_data(replicas: Replicas, dataset: Dataset) -> None:
         return
     classes = hashlib.sha256(repr(dataset.labels).encode()).hexdigest()
     digests = {"classes": classes, **dataset.digest}
-    words = [bytes.fromhex(digests.get(part, "00" * 32)) for part in COMPARED]
-    rows = replicas.gather(np.frombuffer(b"".join(words), ">u4"))
-    rows = rows.reshape(replicas.workers, len(COMPARED), -1)
+    parts = SAME_ON_ALL_WORKERS
+    joined = b"".join(bytes.fromhex(digests.get(part, "00" * 32)) for part in parts)
+    # ``gather`` exchanges float64 values, which represent 32-bit words exactly.
+    rows = replicas.gather(np.frombuffer(joined, ">u4"))
+    rows = rows.reshape(replicas.workers, len(parts), -1)
     differ = (rows != rows[0]).any(-1)
     if differ.any():
         worker = int(differ.any(-1).argmax())
-        parts = [p for p, d in zip(COMPARED, differ[worker], strict=True) if d]
+        names = [p for p, d in zip(parts, differ[worker], strict=True) if d]
         raise UsageError(
-            f"all workers must have the same data, got different {' and '.join(parts)} "
+            f"all workers must have the same data, got different {' and '.join(names)} "
             f"of {dataset.name} on worker {worker} than on worker 0; give it the same "
             "files"
         )
@@ -180,9 +186,13 @@ def _build_training_model(
     recipe: Recipe,
     build: Callable[..., keras.Model],
 ) -> keras.Model | None:
-    """Builds the model to train in place of ``model``; None: ``model`` is trained."""
+    """Builds the model to train in place of ``model``; None: ``model`` is trained.
+
+    Raises:
+        UsageError: The network cannot be trained at the sizes of the images.
+    """
     sizes = set(data.augmentation.sizes)
-    if min(min(sizes)) < spec.smallest_side:
+    if min(map(min, sizes)) < spec.smallest_side:
         raise UsageError(
             f"training images of {recipe.model} must be at least {spec.smallest_side} "
             f"pixels wide and high, got {min(sizes)}; choose a larger train_size or "
@@ -192,7 +202,7 @@ def _build_training_model(
         return build() if recipe.ema else None
     try:
         training_model = build(any_size=True)
-        if isinstance(spec, AuxiliarySpec):
+        if isinstance(spec, AuxiliarySpec):  # only checks that they admit any size
             with_auxiliary(training_model, spec)
     except UsageError as error:
         raise UsageError(

@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_resnet.layers.registry import register
 from training.data.types import Tensor
-from training.optimisation.optimizers import decayed
+from training.optimisation.optimizers import decayed_variables
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -32,7 +32,7 @@ class Objective:
         """Returns the variables that are penalised."""
         if not self.penalty:
             return []
-        return decayed(variables, all_of_them=self.penalises_all)
+        return decayed_variables(variables, include_all=self.penalises_all)
 
 
 def make_loss(

@@ -1,6 +1,5 @@
 """Adapts Keras' optimizers to their use in the papers."""
 
-from contextlib import nullcontext
 from typing import Any
 
 import keras
@@ -69,10 +68,15 @@ class SGD(ParameterGroups, keras.optimizers.SGD):
 
 @register
 class AdamW(ParameterGroups, keras.optimizers.AdamW):
-    """Keras' AdamW (Loshchilov & Hutter, 2019); it decays at the common rate."""
+    """Keras' AdamW (Loshchilov & Hutter, 2019).
+
+    The weight decay of the head uses the learning rate without ``head_scale``.
+    """
 
 
 class _PaperLamb(keras.optimizers.Optimizer):
+    """The update of ``Lamb``, whose learning rate ``ParameterGroups`` then scales."""
+
     decays_all = False
 
     def __init__(
@@ -128,6 +132,10 @@ class _PaperLamb(keras.optimizers.Optimizer):
 class Lamb(ParameterGroups, _PaperLamb):
     """LAMB with the weight decay inside the layer's trust ratio, as published.
 
+    With Adam's direction a, the weight decay λ and the learning rate r::
+
+        w ← w − r · ‖w‖ / ‖a + λw‖ · (a + λw)
+
     Keras' Lamb decays weights separately. Variables without decay (biases and batch
     norms) are updated as in Adam, without a trust ratio, as in the authors' code and in
     timm.
@@ -144,21 +152,19 @@ def last_rate(
 
     Args:
         optimizer: The optimizer.
-        iterations: Number of its steps so far; None: as it has counted them, which
+        iterations: Number of its steps so far; None: read from the optimizer, which
             waits for the device.
     """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     rate = inner.get_config()["learning_rate"]
     if isinstance(rate, dict):  # ``inner.learning_rate`` is that of the next step
-        # During training a GPU would answer only after the steps that it computes;
-        # at other times iterations are on the device, and JAX's "cpu" is that of
-        # worker 0.
-        place: Any = nullcontext() if iterations is None else keras.device("cpu")
-        if iterations is None:
-            iterations = int(ops.convert_to_numpy(inner.iterations))
         schedule = keras.optimizers.schedules.deserialize(rate)
-        with place:
-            rate = schedule(max(iterations - 1, 0))
+        if iterations is None:
+            # Not on Keras' "cpu", which is worker 0's if there are several with JAX.
+            iterations = int(ops.convert_to_numpy(inner.iterations))
+            return float(schedule(max(iterations - 1, 0)))
+        with keras.device("cpu"):  # a GPU would first finish the steps that it computes
+            return float(schedule(max(iterations - 1, 0)))
     return float(rate)
 
 
@@ -167,6 +173,6 @@ def is_kernel(variable: Any) -> bool:
     return len(variable.shape) > 1
 
 
-def decayed(variables: list[Any], *, all_of_them: bool) -> list[Any]:
+def decayed_variables(variables: list[Any], *, include_all: bool) -> list[Any]:
     """Returns the variables that weight decay shrinks: kernels only, or all."""
-    return [v for v in variables if all_of_them or is_kernel(v)]
+    return [v for v in variables if include_all or is_kernel(v)]

@@ -72,13 +72,13 @@ class WarmUp(schedules.LearningRateSchedule):
 class OneCycle(schedules.LearningRateSchedule):
     """Rises linearly from a 25th of the peak to the peak and falls linearly to zero.
 
-    With t, the share of the run that is done::
+    With s, the share of the run that is done, from 0 to 1::
 
-        rate(t) = peak · (1/25 + 24/25 · t / peak_at)     before ``peak_at``
-        rate(t) = peak · (1 − t) / (1 − peak_at)          after it
+        rate(s) = peak · (1/25 + 24/25 · s / peak_at)     before ``peak_at``
+        rate(s) = peak · (1 − s) / (1 − peak_at)          after it
 
     Reference: Smith & Topin, "Super-Convergence", 2018, without the momentum cycle.
-    PyTorch's ``OneCycleLR`` is a cosine unless told otherwise, and ends above zero.
+    PyTorch's ``OneCycleLR`` follows a cosine by default and ends above zero.
 
     Args:
         peak: Highest learning rate.

@@ -1,4 +1,17 @@
-"""Defines the recipes of the papers, and reads and writes recipes as JSON files."""
+"""Defines the recipes of the papers, and reads recipes from JSON files.
+
+References:
+    [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016.
+    [2] He et al., "Identity Mappings in Deep Residual Networks", ECCV 2016.
+    [3] Xie et al., "Aggregated Residual Transformations for Deep Neural Networks",
+        CVPR 2017.
+    [4] Huang et al., "Densely Connected Convolutional Networks", CVPR 2017.
+    [5] Huang et al., "Deep Networks with Stochastic Depth", ECCV 2016.
+    [6] Page, "How to Train Your ResNet", 2018–19.
+    [7] Vryniotis, "How to Train State-Of-The-Art Models Using TorchVision's Latest
+        Primitives", 2021.
+    [8] Wightman et al., "ResNet strikes back", 2021.
+"""
 
 import json
 from dataclasses import replace
@@ -39,23 +52,24 @@ _RSB: dict[str, Any] = {
     "cutmix": 1.0,
     "eval_crop": 0.95,
 }
-_COLD: dict[str, Any] = {"warmup": "constant", "warmup_from": 0.1}
+_LOW_FIRST: dict[str, Any] = {"warmup": "constant", "warmup_from": 0.1}
 
 RECIPES = {
     "default": Recipe(),
     # scikit-learn's digits: 8×8, 1,437 training images.
     "digits": Recipe(epochs=40),
-    # Section 4.2: 64k steps, learning rate divided by 10 at 32k and 48k.
+    # [1] section 4.2: 64k steps, learning rate divided by 10 at 32k and 48k.
     "resnet_cifar": replace(_CIFAR, epochs=164),
-    # Ibid.: 0.01 until the training error is below 80 %, "about 400 iterations".
+    # [1] section 4.2: 0.01 until the training error is below 80 %, "about 400
+    # iterations".
     "resnet110_cifar": replace(
-        _CIFAR, model="resnet110_cifar", epochs=164, warmup_steps=400, **_COLD
+        _CIFAR, model="resnet110_cifar", epochs=164, warmup_steps=400, **_LOW_FIRST
     ),
-    # Appendix: as in the ResNet paper, with the same 400 steps at 0.01 first.
+    # [2] appendix: as in [1], with the same 400 steps at 0.01 first.
     "preactivation_cifar": replace(
-        _CIFAR, model="resnet164_v2_cifar", epochs=164, warmup_steps=400, **_COLD
+        _CIFAR, model="resnet164_v2_cifar", epochs=164, warmup_steps=400, **_LOW_FIRST
     ),
-    # Appendix A: 300 epochs, learning rate divided by 10 at 150 and 225. Nesterov
+    # [3] appendix A: 300 epochs, learning rate divided by 10 at 150 and 225. Nesterov
     # momentum and zero padding of the crops come from the authors' code.
     "resnext29_cifar": replace(
         _CIFAR,
@@ -64,11 +78,12 @@ RECIPES = {
         nesterov=True,
         weight_decay=5e-4,
     ),
-    # Section 4.2: batch 64, 300 epochs, learning rate divided by 10 at 50 % and 75 %.
+    # [4] section 4.2: batch 64, 300 epochs, rate divided by 10 at 50 % and 75 %.
     "densenet_cifar": replace(_DENSENET, model="densenet40_k12_cifar"),
-    # Ibid., with bottlenecks and compression.
+    # The same with bottlenecks and compression.
     "densenet_bc_cifar": replace(_DENSENET, model="densenetbc100_k12_cifar"),
-    # Section 4: 500 epochs, rate divided by 10 at 250 and 375; 5,000 validation images.
+    # [5] section 4: 500 epochs, rate divided by 10 at 250 and 375; 5,000 validation
+    # images.
     "stochastic_depth_cifar": replace(
         _CIFAR,
         model="resnet110_sd_cifar",
@@ -76,7 +91,7 @@ RECIPES = {
         nesterov=True,
         validation=0.1,
     ),
-    # Ibid.: 300 epochs, 0.01 for the first 10, rate divided by 10 at 150 and 225.
+    # [5] section 4: 300 epochs, 0.01 for the first 10, rate divided by 10 at 150, 225.
     "stochastic_depth1202_cifar": replace(
         _CIFAR,
         model="resnet1202_sd_cifar",
@@ -84,11 +99,11 @@ RECIPES = {
         nesterov=True,
         validation=0.1,
         warmup_epochs=10.0,
-        **_COLD,
+        **_LOW_FIRST,
     ),
-    # Page, "How to Train Your ResNet", 2018–19: a short one-cycle run, weight decay
-    # 5e-4. Page uses a shallow, wide network and cutout; on two cores, ResNet-20
-    # without cutout reached more on Fashion-MNIST (docs/performance.md).
+    # [6]: a short one-cycle run, weight decay 5e-4. Page uses a shallow, wide network
+    # and cutout; on two cores, ResNet-20 without cutout reached more on Fashion-MNIST
+    # (docs/performance.md).
     "fast_cifar": Recipe(
         dataset="tfds:cifar10",
         epochs=20,
@@ -99,7 +114,7 @@ RECIPES = {
         flip="on",
         progressive=(0.75,),
     ),
-    # Section 3.4: batch 256, shorter side in [256, 480], 224 crops, "standard color
+    # [1] section 3.4: batch 256, shorter side in [256, 480], 224 crops, "standard color
     # augmentation"; 90 epochs as in fb.resnet.torch.
     "resnet_imagenet": replace(
         _IMAGENET,
@@ -115,9 +130,9 @@ RECIPES = {
         augmentation="scale_crop",
         lighting=0.1,
     ),
-    # The 2021 post and torchvision's reference scripts. They update the average every
-    # 32 steps with 1 − 2e-5·1024·32/600; the value here is for one step. They fill
-    # uncovered pixels with black.
+    # [7] and torchvision's reference scripts, which update the average every 32 steps
+    # with 1 − 2e-5·1024·32/600 (the value here is for one step) and fill uncovered
+    # pixels with black.
     "torchvision_new": replace(
         _IMAGENET,
         model="resnet50_v1_5",
@@ -139,7 +154,7 @@ RECIPES = {
         train_size=176,
         eval_crop=224 / 232,
     ),
-    # Table 2, columns A2 and A3; gradient norm 1 and target threshold 0.2 come from
+    # [8] table 2, columns A2 and A3; gradient norm 1 and target threshold 0.2 come from
     # timm. Not included: timm's zero initial value for the last γ of each branch, and
     # its random choice between bicubic and bilinear interpolation.
     "rsb_a2": replace(

@@ -14,7 +14,7 @@ from training.distributed.devices import POLICIES
 from training.experiment import finetuning
 from training.experiment.optimisation import make_optimizer
 from training.optimisation.losses import RecipeLoss
-from training.optimisation.optimizers import decayed
+from training.optimisation.optimizers import decayed_variables
 from training.recipes.recipe import Recipe
 from training.sweeps.encoding import decode, hyperparameters
 from training.sweeps.plan import Plan
@@ -143,6 +143,6 @@ def _add_weight_penalty(model: keras.Model, recipe: Recipe) -> None:
     penalty = keras.regularizers.L2(recipe.weight_decay / 2)
     for layer in leaf_layers(model):
         weights = [v for v in layer.trainable_variables if v.regularizer is None]
-        for variable in decayed(weights, all_of_them=recipe.decay == "all"):
+        for variable in decayed_variables(weights, include_all=recipe.decay == "all"):
             variable.regularizer = penalty
             setattr(layer, f"{variable.name}_regularizer", penalty)

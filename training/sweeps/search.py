@@ -21,7 +21,7 @@ from training.sweeps.planning import make_plan
 from training.sweeps.points import format_point
 from training.sweeps.report import write_report
 from training.sweeps.results import rows_of, write_results
-from training.sweeps.trials import CHIEF, Trials
+from training.sweeps.trials import CHIEF, ProcessTuner
 
 SHOWN_EXCLUDED = 5  # points
 
@@ -44,7 +44,7 @@ def run_search(options: Options, tuner_id: str | None) -> None:
     oracle = ORACLES[tuner](plan, max_trials)
     if tuner_id and tuner_id != CHIEF:
         require_same_data(sweep, plan.data)
-        Trials(oracle, plan, sweep, [tuner_id]).search()
+        ProcessTuner(oracle, plan, sweep, [tuner_id]).search()
         return
     begin(sweep, options, plan)
     if tuner == "grid":
@@ -62,7 +62,7 @@ def run_search(options: Options, tuner_id: str | None) -> None:
         oracle.restore(sweep, update_outputs)
         update_outputs()
         workers = [f"worker{i}" for i in range(options.workers)]
-        Trials(oracle, plan, sweep, workers).search()
+        ProcessTuner(oracle, plan, sweep, workers).search()
     print(f"report: {write_report(sweep)}")
     require_result(sweep)
 

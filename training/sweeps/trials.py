@@ -25,21 +25,22 @@ from training.sweeps.journaled import OBJECTIVE, JournaledOracle
 from training.sweeps.plan import Plan
 from training.sweeps.results import last_epoch
 
-RESUMES = 2  # times that a trial resumes after its process was killed
-SAVED = 128 + signal.SIGTERM  # exit code of a trial that was asked to end
+MAX_RESUMES = 2  # times that a trial resumes after its process was killed
+TERMINATED = 128 + signal.SIGTERM  # exit code of a trial that was asked to end
 CHIEF = "chief"
 PAUSE = 0.05  # seconds between two looks at a trial's process
 
 
-class Trials(BaseTuner):
-    """Runs the trials of a local or a chief's oracle, one at a time for each worker.
+class ProcessTuner(BaseTuner):
+    """A keras-tuner tuner whose workers train one trial at a time, each in a process.
 
     The workers are coroutines of one thread. So neither keras-tuner's oracle nor Keras
     needs a lock, and the thread lives as long as the trials' processes, which end with
     the thread that started them.
 
     Args:
-        oracle: Chooses the trials; restored, unless a chief has the journal.
+        oracle: Chooses the trials. Its state is restored already, except in a worker
+            whose chief has the journal.
         plan: Maps the trials' values to recipes.
         sweep: The folder of the sweep.
         workers: Names of the workers.
@@ -51,8 +52,10 @@ class Trials(BaseTuner):
         self._plan = plan
         self._sweep = sweep
         self._workers = workers
-        # Workers of an earlier process, whose trials these workers finish first.
-        self._gone = [name for name in oracle.ongoing_trials if name not in workers]
+        # Their trials are finished first.
+        self._earlier_workers = [
+            name for name in oracle.ongoing_trials if name not in workers
+        ]
         self._processes: list[subprocess.Popen[bytes]] = []
         self._signals: list[int] = []
         # keras-tuner requires a folder for its state; none of that state is used.
@@ -65,7 +68,7 @@ class Trials(BaseTuner):
             Stopped: A signal arrived.
         """
         if self.tuner_id == CHIEF:
-            super().search(*args, **options)
+            super().search(*args, **options)  # serves the oracle to the workers
             return
         with forward_signals(self._processes) as self._signals:
             try:
@@ -81,28 +84,29 @@ class Trials(BaseTuner):
     async def _run_workers(self) -> None:
         count = len(self._workers)
         gpus = [share_of_gpus(i, count) if count > 1 else {} for i in range(count)]
-        await asyncio.gather(*map(self._work, self._workers, gpus))
+        await asyncio.gather(*map(self._run_worker, self._workers, gpus))
 
-    async def _work(self, name: str, gpus: dict[str, str]) -> None:
+    async def _run_worker(self, name: str, gpus: dict[str, str]) -> None:
         """Runs trials as a worker until none are left or a signal arrives."""
         while not self._signals:
-            owner = self._gone.pop(0) if self._gone else name
+            earlier = self._earlier_workers
+            owner = earlier.pop(0) if earlier else name
             trial = self.oracle.create_trial(owner)
             if trial.status == TrialStatus.STOPPED:
                 return
             if trial.status == TrialStatus.IDLE:
                 await asyncio.sleep(1)  # until other workers end their trials
                 continue
-            await self._run(trial, gpus)
+            await self._run_trial(trial, gpus)
             if not self._signals:
                 self.oracle.end_trial(trial)
 
-    async def _run(self, trial: Trial, gpus: dict[str, str]) -> None:
+    async def _run_trial(self, trial: Trial, gpus: dict[str, str]) -> None:
         """Trains a trial and sets its status and score."""
         name = self._sweep.name(trial.trial_id)
         run = self._sweep.run(name)
         try:
-            await self._train(trial, run, gpus)
+            await self._train_with_retries(trial, run, gpus)
             score = last_epoch(run)[OBJECTIVE]
         except _TrialError as failure:
             trial.status = TrialStatus.FAILED
@@ -115,23 +119,27 @@ class Trials(BaseTuner):
     def save(self) -> None:
         """Does nothing, because the journal stores the state."""
 
-    async def _train(self, trial: Trial, run: Run, gpus: dict[str, str]) -> None:
-        for _ in range(RESUMES + 1):
+    async def _train_with_retries(
+        self, trial: Trial, run: Run, gpus: dict[str, str]
+    ) -> None:
+        for _ in range(MAX_RESUMES + 1):
             if run.complete:
                 return
-            code = await self._process(trial, run, gpus)
-            if code >= 0 and code != SAVED:
+            code = await self._train_in_process(trial, run, gpus)
+            if code >= 0 and code != TERMINATED:
                 break
-        if code < 0 or code == SAVED:
+        if code < 0 or code == TERMINATED:
             name = signal.Signals(-code if code < 0 else signal.SIGTERM).name
             raise _TrialError(
-                f"its process was killed by {name} {RESUMES + 1} times"
+                f"its process was killed by {name} {MAX_RESUMES + 1} times"
                 f"{' (out of memory?)' if name == 'SIGKILL' else ''}"
             )
         if code:
             raise _TrialError(self._sweep.reason(run.path.name) or f"exit code {code}")
 
-    async def _process(self, trial: Trial, run: Run, gpus: dict[str, str]) -> int:
+    async def _train_in_process(
+        self, trial: Trial, run: Run, gpus: dict[str, str]
+    ) -> int:
         """Trains or resumes in another process and returns its exit code."""
         if self._signals:
             raise _TrialError("the sweep was stopped")  # not final: it resumes later
@@ -166,8 +174,8 @@ class Trials(BaseTuner):
 def shorten(recipe: Recipe, epochs: int) -> Recipe:
     """Returns a recipe with the number of epochs that Hyperband assigns.
 
-    Warm-up keeps its share of the epochs. ``progressive`` keeps its largest sizes, as
-    many as leave an epoch for each.
+    Warm-up keeps its share of the epochs. ``progressive`` keeps its largest sizes, so
+    that each of them and the full size get at least one epoch.
     """
     sizes = recipe.progressive
     return replace(
