@@ -156,7 +156,7 @@ def training(folder: str, *, in_memory: bool) -> Step:
     from itertools import count, islice
 
     from keras_resnet import create_model
-    from training.engine.forward import TrainedModel
+    from training.engine.forward import ModelPair
     from training.experiment.augmentation import training_data
     from training.experiment.optimisation import make_optimizer, make_step
 
@@ -164,8 +164,8 @@ def training(folder: str, *, in_memory: bool) -> Step:
     recipe = replace(recipe, batch_size=TRAINED, model="resnet50")
     model = create_model("resnet50")
     optimizer = make_optimizer(recipe, 1000)
-    trainer = make_step(
-        TrainedModel(model, model), preprocessing, optimizer=optimizer, recipe=recipe
+    training_step = make_step(
+        ModelPair(model, model), preprocessing, optimizer=optimizer, recipe=recipe
     )
     epochs = count()
     batches = training_data(recipe, dataset, preprocessing).batches(epoch=0)
@@ -175,7 +175,7 @@ def training(folder: str, *, in_memory: bool) -> Step:
         pipeline = training_data(recipe, dataset, preprocessing)
         read = pipeline.batches(epoch=next(epochs))
         for images, labels in held if in_memory else islice(read, TRAINING_STEPS):
-            trainer.step(images, labels)
+            training_step.step(images, labels)
 
     return step
 

@@ -57,7 +57,7 @@ def first_step(name: str) -> None:
     command.load_backend("tensorflow")
     from keras_resnet import create_model
     from training.data.preprocessing import Preprocessing
-    from training.engine.forward import TrainedModel
+    from training.engine.forward import ModelPair
     from training.experiment.optimisation import make_optimizer, make_step
     from training.recipes.catalogue import RECIPES
 
@@ -66,10 +66,10 @@ def first_step(name: str) -> None:
     size = model.input_shape[1:3]
     preprocessing = Preprocessing(size, 3, 1.0, (128.0,) * 3, (64.0,) * 3)
     optimizer = make_optimizer(recipe, 1000)
-    trainer = make_step(
-        TrainedModel(model, model), preprocessing, optimizer=optimizer, recipe=recipe
+    training_step = make_step(
+        ModelPair(model, model), preprocessing, optimizer=optimizer, recipe=recipe
     )
-    trainer.step(np.zeros((16, *size, 3), np.uint8), np.zeros(16, np.int64))
+    training_step.step(np.zeros((16, *size, 3), np.uint8), np.zeros(16, np.int64))
 
 
 def begun(arguments: tuple[str, ...]) -> tuple[float, float]:

@@ -24,7 +24,8 @@ def checkpoints(folder: Path, *, width: int = 3, **saving: int) -> Checkpoints:
     model = keras.Model(image, keras.layers.Dropout(0.5)(dense))
     optimizer = keras.optimizers.Adam(use_ema=True, name="adam")
     optimizer.build(model.trainable_variables)
-    return Checkpoints(folder, model, optimizer, saving=CheckpointOptions(**saving))
+    variables = {"model": model.variables, "optimizer": optimizer.variables}
+    return Checkpoints(folder, variables, saving=CheckpointOptions(**saving))
 
 
 def randomise(made: Checkpoints, seed: int = 0) -> dict[str, np.ndarray]:
@@ -182,17 +183,17 @@ def test_cadence(monkeypatch: pytest.MonkeyPatch) -> None:
     by_steps = CheckpointTimer(
         CheckpointOptions(checkpoint_minutes=0, checkpoint_steps=2)
     )
-    assert [by_steps.step() for _ in range(2)] == [False, True]
+    assert [by_steps.count_step() for _ in range(2)] == [False, True]
     by_steps.restart()
-    assert [by_steps.step() for _ in range(2)] == [False, True]
+    assert [by_steps.count_step() for _ in range(2)] == [False, True]
     by_time = CheckpointTimer(CheckpointOptions(checkpoint_minutes=10))
     never = CheckpointTimer(CheckpointOptions(checkpoint_minutes=0))
     now = 599.0
-    assert not by_time.step()
+    assert not by_time.count_step()
     now = 600.0
-    assert by_time.step() and not never.step()
+    assert by_time.count_step() and not never.count_step()
     by_time.restart()
-    assert not by_time.step()
+    assert not by_time.count_step()
 
 
 def test_a_run_is_trained_by_one_process_at_a_time(tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ from keras_resnet.catalogue import find_spec
 from keras_resnet.errors import UsageError
 from keras_resnet.layers import leaf_layers
 from training.data.preprocessing import Preprocessing
-from training.engine.forward import TrainedModel
+from training.engine.forward import ModelPair
 from training.experiment import experiment, finetuning
-from training.experiment.optimisation import make_step, make_trained_model
+from training.experiment.optimisation import make_model_pair, make_step
 from training.experiment.train import train
 from training.recipes.recipe import Recipe
 from training.runs.model_file import save_model
@@ -56,7 +56,7 @@ def test_frozen_parts_stay_to_the_bit(
     overrides = tuple(f"{k}={v}" for k, v in fields.items())
     recipe = Recipe(model=name, overrides=overrides, decay="all", weight_decay=0.1)
     optimizer = keras.optimizers.SGD(0.1)
-    trained = TrainedModel(model, model)
+    trained = ModelPair(model, model)
     made = make_step(trained, PREPARED, optimizer=optimizer, recipe=recipe)
     rng = np.random.default_rng(0)
     for _ in range(4):
@@ -89,7 +89,7 @@ def test_the_average_of_frozen_parts_stays_too() -> None:
     finetuning.freeze(twin, ("all",))
     before = state(model)
     optimizer = keras.optimizers.SGD(0.1)
-    trained = make_trained_model(model, find_spec("resnet20_cifar"), twin, ema=0.9)
+    trained = make_model_pair(model, find_spec("resnet20_cifar"), twin, ema=0.9)
     made = make_step(trained, PREPARED, optimizer=optimizer, recipe=Recipe(ema=0.9))
     images = tf.random.stateless_uniform((6, 8, 8, 3), (0, 1), maxval=255.0)
     made.step(images, tf.constant([0, 1, 2, 0, 1, 2]))

@@ -16,7 +16,7 @@ from keras_resnet import create_model
 from keras_resnet.layers import grouped_conv, leaf_layers
 from keras_resnet.layers.grouped_conv import PATHS, GroupedConv2D, merged_groups
 from training.data.preprocessing import Preprocessing
-from training.engine.forward import TrainedModel
+from training.engine.forward import ModelPair
 from training.experiment.optimisation import make_step
 from training.recipes.recipe import Recipe
 
@@ -154,7 +154,7 @@ def test_a_step_compiled_for_a_cpu_is_split(
     )
     model = create_model(recipe.model, classes=3, **recipe.spec_fields)
     make_step(
-        TrainedModel(model, model),
+        ModelPair(model, model),
         Preprocessing((32, 32), 3, 1.0, (), ()),
         optimizer=keras.optimizers.SGD(),
         recipe=recipe,

@@ -13,9 +13,9 @@ from keras_resnet import create_model
 from keras_resnet.catalogue import find_spec
 from keras_resnet.errors import UsageError
 from training.data.preprocessing import Preprocessing
-from training.engine.forward import ForwardPass, TrainedModel
+from training.engine.forward import ForwardPass, ModelPair
 from training.engine.step import TrainingStep
-from training.experiment.optimisation import make_step, make_trained_model
+from training.experiment.optimisation import make_model_pair, make_step
 from training.recipes.recipe import Recipe
 
 PREPARED = Preprocessing((8, 8), 3, 1.0, (120.0,) * 3, (60.0,) * 3)
@@ -32,7 +32,7 @@ def trainer(
     if policy == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     return make_step(
-        TrainedModel(model, model),
+        ModelPair(model, model),
         PREPARED,
         optimizer=optimizer,
         recipe=recipe,
@@ -119,9 +119,9 @@ def auxiliary_step(weight: float) -> tuple[TrainingStep, dict[str, np.ndarray]]:
     preprocessing = Preprocessing((32, 32), 3, 1.0, (120.0,) * 3, (60.0,) * 3)
     optimizer = keras.optimizers.SGD(recipe.learning_rate)
     spec = find_spec("googlenet", **fields | recipe.spec_fields)
-    trained = make_trained_model(model, spec)
+    trained = make_model_pair(model, spec)
     made = make_step(trained, preprocessing, optimizer=optimizer, recipe=recipe)
-    variables = made.forward.network.trainable_variables
+    variables = made.forward.training_model.trainable_variables
     before = {v.path: v.numpy() for v in variables}
     images = tf.random.stateless_uniform((4, 32, 32, 3), (0, 1), maxval=255.0)
     made.step(images, tf.range(4))
@@ -134,8 +134,8 @@ def test_auxiliary_classifiers_are_trained_and_left_out() -> None:
     changed = {path.split("/")[0] for path, by in moved.items() if np.any(by)}
     assert {"aux1_conv", "aux1_logits", "aux2_fc", "logits"} <= changed
     assert not any("aux" in layer.name for layer in made.model.layers)
-    assert len(made.forward.network.outputs) == 3
-    auxiliary = keras.Model(made.model.input, made.forward.network.outputs[1])
+    assert len(made.forward.training_model.outputs) == 3
+    auxiliary = keras.Model(made.model.input, made.forward.training_model.outputs[1])
     assert auxiliary.output_shape == (None, 4)
 
 
@@ -168,7 +168,7 @@ def test_accumulation_is_the_whole_batch() -> None:
         keras.utils.set_random_seed(0)
         model = create_model("lenet5", classes=4)
         optimizer = keras.optimizers.SGD(0.1)
-        trained = TrainedModel(model, model)
+        trained = ModelPair(model, model)
         made = make_step(trained, LENET, optimizer=optimizer, recipe=recipe)
         losses.append(made.step(images, labels))
         weights.append(model.get_weights())
@@ -194,7 +194,7 @@ def test_average_follows_its_recurrence(decay: float) -> None:
     model, twin = twins()
     recipe = Recipe(learning_rate=0.1, ema=decay)
     optimizer = keras.optimizers.SGD(0.1)
-    trained = make_trained_model(model, RESNET20, twin, decay)
+    trained = make_model_pair(model, RESNET20, twin, decay)
     made = make_step(trained, PREPARED, optimizer=optimizer, recipe=recipe)
     expected = [v.numpy() for v in twin.variables]
     for step in (1, 2, 3):
@@ -218,11 +218,11 @@ def test_the_average_does_not_touch_what_is_trained() -> None:
         model, twin = twins()
         recipe = Recipe(ema=ema)
         optimizer = keras.optimizers.SGD(0.1, 0.9)
-        trained = make_trained_model(model, RESNET20, twin if ema else None, ema)
+        trained = make_model_pair(model, RESNET20, twin if ema else None, ema)
         made = make_step(trained, PREPARED, optimizer=optimizer, recipe=recipe)
         for _ in range(2):
             made.step(*batch())
-        weights.append(made.forward.network.get_weights())
+        weights.append(made.forward.training_model.get_weights())
     for plain, averaged in zip(*weights, strict=True):
         np.testing.assert_array_equal(plain, averaged)
 
@@ -254,7 +254,7 @@ def uncompilable_step(xla: str) -> TrainingStep:
     x = keras.layers.Flatten()(Uncompilable()(inputs))
     model = keras.Model(inputs, keras.layers.Dense(4)(x))
     return make_step(
-        TrainedModel(model, model),
+        ModelPair(model, model),
         PREPARED,
         optimizer=keras.optimizers.SGD(0.01),
         recipe=Recipe(xla=xla),

@@ -32,14 +32,17 @@ def test_results_are_read_four_times_a_second_or_every_16_steps(
 ) -> None:
     clock = Clock()
     counted = Pace(clock)
-    assert counted.step()  # the first step of all
+    assert counted.count_step()  # the first step of all
     counted.restart(16)
     for _ in range(16):
         clock.now += seconds
-        due = counted.step()
+        due = counted.count_step()
     assert due and counted.proposed() == steps
     counted.restart(steps)
-    assert [counted.step() for _ in range(steps)] == [*[False] * (steps - 1), True]
+    assert [counted.count_step() for _ in range(steps)] == [
+        *[False] * (steps - 1),
+        True,
+    ]
 
 
 @pytest.fixture

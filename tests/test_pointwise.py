@@ -14,7 +14,7 @@ from keras_resnet.layers import gradients_by_products, leaf_layers
 from training.data.preprocessing import Preprocessing
 from training.distributed.hardware import cpu
 from training.engine import tensorflow_update
-from training.engine.forward import TrainedModel
+from training.engine.forward import ModelPair
 from training.experiment.optimisation import make_step
 from training.recipes.recipe import Recipe
 
@@ -84,7 +84,7 @@ def test_training_uses_them_on_cpus_with_amx(
 
     monkeypatch.setattr(tf.nn, "conv2d", observed)
     made = make_step(
-        TrainedModel(model, model),
+        ModelPair(model, model),
         Preprocessing((4, 4), 3, 1.0, (128.0,) * 3, (64.0,) * 3),
         optimizer=keras.optimizers.SGD(0.01),
         recipe=Recipe(weight_decay=0.0),

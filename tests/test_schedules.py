@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from training.experiment.optimisation import learning_rate
+from training.optimisation.schedules import WarmUp
 from training.recipes.catalogue import RECIPES
 from training.recipes.recipe import Recipe
 
@@ -110,6 +111,13 @@ def test_warmup_rises_to_the_schedule_behind_it(
     rate = learning_rate(recipe(schedule, warmup=warmup), STEPS)
     behind = learning_rate(recipe(schedule), STEPS)
     assert float(rate(step)) == close(share * float(behind(step)))
+
+
+def test_a_warmup_of_version_0_1_is_read() -> None:
+    stored = json.loads(json.dumps(learning_rate(recipe("cosine"), STEPS).get_config()))
+    stored["after"], stored["rises"] = stored.pop("schedule"), stored.pop("linear")
+    now = learning_rate(recipe("cosine"), STEPS).get_config()
+    assert WarmUp.from_config(stored).get_config() == now
 
 
 @pytest.mark.parametrize(

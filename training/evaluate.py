@@ -98,10 +98,10 @@ def _evaluate(run: Run, options: Options) -> tuple[dict[str, Any], bool]:
 
 
 def _store(run: Run, result: dict[str, Any]) -> None:
-    from training.evaluation.assessment import store
+    from training.evaluation.assessment import write_assessment
 
     with report_write_errors(run.path):
-        store(run, result)
+        write_assessment(run, result)
 
 
 def _load_data(run: Run, options: Options) -> tuple["Dataset", "Preprocessing", bool]:

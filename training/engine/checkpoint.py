@@ -8,6 +8,7 @@ of the program ``sha256sum``, shows whether its files are still as they were wri
 import hashlib
 import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,20 +34,20 @@ class Checkpoints:
 
     Args:
         folder: Folder of the checkpoints.
-        model: The model whose variables are saved.
-        optimizer: The optimizer, built for the model's trainable variables.
+        variables: The variables to save, by owner, ``"model"`` and ``"optimizer"``. The
+            owners are part of the variables' names in the file.
         replicas: The devices and workers that hold the model; None: one device.
         saving: When to save, and how many checkpoints to keep.
 
     Attributes:
         progress: The run's position.
+        saving: When to save, and how many checkpoints to keep.
     """
 
     def __init__(
         self,
         folder: Path,
-        model: keras.Model,
-        optimizer: keras.optimizers.Optimizer,
+        variables: Mapping[str, Sequence[keras.Variable]],
         *,
         replicas: Replicas | None = None,
         saving: CheckpointOptions | None = None,
@@ -58,9 +59,9 @@ class Checkpoints:
         # Variables are listed because Keras' own tracking omits seed generators. Keys
         # are index and name because Keras numbers the layer names in ``path``.
         self._variables: dict[str, Any] = {
-            f"{kind}/{i}:{v.name}": v
-            for kind, owner in (("model", model), ("optimizer", optimizer))
-            for i, v in enumerate(owner.variables)
+            f"{owner}/{i}:{v.name}": v
+            for owner, owned in variables.items()
+            for i, v in enumerate(owned)
         }
 
     def save(self) -> None:

@@ -14,20 +14,20 @@ from training.optimisation.losses import Objective, dominant_class, l2_loss
 
 
 @dataclass(frozen=True)
-class TrainedModel:
+class ModelPair:
     """A model to evaluate and save, and the model that is trained in its place.
 
     Attributes:
         model: The model to evaluate and save; maps normalised images to float32 logits.
-        network: The model to train: ``model`` itself, a model that shares its layers
-            and returns the logits of auxiliary classifiers as further outputs, or a
-            model whose moving average is ``model``.
+        training_model: The model to train: ``model`` itself, a model that shares its
+            layers and returns the logits of auxiliary classifiers as further outputs,
+            or a model whose moving average is ``model``.
         average: Updates the moving average; None: there is none.
         auxiliary_weight: Weight of the loss of each auxiliary classifier.
     """
 
     model: keras.Model
-    network: keras.Model
+    training_model: keras.Model
     average: Average | None = None
     auxiliary_weight: float = 0.0
 
@@ -61,7 +61,7 @@ class ForwardPass:
     """A model, what it minimises, and the state that a step updates.
 
     Args:
-        trained: The model.
+        models: The model to evaluate and the model to train.
         preprocessing: Normalises pixels.
         objective: The objective to minimise.
         optimizer: Updates the trainable variables.
@@ -69,7 +69,8 @@ class ForwardPass:
 
     Attributes:
         model: The model that is evaluated and saved.
-        network: The model that is trained; may be replaced before the first step.
+        training_model: The model that is trained; may be replaced before the first
+            step.
         average: Updates the moving average; None: there is none.
         optimizer: The optimizer.
         execution: How the step is computed.
@@ -80,22 +81,22 @@ class ForwardPass:
 
     def __init__(
         self,
-        trained: TrainedModel,
+        models: ModelPair,
         preprocessing: Preprocessing,
         objective: Objective,
         optimizer: keras.optimizers.Optimizer,
         execution: Execution,
     ) -> None:
-        self.model = trained.model
-        self.network = trained.network
-        self.average = trained.average
+        self.model = models.model
+        self.training_model = models.training_model
+        self.average = models.average
         self.optimizer = optimizer
         self.execution = execution
         self.metrics = Metrics()
-        self._auxiliary_weight = trained.auxiliary_weight
+        self._auxiliary_weight = models.auxiliary_weight
         self._preprocessing = preprocessing
         self._objective = objective
-        self._penalised = objective.penalised(self.network.trainable_variables)
+        self._penalised = objective.penalised(self.training_model.trainable_variables)
 
     def __call__(
         self, images: Tensor, labels: Tensor, share: float, examples: Tensor
@@ -112,7 +113,8 @@ class ForwardPass:
             The value to minimise, scaled for the optimizer, and a vector of the
             contributions to the mean loss and to ``metrics.sums``.
         """
-        outputs = self.network(self._preprocessing.normalise(images), training=True)
+        pixels = self._preprocessing.normalise(images)
+        outputs = self.training_model(pixels, training=True)
         logits, *auxiliary = outputs if isinstance(outputs, list) else [outputs]
         losses = self._objective.loss(labels, logits)
         loss = ops.sum(losses) / examples

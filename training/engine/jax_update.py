@@ -63,7 +63,7 @@ class JaxUpdate:
 
     def _variables(self) -> list[list[Any]]:
         """Returns the variables: trained, other, the optimizer's, the average's."""
-        network, average = self._forward.network, self._forward.average
+        network, average = self._forward.training_model, self._forward.average
         return [
             network.trainable_variables,
             network.non_trainable_variables,

@@ -31,7 +31,7 @@ EpochBatches = Callable[[int, int], Iterable[tuple[Any, Any, int]]]
 
 
 def fit(
-    trainer: TrainingStep,
+    training_step: TrainingStep,
     checkpoints: Checkpoints,
     callbacks: keras.callbacks.CallbackList,
     *,
@@ -46,7 +46,7 @@ def fit(
     after the epoch's checkpoint is saved.
 
     Args:
-        trainer: The training step, with the model and its optimizer.
+        training_step: The training step, with the model and its optimizer.
         checkpoints: Saves the state and holds the position.
         callbacks: Keras callbacks.
         epochs: Number of epochs of the whole run.
@@ -58,28 +58,30 @@ def fit(
         Stopped: The loss became NaN or infinite, or a signal stopped the run.
     """
     progress = checkpoints.progress
-    trainer.model.stop_training = (
+    training_step.model.stop_training = (
         False  # an earlier training's callback may have set it
     )
     callbacks.on_train_begin()
     try:
         with StopRequest().listening() as request:
-            while progress.epoch < epochs and not trainer.model.stop_training:
+            while progress.epoch < epochs and not training_step.model.stop_training:
                 epoch = progress.epoch
                 callbacks.on_epoch_begin(epoch)
-                logs = _train_epoch(trainer, checkpoints, callbacks, batches, request)
-                logs |= _validation(epoch, validate)
+                logs = _train_epoch(
+                    training_step, checkpoints, callbacks, batches, request
+                )
+                logs |= _validate(epoch, validate)
                 progress.end_epoch(logs)
                 checkpoints.save()
                 callbacks.on_epoch_end(epoch, logs)
-                if trainer.replicas.any(request.signal is not None):
-                    _stop(request, trainer, checkpoints)
+                if training_step.replicas.any(request.signal is not None):
+                    _stop(request, training_step, checkpoints)
     finally:
         callbacks.on_train_end()
 
 
 def _train_epoch(
-    trainer: TrainingStep,
+    training_step: TrainingStep,
     checkpoints: Checkpoints,
     callbacks: keras.callbacks.CallbackList,
     batches: EpochBatches,
@@ -90,38 +92,38 @@ def _train_epoch(
     These are ``loss`` (nats), ``top1`` and ``waiting`` (0 to 1), ``learning_rate``,
     ``seconds``, ``images_per_second`` and ``memory_gib``.
     """
-    progress, metrics = checkpoints.progress, trainer.metrics
+    progress, metrics = checkpoints.progress, training_step.metrics
     metrics.reset()
     if progress.sums:  # resumed within the epoch
         metrics.sums = np.array(progress.sums)
     waiting = DataWaitTimer()
-    results = _Results(trainer, progress, waiting)
+    results = _Results(training_step, progress, waiting)
     checkpoint_timer, pace = CheckpointTimer(checkpoints.saving), Pace()
     # Several workers must stop at the same step, on which they agree when they read.
-    alone = trainer.replicas.workers == 1
+    alone = training_step.replicas.workers == 1
     for batch in waiting.iterate(batches(progress.epoch, progress.step)):
         step = progress.step
         callbacks.on_train_batch_begin(step)
-        trainer.start(*batch)
+        training_step.start(*batch)
         progress.step = step + 1
-        due = pace.step() or (alone and request.signal is not None)
+        due = pace.count_step() or (alone and request.signal is not None)
         if due:
             # The newest step goes on, so that the device is not idle. If steps take
             # long, waiting for it costs little.
             results.read(running=1 if pace.steps > 1 else 0)
         logs = metrics.result() | {"examples": metrics.examples}
         callbacks.on_train_batch_end(step, logs)
-        if due and _agree(request, trainer.replicas, pace):
+        if due and _agree(request, training_step.replicas, pace):
             results.read()
-            _stop(request, trainer, checkpoints)
-        if checkpoint_timer.step():
+            _stop(request, training_step, checkpoints)
+        if checkpoint_timer.count_step():
             results.read()
-            _save(trainer, checkpoints)
+            _save(training_step, checkpoints)
             checkpoint_timer.restart()
     results.read()
-    trainer.sync()
+    training_step.sync()
     return metrics.result() | {
-        "learning_rate": last_rate(trainer.optimizer),
+        "learning_rate": last_rate(training_step.optimizer),
         "seconds": progress.seconds,
         "images_per_second": metrics.examples / progress.seconds,
         "waiting": waiting.share,
@@ -133,9 +135,13 @@ class _Results:
     """Reads the results of an epoch's steps; raises ``Stopped`` at a NaN."""
 
     def __init__(
-        self, trainer: TrainingStep, progress: Progress, waiting: DataWaitTimer
+        self, training_step: TrainingStep, progress: Progress, waiting: DataWaitTimer
     ) -> None:
-        self._trainer, self._progress, self._waiting = trainer, progress, waiting
+        self._training_step, self._progress, self._waiting = (
+            training_step,
+            progress,
+            waiting,
+        )
         # As if the epoch's earlier sessions had run without a break.
         self._began = time.perf_counter() - progress.seconds
         self._read = progress.step  # number of steps whose results are read
@@ -143,10 +149,10 @@ class _Results:
     def read(self, running: int = 0) -> None:
         """Waits for all but the ``running`` newest steps."""
         progress = self._progress
-        for loss in self._waiting.read(lambda: self._trainer.read(running)):
+        for loss in self._waiting.read(lambda: self._training_step.read(running)):
             self._read += 1
             _require_finite(loss, f"at step {self._read} of epoch {progress.epoch + 1}")
-        progress.sums = self._trainer.metrics.sums.tolist()
+        progress.sums = self._training_step.metrics.sums.tolist()
         progress.seconds = time.perf_counter() - self._began
 
 
@@ -157,23 +163,24 @@ def _agree(request: StopRequest, replicas: Replicas, pace: Pace) -> bool:
     return stop
 
 
-def _validation(epoch: int, validate: Callable[[], Logs]) -> Logs:
+def _validate(epoch: int, validate: Callable[[], Logs]) -> Logs:
     logs = validate()
     _require_finite(logs["loss"], f"in the validation after epoch {epoch + 1}")
     return {f"val_{name}": value for name, value in logs.items()}
 
 
-def _save(trainer: TrainingStep, checkpoints: Checkpoints) -> None:
-    trainer.sync()
+def _save(training_step: TrainingStep, checkpoints: Checkpoints) -> None:
+    training_step.sync()
     checkpoints.save()
 
 
 def _stop(
-    request: StopRequest, trainer: TrainingStep, checkpoints: Checkpoints
+    request: StopRequest, training_step: TrainingStep, checkpoints: Checkpoints
 ) -> None:
     """Saves the state, on all workers at the same step, and stops."""
-    _save(trainer, checkpoints)
-    trainer.replicas.wait()  # a worker that exits early would end the one that writes
+    _save(training_step, checkpoints)
+    # A worker that exits early would end the one that writes.
+    training_step.replicas.wait()
     raise request.stopped(checkpoints.progress)
 
 

@@ -22,7 +22,7 @@ class Pace:
         self._since = clock()
         self._taken, self.steps = 0, 1
 
-    def step(self) -> bool:
+    def count_step(self) -> bool:
         """Counts a step and returns whether to read results after it."""
         self._taken += 1
         return self._taken >= self.steps

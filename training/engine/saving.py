@@ -37,7 +37,7 @@ class CheckpointTimer:
         """Restarts the count after a checkpoint is saved."""
         self._steps, self._since = 0, time.monotonic()
 
-    def step(self) -> bool:
+    def count_step(self) -> bool:
         """Counts a step and returns whether a checkpoint is due after it."""
         self._steps += 1
         minutes = (time.monotonic() - self._since) / 60

@@ -1,11 +1,30 @@
 """Updates a model with one batch, on one or several devices."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import keras
+import numpy as np
 
 from training.data.types import Tensor
 from training.engine.forward import ForwardPass
+
+
+class Update(Protocol):
+    """Computes the training step with one backend.
+
+    The result of a step is a vector: the mean loss of the batch, then the batch's
+    contributions to ``Metrics.sums``.
+    """
+
+    def __call__(self, images: Any, labels: Any) -> Tensor:
+        """Updates the variables; returns the result, which may still be computed."""
+
+    def read(self, results: Sequence[Tensor]) -> np.ndarray:
+        """Waits for the results of steps and returns them, one row for each."""
+
+    def sync(self) -> None:
+        """Gives the variables the values of the last step, if they do not have them."""
 
 
 class TrainingStep:
@@ -29,24 +48,25 @@ class TrainingStep:
         self.metrics = forward.metrics
         self.replicas = forward.execution.replicas
         self._update = _make_update(forward)
-        self._started: list[tuple[Tensor, int]] = []  # results and their copies
-        self.optimizer.build(forward.network.trainable_variables)
+        self._started: list[tuple[Tensor, int]] = []  # with replicas per example
+        self.optimizer.build(forward.training_model.trainable_variables)
 
     @property
     def variables(self) -> list[keras.Variable]:
         """All weights and other state of the trained model and of its average."""
         average = self.model.variables if self.forward.average else []
-        return [*self.forward.network.variables, *average]
+        return [*self.forward.training_model.variables, *average]
 
-    def start(self, images: Any, labels: Any, copies: int = 1) -> None:
+    def start(self, images: Any, labels: Any, replicas_per_example: int = 1) -> None:
         """Updates the weights with one batch, without waiting for the device.
 
         Args:
             images: Pixels 0–255, ``(N, H, W, C)``, as ``replicas.batches`` yields them.
             labels: Class numbers ``(N,)``, or targets ``(N, classes)``, likewise.
-            copies: Number of replicas that hold each example.
+            replicas_per_example: Number of replicas that hold each example.
         """
-        self._started.append((self._update(images, labels), copies))
+        result = self._update(images, labels)
+        self._started.append((result, replicas_per_example))
 
     def read(self, running: int = 0) -> list[float]:
         """Waits for started steps, adds them to ``metrics`` and returns their losses.
@@ -62,13 +82,14 @@ class TrainingStep:
         if not done:
             return []
         rows = self._update.read([results for results, _ in done])
-        for row, (_, copies) in zip(rows, done, strict=True):
-            self.metrics.add(row[1:] / copies)
+        for row, (_, replicas_per_example) in zip(rows, done, strict=True):
+            # Each of them has added the example to the sums.
+            self.metrics.add(row[1:] / replicas_per_example)
         return [float(loss) for loss in rows[:, 0]]
 
-    def step(self, images: Any, labels: Any, copies: int = 1) -> float:
+    def step(self, images: Any, labels: Any) -> float:
         """Updates the weights with one batch, as ``start``, and returns its loss."""
-        self.start(images, labels, copies)
+        self.start(images, labels)
         return self.read()[-1]
 
     def sync(self) -> None:
@@ -79,8 +100,8 @@ class TrainingStep:
         self._update.sync()
 
 
-def _make_update(forward: ForwardPass) -> Any:
-    """Returns what computes the step with Keras' backend."""
+def _make_update(forward: ForwardPass) -> Update:
+    """Returns the update for Keras' backend."""
     if keras.backend.backend() == "jax":
         from training.engine.jax_update import JaxUpdate
 

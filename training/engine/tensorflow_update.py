@@ -44,7 +44,7 @@ class TensorFlowUpdate:
         self._forward = forward
         self._replicas = forward.execution.replicas
         jit_compile = forward.execution.jit_compile
-        network, optimizer = forward.network, forward.optimizer
+        network, optimizer = forward.training_model, forward.optimizer
         if jit_compile and not tf.config.list_logical_devices("GPU"):
             # XLA's gradients of a grouped convolution take 70 times as long on a CPU.
             for layer in leaf_layers(network):
@@ -111,9 +111,9 @@ class TensorFlowUpdate:
         # The layers' own checks are off, since an error on one worker would leave the
         # others waiting for it; the step checks the whole state instead.
         with (
-            synchronized(forward.network, self._exchanges),
-            unchecked(forward.network),
-            gradients_by_products(forward.network, self._by_products),
+            synchronized(forward.training_model, self._exchanges),
+            unchecked(forward.training_model),
+            gradients_by_products(forward.training_model, self._by_products),
         ):
             results = self._replicas.run(self._replica, images, labels)
         if forward.average:
@@ -126,20 +126,20 @@ class TensorFlowUpdate:
         results, *gradients = self._compute(images, labels, examples)
         if self._clip:
             gradients = clip_gradients(gradients, self._clip)
-        variables = self._forward.network.trainable_variables
+        variables = self._forward.training_model.trainable_variables
         # If XLA cannot compile the computation, the optimizer must not count the step.
         with tf.control_dependencies([results, *gradients]):
             # It sums the gradients of all replicas.
             self._forward.optimizer.apply(gradients, variables)
         if self._replicas.count > 1 and not self._exchanges:
             share = tf.cast(tf.shape(labels)[0], tf.float32) / examples
-            average_values(moving_statistics(self._forward.network), share)
+            average_values(moving_statistics(self._forward.training_model), share)
         state = tf.add_n([tf.nn.l2_loss(v.value) for v in self._state])
         return tf.where(tf.math.is_finite(state), results, math.nan)
 
     def _pass(self, images: Tensor, labels: Tensor, examples: Tensor) -> list[Tensor]:
         """Returns the results of a replica's batch, then its gradients."""
-        variables = self._forward.network.trainable_variables
+        variables = self._forward.training_model.trainable_variables
         results = tf.zeros(1 + len(self._forward.metrics.sums))
         return accumulate(
             partial(self._part, examples=examples),
@@ -154,7 +154,7 @@ class TensorFlowUpdate:
         self, images: Tensor, labels: Tensor, share: float, *, examples: Tensor
     ) -> list[Tensor]:
         """Returns the results of a part of a batch, then its gradients."""
-        variables = self._forward.network.trainable_variables
+        variables = self._forward.training_model.trainable_variables
         with tf.GradientTape() as tape:
             objective, results = self._forward(images, labels, share, examples)
         gradients = tape.gradient(objective, variables, unconnected_gradients="zero")

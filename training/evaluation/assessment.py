@@ -71,7 +71,7 @@ def assess(predictions: Predictions, dataset: Dataset, split: str) -> dict[str, 
     }
 
 
-def store(run: Run, assessed: dict[str, Any]) -> None:
+def write_assessment(run: Run, assessed: dict[str, Any]) -> None:
     """Writes the result of ``assess`` on a run's test split into the run's folder."""
     write_json(run.assessment, assessed)
     # This file is written last because it marks the run as complete.

@@ -44,10 +44,10 @@ def train_effective(
     if lengths.is_file():
         _require_lengths(lengths, effective)
 
-    def adapt(trainer: TrainingStep) -> list[keras.callbacks.Callback]:
+    def adapt(training_step: TrainingStep) -> list[keras.callbacks.Callback]:
         write_json(lengths, {"lengths": list(effective)})
-        gated = GatedNetwork(trainer.forward.network)  # shares the layers
-        trainer.forward.network = gated.model
+        gated = GatedNetwork(training_step.forward.training_model)  # shares the layers
+        training_step.forward.training_model = gated.model
         return [EffectivePaths(gated, effective, run.recipe.seed)]
 
     if not repeated.complete:

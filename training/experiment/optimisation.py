@@ -9,7 +9,7 @@ from keras_resnet.catalogue import with_auxiliary
 from keras_resnet.families.spec import AuxiliarySpec, Spec
 from training.data.preprocessing import Preprocessing
 from training.distributed.replicas import Replicas
-from training.engine.forward import Execution, ForwardPass, TrainedModel
+from training.engine.forward import Execution, ForwardPass, ModelPair
 from training.engine.step import TrainingStep
 from training.optimisation.averaging import Average
 from training.optimisation.losses import Objective, make_loss
@@ -18,13 +18,13 @@ from training.optimisation.schedules import OneCycle, WarmUp
 from training.recipes.recipe import Recipe
 
 
-def make_trained_model(
+def make_model_pair(
     model: keras.Model,
     spec: Spec,
     training_model: keras.Model | None = None,
     ema: float = 0.0,
-) -> TrainedModel:
-    """Returns a model with what is trained in its place.
+) -> ModelPair:
+    """Returns a model with the one that is trained in its place.
 
     Args:
         model: Maps normalised images to float32 logits; it is evaluated and saved.
@@ -33,16 +33,16 @@ def make_trained_model(
             ``model``, its moving average; None: ``model`` itself is trained.
         ema: Decay of the moving average per step; 0: a copy.
     """
-    network = training_model or model
     average = Average(model, training_model, ema) if training_model else None
+    training_model = training_model or model
     if not isinstance(spec, AuxiliarySpec):
-        return TrainedModel(model, network, average)
-    network = with_auxiliary(network, spec)
-    return TrainedModel(model, network, average, spec.auxiliary_weight)
+        return ModelPair(model, training_model, average)
+    training_model = with_auxiliary(training_model, spec)
+    return ModelPair(model, training_model, average, spec.auxiliary_weight)
 
 
 def make_step(
-    trained: TrainedModel,
+    models: ModelPair,
     preprocessing: Preprocessing,
     *,
     recipe: Recipe,
@@ -53,7 +53,7 @@ def make_step(
     """Returns the training step of a recipe.
 
     Args:
-        trained: The model and what is trained in its place.
+        models: The model to evaluate and the model to train.
         preprocessing: Normalises pixels.
         recipe: The hyperparameters.
         optimizer: Updates the trainable variables.
@@ -62,7 +62,7 @@ def make_step(
     """
     loss = make_loss(
         recipe.loss,
-        trained.model.output_shape[-1],
+        models.model.output_shape[-1],
         smoothing=recipe.label_smoothing,
         threshold=recipe.bce_threshold,
     )
@@ -79,7 +79,7 @@ def make_step(
         replicas=replicas or Replicas(),
     )
     return TrainingStep(
-        ForwardPass(trained, preprocessing, objective, optimizer, execution)
+        ForwardPass(models, preprocessing, objective, optimizer, execution)
     )
 
 
@@ -116,7 +116,8 @@ def learning_rate(
     if recipe.schedule == "one_cycle":
         return schedule
     warmup = recipe.warmup_steps or round(recipe.warmup_epochs * steps_per_epoch)
-    return WarmUp(schedule, warmup, recipe.warmup_from, rises=recipe.warmup == "linear")
+    linear = recipe.warmup == "linear"
+    return WarmUp(schedule, warmup, recipe.warmup_from, linear)
 
 
 def _base_schedule(

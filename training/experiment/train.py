@@ -18,7 +18,7 @@ from training.engine.callbacks.tensorboard import Overview, Scalars
 from training.engine.checkpoint import Checkpoints
 from training.engine.saving import CheckpointOptions
 from training.engine.step import TrainingStep
-from training.evaluation.assessment import assess, predict, store
+from training.evaluation.assessment import assess, predict, write_assessment
 from training.evaluation.metrics import Evaluator
 from training.evaluation.predictions import Logs
 from training.experiment import config, finetuning
@@ -26,9 +26,9 @@ from training.experiment.data import require_dataset_location
 from training.experiment.experiment import Experiment, build_experiment
 from training.experiment.models import to_float32
 from training.experiment.optimisation import (
+    make_model_pair,
     make_optimizer,
     make_step,
-    make_trained_model,
 )
 from training.recipes.recipe import Recipe
 from training.runs.model_file import save_model
@@ -107,7 +107,7 @@ def _train_and_test(
                 _callbacks(experiment, run, checkpoints, adapt_callbacks),
                 epochs=recipe.epochs,
                 batches=epoch_batches(experiment),
-                validate=_validation(experiment, evaluator),
+                validate=_make_validate(experiment, evaluator),
             )
         if experiment.replicas.chief:
             save_model(experiment.model, run.model)
@@ -120,10 +120,9 @@ def _train_and_test(
 def make_training_step(experiment: Experiment) -> TrainingStep:
     """Returns the training step of an experiment, in whose scope it must be called."""
     recipe, plan = experiment.recipe, experiment.plan
-    trained = experiment.training_model or experiment.model
-    finetuning.freeze(trained, recipe.freeze)
+    finetuning.freeze(experiment.training_model or experiment.model, recipe.freeze)
     return make_step(
-        make_trained_model(
+        make_model_pair(
             experiment.model, experiment.spec, experiment.training_model, recipe.ema
         ),
         experiment.preprocessing,
@@ -151,9 +150,10 @@ def _restore_checkpoints(
     saving: CheckpointOptions | None,
 ) -> Checkpoints:
     """Returns the checkpoints after restoring the step from the newest one."""
-    replicas, optimizer = experiment.replicas, step.optimizer
+    replicas = experiment.replicas
+    variables = {"model": step.variables, "optimizer": step.optimizer.variables}
     checkpoints = Checkpoints(
-        run.checkpoints, step, optimizer, replicas=replicas, saving=saving
+        run.checkpoints, variables, replicas=replicas, saving=saving
     )
     if checkpoints.restore() and replicas.chief:
         progress = checkpoints.progress
@@ -176,7 +176,7 @@ def epoch_batches(experiment: Experiment) -> loop.EpochBatches:
     return batches
 
 
-def _validation(experiment: Experiment, evaluator: Evaluator) -> Callable[[], Logs]:
+def _make_validate(experiment: Experiment, evaluator: Evaluator) -> Callable[[], Logs]:
     """Returns a function that evaluates the validation split, or the test split."""
     dataset, preprocessing = experiment.dataset, experiment.preprocessing
     split = "val" if "val" in dataset.splits else "test"
@@ -233,6 +233,6 @@ def _test(experiment: Experiment, run: Run, evaluator: Evaluator) -> None:
             f"{result['loss']:.4f} on {result['examples']} images",
             flush=True,
         )
-        store(run, result)
+        write_assessment(run, result)
         print(f"run: {run.path}")
     replicas.wait()  # until the results are written

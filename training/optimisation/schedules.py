@@ -17,7 +17,7 @@ class WarmUp(schedules.LearningRateSchedule):
     With t, the optimizer's step from 0::
 
         rate(t) = after(t) · f(t)
-        f(t) = start + (1 − start) · min(1, t / steps)    if it rises
+        f(t) = start + (1 − start) · min(1, t / steps)    if it is linear
         f(t) = start before step ``steps``, then 1        otherwise
 
     These are the factors of PyTorch's ``LinearLR`` and ``ConstantLR``. The other
@@ -25,47 +25,50 @@ class WarmUp(schedules.LearningRateSchedule):
     ends. Keras' ``CosineDecay`` begins its decay there instead.
 
     Args:
-        after: The schedule, by steps counted from the beginning of the run.
+        schedule: The schedule, by steps counted from the beginning of the run.
         steps: Number of steps of the warm-up.
-        start: Share of ``after`` at the first step, from 0 to 1.
-        rises: Whether the share rises linearly to 1; otherwise it is constant.
+        start: Share of ``schedule`` at the first step, from 0 to 1.
+        linear: Whether the share rises linearly to 1; otherwise it is constant.
     """
 
     def __init__(
         self,
-        after: schedules.LearningRateSchedule,
+        schedule: schedules.LearningRateSchedule,
         steps: int,
         start: float = 0.0,
-        rises: bool = True,
+        linear: bool = True,
     ) -> None:
-        self.after = after
+        self.schedule = schedule
         self.steps = steps
         self.start = start
-        self.rises = rises
+        self.linear = linear
 
     def __call__(self, step: Any) -> Any:
         """Returns the learning rate of the optimizer's step number ``step``."""
-        rate = self.after(step)
+        rate = self.schedule(step)
         if self.steps == 0:
             return rate
         done = ops.minimum(1.0, ops.cast(step, "float32") / self.steps)
-        if not self.rises:
+        if not self.linear:
             done = ops.floor(done)
         return rate * (self.start + (1.0 - self.start) * done)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {
-            "after": schedules.serialize(self.after),
+            "schedule": schedules.serialize(self.schedule),
             "steps": self.steps,
             "start": self.start,
-            "rises": self.rises,
+            "linear": self.linear,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "WarmUp":
         """Creates a schedule from the result of ``get_config``."""
-        return cls(**{**config, "after": schedules.deserialize(config["after"])})
+        former = {"after": "schedule", "rises": "linear"}  # in files of version 0.1
+        values = {former.get(name, name): value for name, value in config.items()}
+        schedule = schedules.deserialize(values.pop("schedule"))
+        return cls(schedule, **values)
 
 
 @register
