@@ -18,8 +18,9 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 SIGNATURE = "classify_bytes"
 DAY = 24 * 60 * 60  # seconds
@@ -40,14 +41,6 @@ class Model(NamedTuple):
     name: str = "photos"
     version: int | None = None
     label: str | None = None
-
-
-class Parser(argparse.ArgumentParser):
-    """Prints a mistake in one line, without the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        """Exits with status 2 and the message."""
-        self.exit(2, f"error: {message}; see --help\n")
 
 
 class Answer(NamedTuple):
@@ -126,14 +119,12 @@ def ask_grpc(model: Model, files: Sequence[bytes], seconds: float) -> list[Answe
     """
     import grpc
     from tensorflow import make_ndarray
-    from tensorflow_serving.apis.prediction_service_pb2_grpc import (
-        PredictionServiceStub,
-    )
+    from tensorflow_serving.apis import prediction_service_pb2_grpc as service
 
     try:
         request = grpc_request(model, files)
         with grpc.insecure_channel(model.server) as channel:
-            response = PredictionServiceStub(channel).Predict(request, seconds)
+            response = service.PredictionServiceStub(channel).Predict(request, seconds)
     except grpc.RpcError as error:
         hint = f"; {CHECK_SERVER}" if error.code().name == "UNAVAILABLE" else ""
         raise RuntimeError(f"{error.code().name}: {error.details()}{hint}") from None
@@ -178,8 +169,8 @@ def _reason(error: urllib.error.HTTPError) -> str:
     try:
         return str(json.loads(body)["error"])
     except (ValueError, KeyError, TypeError):
-        text = body.decode(errors="replace")[:200]
-        return f"HTTP status {error.code} {error.reason}: {text}"
+        text = body.decode(errors="replace")
+        return f"HTTP status {error.code} {error.reason}: {text:.200}"
 
 
 def address(text: str) -> str:
@@ -193,15 +184,12 @@ def address(text: str) -> str:
 
 def duration(text: str) -> float:
     """Parses a positive number of seconds."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0
-    if not 0 < seconds <= DAY:
-        raise argparse.ArgumentTypeError(
-            f"seconds must be above 0 and at most {DAY}, a day, got {text}"
-        )
-    return seconds
+    with suppress(ValueError):
+        if 0 < float(text) <= DAY:
+            return float(text)
+    raise argparse.ArgumentTypeError(
+        f"seconds must be above 0 and at most {DAY}, a day, got {text}"
+    )
 
 
 def print_answers(files: Sequence[Path], answers: Sequence[Answer]) -> None:
@@ -218,15 +206,16 @@ def print_answers(files: Sequence[Path], answers: Sequence[Answer]) -> None:
             print(f"{path}\t{answer.label}\t{max(answer.probabilities):.4f}")
         sys.stdout.flush()
     except OSError as error:
-        # Otherwise Python would try again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # no second try
         if not isinstance(error, BrokenPipeError):  # the reader closed the pipe
             raise
 
 
 def main() -> None:
     """Runs the command line."""
-    parser = Parser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    # One line, without the usage.
+    parser.error = lambda text: parser.exit(2, f"error: {text}; see --help\n")
     parser.add_argument("images", nargs="+", type=Path, help="image files")
     parser.add_argument(
         "--server", type=address, help="host:port (default: localhost, 8501 or 8500)"
@@ -248,10 +237,7 @@ def main() -> None:
     try:
         answers = ask(model, files, options.seconds)
     except ModuleNotFoundError as error:
-        sys.exit(
-            f"error: --grpc requires tensorflow-serving-api, but {error.name} is not "
-            "installed; pip install tensorflow-serving-api"
-        )
+        sys.exit(f"error: --grpc: {error}; pip install tensorflow-serving-api")
     except RuntimeError as error:
         sys.exit(f"error: {' '.join(str(error).split())}")
     try:
