@@ -205,8 +205,8 @@ def print_answers(files: Sequence[Path], answers: Sequence[Answer]) -> None:
         for path, answer in zip(files, answers, strict=True):
             print(f"{path}\t{answer.label}\t{max(answer.probabilities):.4f}")
         sys.stdout.flush()
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # no second try
+    except OSError as error:  # Python must not flush again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):  # the reader closed the pipe
             raise
 
@@ -237,7 +237,7 @@ def main() -> None:
     try:
         answers = ask(model, files, options.seconds)
     except ModuleNotFoundError as error:
-        sys.exit(f"error: --grpc: {error}; pip install tensorflow-serving-api")
+        sys.exit(f"error: --grpc needs tensorflow-serving-api ({error}); install it")
     except RuntimeError as error:
         sys.exit(f"error: {' '.join(str(error).split())}")
     try:

@@ -164,7 +164,7 @@ def test_a_trial_that_was_begun_gets_the_new_location(
         sweep.run("t0").create({})
     trial = Trial(hyperparameters(plan.space), "0")
     trials = ProcessTuner(Grid(plan), plan, sweep, ["worker0"])
-    asyncio.run(trials._process(trial, sweep.run("t0"), {}))
+    asyncio.run(trials._train_in_process(trial, sweep.run("t0"), {}))
     recipe = sweep.recipe("t0")
     if begun:
         assert lines[0][-2:] == ["--resume", "--dataset=folder:moved"]

@@ -5,7 +5,7 @@ The field ``shortcut`` says how h changes the shape (He et al., CVPR 2016), the 
 ``skip`` what else h does (He et al., ECCV 2016): scale, gate, project or drop.
 Stochastic depth draws d, which is 1 without it. Plain networks have no h; Highway
 networks have gates on F and h. Layers are named after the unit. The names are part of
-the interface; weight imports, lesions and figures use them::
+the interface; checkpoints, weight imports, lesions and figures use them::
 
     {unit}_pre_norm  {unit}_pre_relu     before the branch
     {unit}_conv1 … {unit}_conv3          the branch's convolutions

@@ -69,8 +69,8 @@ class ForwardPass:
 
     Attributes:
         model: The model that is evaluated and saved.
-        training_model: The model that is trained; may be replaced before the first
-            step.
+        training_model: The model that is trained; before the first step, a model with
+            the same variables may take its place.
         average: Updates the moving average; None: there is none.
         optimizer: The optimizer.
         execution: How the step is computed.

@@ -35,7 +35,7 @@ class JaxUpdate:
         )
 
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Updates the variables; returns the results, which may still be computed."""
+        """Updates the variables; returns the result without waiting for it."""
         if self._values is None:
             *values, average = [[v.value for v in vs] for vs in self._variables()]
             # A new average has the very arrays of the model, whose memory is reused.
@@ -63,10 +63,10 @@ class JaxUpdate:
 
     def _variables(self) -> list[list[Any]]:
         """Returns the variables: trained, other, the optimizer's, the average's."""
-        network, average = self._forward.training_model, self._forward.average
+        training_model, average = self._forward.training_model, self._forward.average
         return [
-            network.trainable_variables,
-            network.non_trainable_variables,
+            training_model.trainable_variables,
+            training_model.non_trainable_variables,
             self._forward.optimizer.variables,
             average.variables if average else [],
         ]

@@ -58,9 +58,8 @@ def fit(
         Stopped: The loss became NaN or infinite, or a signal stopped the run.
     """
     progress = checkpoints.progress
-    training_step.model.stop_training = (
-        False  # an earlier training's callback may have set it
-    )
+    # A callback of an earlier training may have set it.
+    training_step.model.stop_training = False
     callbacks.on_train_begin()
     try:
         with StopRequest().listening() as request:
@@ -99,7 +98,8 @@ def _train_epoch(
     waiting = DataWaitTimer()
     results = _Results(training_step, progress, waiting)
     checkpoint_timer, pace = CheckpointTimer(checkpoints.saving), Pace()
-    # Several workers must stop at the same step, on which they agree when they read.
+    # Alone, the loop obeys a signal at once. Several workers agree when they read
+    # results, so that all stop at the same step.
     alone = training_step.replicas.workers == 1
     for batch in waiting.iterate(batches(progress.epoch, progress.step)):
         step = progress.step
@@ -132,16 +132,13 @@ def _train_epoch(
 
 
 class _Results:
-    """Reads the results of an epoch's steps; raises ``Stopped`` at a NaN."""
+    """Reads the results of an epoch's steps; raises if a loss is not finite."""
 
     def __init__(
         self, training_step: TrainingStep, progress: Progress, waiting: DataWaitTimer
     ) -> None:
-        self._training_step, self._progress, self._waiting = (
-            training_step,
-            progress,
-            waiting,
-        )
+        self._training_step = training_step
+        self._progress, self._waiting = progress, waiting
         # As if the epoch's earlier sessions had run without a break.
         self._began = time.perf_counter() - progress.seconds
         self._read = progress.step  # number of steps whose results are read

@@ -18,7 +18,7 @@ class Update(Protocol):
     """
 
     def __call__(self, images: Any, labels: Any) -> Tensor:
-        """Updates the variables; returns the result, which may still be computed."""
+        """Updates the variables; returns the result without waiting for it."""
 
     def read(self, results: Sequence[Tensor]) -> np.ndarray:
         """Waits for the results of steps and returns them, one row for each."""
@@ -48,7 +48,7 @@ class TrainingStep:
         self.metrics = forward.metrics
         self.replicas = forward.execution.replicas
         self._update = _make_update(forward)
-        self._started: list[tuple[Tensor, int]] = []  # with replicas per example
+        self._started: list[tuple[Tensor, int]] = []  # result, replicas_per_example
         self.optimizer.build(forward.training_model.trainable_variables)
 
     @property
@@ -83,7 +83,7 @@ class TrainingStep:
             return []
         rows = self._update.read([results for results, _ in done])
         for row, (_, replicas_per_example) in zip(rows, done, strict=True):
-            # Each of them has added the example to the sums.
+            # Each replica that holds an example has added it to the sums.
             self.metrics.add(row[1:] / replicas_per_example)
         return [float(loss) for loss in rows[:, 0]]
 

@@ -44,10 +44,10 @@ class TensorFlowUpdate:
         self._forward = forward
         self._replicas = forward.execution.replicas
         jit_compile = forward.execution.jit_compile
-        network, optimizer = forward.training_model, forward.optimizer
+        training_model, optimizer = forward.training_model, forward.optimizer
         if jit_compile and not tf.config.list_logical_devices("GPU"):
             # XLA's gradients of a grouped convolution take 70 times as long on a CPU.
-            for layer in leaf_layers(network):
+            for layer in leaf_layers(training_model):
                 if isinstance(layer, GroupedConv2D):
                     layer.path = "split"
         several = self._replicas.count > 1
@@ -56,13 +56,13 @@ class TensorFlowUpdate:
             self._clip, optimizer.global_clipnorm = optimizer.global_clipnorm, None
         # Whether batch norms exchange statistics among replicas.
         self._exchanges = several and forward.execution.synchronized
-        self._state = [v for v in network.variables if v.dtype == "float32"]
+        self._state = [v for v in training_model.variables if v.dtype == "float32"]
         self._by_products = detect_hardware().amx and not jit_compile
         self._unproven = jit_compile  # XLA has not compiled a step yet
         self._compiled = self._graph(jit_compile=jit_compile)
 
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Updates the variables; returns the results, which may still be computed."""
+        """Updates the variables; returns the result without waiting for it."""
         if not self._unproven:
             return self._compiled(images, labels)
         self._unproven = False

@@ -90,7 +90,7 @@ def build_experiment(recipe: Recipe, precision: str | None = None) -> Experiment
         training_model = _build_training_model(spec, data, model, recipe, build)
         notes = finetuning.start_from(model, recipe.weights) if recipe.weights else ()
     finetuning.frozen_layers(model, recipe.freeze)  # only checks that they exist
-    # Last: it may take hours, and writes the copies.
+    # Last, since it may take hours and writes the copies.
     data, cache_notes = with_decoded_images(data, recipe, preprocessing.crop)
     return Experiment(
         recipe=recipe,

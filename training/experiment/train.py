@@ -95,14 +95,14 @@ def _train_and_test(
     """Trains from the newest checkpoint, if any, to the end, and tests the model."""
     recipe = experiment.recipe
     with report_write_errors(run.path), experiment.replicas.scope():
-        step = make_training_step(experiment)
-        adapt_callbacks = adapt(step) if adapt else []
-        checkpoints = _restore_checkpoints(experiment, run, step, saving)
-        experiment.model.optimizer = step.optimizer  # callbacks read it
+        training_step = make_training_step(experiment)
+        adapt_callbacks = adapt(training_step) if adapt else []
+        checkpoints = _restore_checkpoints(experiment, run, training_step, saving)
+        experiment.model.optimizer = training_step.optimizer  # callbacks read it
         evaluator = _evaluator(experiment, experiment.model)
         with explain_memory_errors(recipe.batch_size, recipe.accumulation):
             loop.fit(
-                step,
+                training_step,
                 checkpoints,
                 _callbacks(experiment, run, checkpoints, adapt_callbacks),
                 epochs=recipe.epochs,
@@ -146,12 +146,15 @@ def _optimizer(
 def _restore_checkpoints(
     experiment: Experiment,
     run: Run,
-    step: TrainingStep,
+    training_step: TrainingStep,
     saving: CheckpointOptions | None,
 ) -> Checkpoints:
-    """Returns the checkpoints after restoring the step from the newest one."""
+    """Returns the checkpoints after restoring the newest one."""
     replicas = experiment.replicas
-    variables = {"model": step.variables, "optimizer": step.optimizer.variables}
+    variables = {
+        "model": training_step.variables,
+        "optimizer": training_step.optimizer.variables,
+    }
     checkpoints = Checkpoints(
         run.checkpoints, variables, replicas=replicas, saving=saving
     )

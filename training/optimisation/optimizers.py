@@ -75,7 +75,7 @@ class AdamW(ParameterGroups, keras.optimizers.AdamW):
 
 
 class _PaperLamb(keras.optimizers.Optimizer):
-    """The update of ``Lamb``, whose learning rate ``ParameterGroups`` then scales."""
+    """The update of ``Lamb``; ``ParameterGroups`` scales its learning rate first."""
 
     decays_all = False
 
@@ -160,8 +160,8 @@ def last_rate(
     if isinstance(rate, dict):  # ``inner.learning_rate`` is that of the next step
         schedule = keras.optimizers.schedules.deserialize(rate)
         if iterations is None:
-            # Not on Keras' "cpu", which is worker 0's if there are several with JAX.
             iterations = int(ops.convert_to_numpy(inner.iterations))
+            # Not on the CPU: with several workers on JAX, Keras' "cpu" is worker 0's.
             return float(schedule(max(iterations - 1, 0)))
         with keras.device("cpu"):  # a GPU would first finish the steps that it computes
             return float(schedule(max(iterations - 1, 0)))

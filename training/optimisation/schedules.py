@@ -16,7 +16,7 @@ class WarmUp(schedules.LearningRateSchedule):
 
     With t, the optimizer's step from 0::
 
-        rate(t) = after(t) · f(t)
+        rate(t) = schedule(t) · f(t)
         f(t) = start + (1 − start) · min(1, t / steps)    if it is linear
         f(t) = start before step ``steps``, then 1        otherwise
 

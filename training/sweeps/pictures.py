@@ -36,7 +36,7 @@ def front(rows: list[Row], cost: str) -> Picture:
     )
     for row in best:
         _annotate(axes, row["trial"], (row[cost], 100 * row["val_top1"]), (4, 4))
-    axes.set(xlabel=COSTS[cost], ylabel="top-1, %")
+    axes.set(xlabel=COSTS[cost], ylabel="held-out top-1, %")
     axes.locator_params(axis="x", nbins=5)
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
     axes.margins(0.1)
