@@ -44,11 +44,11 @@ def main() -> None:
     cpu = tf.config.list_physical_devices("CPU")[0]
     parts = [tf.config.LogicalDeviceConfiguration()] * int(count)
     tf.config.set_logical_device_configuration(cpu, parts)
-    trainers = []
+    training_steps = []
     begin = TrainingStep.__init__
 
     def remembered(self: TrainingStep, *args: object, **options: object) -> None:
-        trainers.append(self)
+        training_steps.append(self)
         begin(self, *args, **options)  # type: ignore[arg-type]
 
     TrainingStep.__init__ = remembered  # type: ignore[method-assign]
@@ -62,7 +62,7 @@ def main() -> None:
         except UsageError as error:
             print(json.dumps({"refused": str(error)}))
         else:
-            print(json.dumps(held_by(trainers[-1])))
+            print(json.dumps(held_by(training_steps[-1])))
 
 
 def choose_xla_in_vain() -> None:
@@ -78,10 +78,10 @@ def choose_xla_in_vain() -> None:
     Preprocessing.normalise = uncompilable  # type: ignore[method-assign]
 
 
-def held_by(trainer: TrainingStep) -> dict[str, object]:
+def held_by(training_step: TrainingStep) -> dict[str, object]:
     held = [
-        trainer.replicas.locals(variable.value)
-        for owner in (trainer, trainer.optimizer)
+        training_step.replicas.locals(variable.value)
+        for owner in (training_step, training_step.optimizer)
         for variable in owner.variables
     ]
     equal = all((copy.numpy() == v[0].numpy()).all() for v in held for copy in v)
@@ -90,7 +90,7 @@ def held_by(trainer: TrainingStep) -> dict[str, object]:
         "replicas": len(held[0]),
         "equal": bool(equal),
         "digest": digest,
-        "steps": int(trainer.optimizer.iterations.numpy()),
+        "steps": int(training_step.optimizer.iterations.numpy()),
     }
 
 

@@ -363,7 +363,7 @@ def test_a_file_that_changes_under_a_run_is_named(
             else:
                 file.write_bytes((photos / contents).read_bytes())
 
-    def adapt(trainer: TrainingStep) -> list[keras.callbacks.Callback]:
+    def adapt(training_step: TrainingStep) -> list[keras.callbacks.Callback]:
         return [Vandal()]
 
     run = Run(tmp_path / "run")

@@ -23,7 +23,7 @@ RESNET20 = find_spec("resnet20_cifar")
 TINY = {"input_shape": (8, 8, 3), "classes": 4, "depths": (1,)}
 
 
-def trainer(
+def make_training_step(
     recipe: Recipe, policy: str = "float32", *, jit_compile: bool = False
 ) -> TrainingStep:
     keras.utils.set_random_seed(0)
@@ -48,7 +48,7 @@ def batch(count: int = 16) -> tuple[tf.Tensor, tf.Tensor]:
 
 @cache
 def after_one_step(**recipe: object) -> dict[str, np.ndarray]:
-    made = trainer(Recipe(learning_rate=0.1, warmup_epochs=0, **recipe))
+    made = make_training_step(Recipe(learning_rate=0.1, warmup_epochs=0, **recipe))
     made.step(*batch())
     return {v.path: v.numpy() for v in made.model.trainable_variables}
 
@@ -78,7 +78,7 @@ def test_xla_gives_the_losses_of_no_xla(
     recipe = Recipe(learning_rate=0.05, warmup_epochs=0, accumulation=accumulation)
     losses = []
     for jit_compile in (False, True):
-        made = trainer(recipe, policy, jit_compile=jit_compile)
+        made = make_training_step(recipe, policy, jit_compile=jit_compile)
         losses.append([made.step(*batch()) for _ in range(6)])
         assert made.model.output.dtype == "float32"
     np.testing.assert_allclose(losses[0], losses[1], rtol=tolerance)
@@ -95,7 +95,9 @@ def test_metrics_are_of_all_examples(monkeypatch: pytest.MonkeyPatch) -> None:
         return called(*arguments)
 
     monkeypatch.setattr(ForwardPass, "__call__", traced)
-    made = trainer(Recipe(learning_rate=1e-9, warmup_epochs=0, weight_decay=0.0))
+    made = make_training_step(
+        Recipe(learning_rate=1e-9, warmup_epochs=0, weight_decay=0.0)
+    )
     images, labels = batch(12)
     losses = [made.step(images[:8], labels[:8]), made.step(images[8:], labels[8:])]
     expected = (8 * losses[0] + 4 * losses[1]) / 12
@@ -119,8 +121,8 @@ def auxiliary_step(weight: float) -> tuple[TrainingStep, dict[str, np.ndarray]]:
     preprocessing = Preprocessing((32, 32), 3, 1.0, (120.0,) * 3, (60.0,) * 3)
     optimizer = keras.optimizers.SGD(recipe.learning_rate)
     spec = find_spec("googlenet", **fields | recipe.spec_fields)
-    trained = make_model_pair(model, spec)
-    made = make_step(trained, preprocessing, optimizer=optimizer, recipe=recipe)
+    models = make_model_pair(model, spec)
+    made = make_step(models, preprocessing, optimizer=optimizer, recipe=recipe)
     variables = made.forward.training_model.trainable_variables
     before = {v.path: v.numpy() for v in variables}
     images = tf.random.stateless_uniform((4, 32, 32, 3), (0, 1), maxval=255.0)
@@ -168,8 +170,8 @@ def test_accumulation_is_the_whole_batch() -> None:
         keras.utils.set_random_seed(0)
         model = create_model("lenet5", classes=4)
         optimizer = keras.optimizers.SGD(0.1)
-        trained = ModelPair(model, model)
-        made = make_step(trained, LENET, optimizer=optimizer, recipe=recipe)
+        models = ModelPair(model, model)
+        made = make_step(models, LENET, optimizer=optimizer, recipe=recipe)
         losses.append(made.step(images, labels))
         weights.append(model.get_weights())
         assert made.metrics.result()["loss"] == pytest.approx(losses[0], rel=1e-5)
@@ -194,8 +196,8 @@ def test_average_follows_its_recurrence(decay: float) -> None:
     model, twin = twins()
     recipe = Recipe(learning_rate=0.1, ema=decay)
     optimizer = keras.optimizers.SGD(0.1)
-    trained = make_model_pair(model, RESNET20, twin, decay)
-    made = make_step(trained, PREPARED, optimizer=optimizer, recipe=recipe)
+    models = make_model_pair(model, RESNET20, twin, decay)
+    made = make_step(models, PREPARED, optimizer=optimizer, recipe=recipe)
     expected = [v.numpy() for v in twin.variables]
     for step in (1, 2, 3):
         made.step(*batch())
@@ -218,8 +220,8 @@ def test_the_average_does_not_touch_what_is_trained() -> None:
         model, twin = twins()
         recipe = Recipe(ema=ema)
         optimizer = keras.optimizers.SGD(0.1, 0.9)
-        trained = make_model_pair(model, RESNET20, twin if ema else None, ema)
-        made = make_step(trained, PREPARED, optimizer=optimizer, recipe=recipe)
+        models = make_model_pair(model, RESNET20, twin if ema else None, ema)
+        made = make_step(models, PREPARED, optimizer=optimizer, recipe=recipe)
         for _ in range(2):
             made.step(*batch())
         weights.append(made.forward.training_model.get_weights())
@@ -229,7 +231,7 @@ def test_the_average_does_not_touch_what_is_trained() -> None:
 
 @pytest.mark.slow
 def test_mixed_targets_are_trained_on_and_counted_by_the_dominant_class() -> None:
-    made = trainer(Recipe(learning_rate=1e-9, weight_decay=0.0))
+    made = make_training_step(Recipe(learning_rate=1e-9, weight_decay=0.0))
     images, labels = batch(4)
     hard = made.step(images, labels)
     alone = made.metrics.result()
