@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 import warnings
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,17 @@ CASES = [
 ]
 
 
+@lru_cache(maxsize=2)  # the first dense layers of all VGGs, drawn once
+def drawn_once(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    return draw(name, shape)
+
+
 def drawn(name: str, shape: tuple[int, ...]) -> np.ndarray:
     """As in make_torch_golden.py, which cannot be imported without torch."""
+    return (drawn_once if np.prod(shape) > 1e7 else draw)(name, shape)
+
+
+def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
     import zlib
 
     rng = np.random.default_rng(zlib.crc32(name.encode()))

@@ -87,9 +87,9 @@ class TrainingStep:
             self.metrics.add(row[1:] / replicas_per_example)
         return [float(loss) for loss in rows[:, 0]]
 
-    def step(self, images: Any, labels: Any) -> float:
+    def step(self, images: Any, labels: Any, replicas_per_example: int = 1) -> float:
         """Updates the weights with one batch, as ``start``, and returns its loss."""
-        self.start(images, labels)
+        self.start(images, labels, replicas_per_example)
         return self.read()[-1]
 
     def sync(self) -> None:
