@@ -20,7 +20,7 @@ from keras_resnet.layers import (
 )
 from training.data.types import Tensor
 from training.distributed.strategy import average_values, clip_gradients
-from training.distributed.tensorflow_backend import detect_hardware, traced_once
+from training.distributed.tensorflow_backend import detect_hardware
 from training.engine.forward import ForwardPass
 from training.optimisation.accumulation import accumulate
 
@@ -98,12 +98,11 @@ class TensorFlowUpdate:
         self._compute = self._pass
         if several and jit_compile:
             self._compute = tf.function(self._pass, autograph=False, jit_compile=True)
-        graph = tf.function(
+        # A smaller last batch is traced for itself. A graph for batches of any size
+        # would round gradients otherwise than earlier versions, whose runs may resume.
+        return tf.function(
             self._all_replicas, autograph=False, jit_compile=jit_compile and not several
         )
-        # The parts of an accumulated batch have static sizes.
-        parts = self._forward.execution.accumulation
-        return traced_once(graph) if parts == 1 else graph
 
     def _all_replicas(self, images: Tensor, labels: Tensor) -> Tensor:
         """Runs the step on all replicas; returns mean loss and ``metrics.sums``."""
