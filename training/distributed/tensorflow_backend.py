@@ -79,13 +79,13 @@ def compiled(
         xla: Whether to compile it with XLA.
     """
     del variables  # a graph refers to them
-    return traced_once(tf.function(function, autograph=False, jit_compile=xla))
+    return _traced_once(tf.function(function, autograph=False, jit_compile=xla))
 
 
-def traced_once(graph: Any) -> Callable[..., Tensor]:
+def _traced_once(graph: Any) -> Callable[..., Tensor]:
     """Returns a graph's function, which is traced for batches of any size.
 
-    The last batch of an epoch, which may be smaller, needs no trace of its own. Another
+    The last batch, which may be smaller, needs no trace of its own. Another
     shape of the images is traced in the same way, so that the results do not depend on
     which shape comes first.
 
